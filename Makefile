@@ -1,0 +1,77 @@
+# Every target does its own set-up. CLUSTER=current uses the kubeconfig's current context instead of a local cluster.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+export CLUSTER ?= local
+PYTHON ?= python3
+UV = $(PYTHON) hack/uv.py
+RUN = $(UV) run --locked
+CLUSTERCTL = $(PYTHON) hack/cluster
+
+.PHONY: help
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Run the main job: tune, register, serve, ask; report in .demo/report.json
+	@$(UV) sync --locked --quiet
+	@$(RUN) python -m hack.demo run
+
+.PHONY: demo-clean
+demo-clean: ## Remove all that the demo made, the local cluster included
+	@$(UV) sync --locked --quiet
+	@$(RUN) python -m hack.demo clean
+
+.PHONY: test
+test: test-unit test-integration ## Run the unit and integration tests
+
+.PHONY: test-unit
+test-unit: ## Run the tests that need nothing outside the process
+	@$(RUN) pytest tests/unit
+
+.PHONY: test-integration
+test-integration: ## Run the tests against a real kube-apiserver, etcd, controller-manager and S3 server
+	@$(CLUSTERCTL) binaries integration
+	@$(RUN) pytest tests/integration
+
+.PHONY: test-scale
+test-scale: ## Run 1,000 resources on KWOK nodes and check the limits
+	@$(CLUSTERCTL) binaries scale
+	@$(RUN) pytest tests/scale
+
+.PHONY: e2e
+e2e: ## Run the main job, resume included, on the local cluster
+	@$(RUN) pytest tests/e2e
+
+.PHONY: verify
+verify: ## Check format, lint, types, layers, generated files and the chart
+	@$(RUN) ruff format --check .
+	@$(RUN) ruff check .
+	@$(RUN) mypy
+	@$(RUN) lint-imports
+	@$(RUN) python hack/crds.py --check
+	@$(RUN) python hack/docs.py --check
+	@$(RUN) python -m hack.demo.dataset --check
+	@$(CLUSTERCTL) binaries helm
+	@$(CLUSTERCTL) helm lint --strict charts/modelgarden
+
+.PHONY: crds
+crds: ## Generate the CRDs, the chart's copies and the reference pages from the API
+	@$(RUN) python hack/crds.py
+	@$(RUN) python hack/docs.py
+
+.PHONY: images
+images: ## Build the operator, train and serve images into the local cluster
+	@$(CLUSTERCTL) images
+
+.PHONY: cluster-up
+cluster-up: ## Start the local one-node cluster and its S3 server
+	@$(CLUSTERCTL) up
+
+.PHONY: cluster-down
+cluster-down: ## Stop the local cluster and remove what it left
+	@$(CLUSTERCTL) down
+
+.PHONY: run
+run: ## Run the operator from the checkout against the current kubeconfig
+	@$(RUN) modelgarden-operator

@@ -1,0 +1,1 @@
+"""Model Garden: fine-tune and serve language models on Kubernetes."""

@@ -1,0 +1,106 @@
+"""What lies in S3 beside the weights: the manifest, the evaluation, the records of the registry and of checkpoints."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from modelgarden.api.base import ApiModel, ModelName, Sha256, Timestamp
+from modelgarden.api.emissions import EmissionsRecord
+from modelgarden.api.finetunejob import ArtifactFormat, DatasetStatus, EvaluationStatus, Method
+
+
+class RunIdentity(ApiModel):
+    """The FineTuneJob that a run belongs to."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+class FileEntry(ApiModel):
+    """One file of an artifact or a checkpoint."""
+
+    path: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./+=-]*$")]
+    """Path below the run (manifest) or below the checkpoint's folder."""
+    sha256: Sha256
+    bytes: Annotated[int, Field(ge=0)]
+
+
+class CheckpointRecord(ApiModel):
+    """`checkpoint.json`, written last: a checkpoint without it is not complete."""
+
+    step: Annotated[int, Field(ge=0)]
+    created_at: Timestamp
+    attempt: str
+    files: tuple[FileEntry, ...]
+
+
+class DatasetReport(ApiModel):
+    """`dataset/report.json`, written last by prepare."""
+
+    source: str
+    source_etag: str | None = None
+    status: DatasetStatus
+    longest_row_tokens: int
+    files: tuple[FileEntry, ...]
+
+
+class BaseModelRecord(ApiModel):
+    """The base model as it was used."""
+
+    source: str
+    revision: str | None = None
+    digest: Sha256
+    """SHA-256 over the sorted names and SHA-256 of its files."""
+
+
+class Manifest(ApiModel):
+    """`manifest.json`, written last: the commit marker of a run."""
+
+    schema_version: str = "modelgarden.dev/v1alpha1"
+    run: RunIdentity
+    model_name: ModelName
+    created_at: Timestamp
+    base_model: BaseModelRecord
+    method: Method
+    dataset: DatasetReport
+    hyperparameters: dict[str, str]
+    image: str | None
+    versions: dict[str, str]
+    """Versions of the libraries that made the artifact."""
+    evaluation: EvaluationStatus
+    emissions: EmissionsRecord
+    formats: dict[ArtifactFormat, str]
+    """Folder of each format, below the run."""
+    files: tuple[FileEntry, ...]
+    """All files of the artifact, evaluation.json, emissions.jsonl and the model card."""
+
+
+class GeneratedRow(ApiModel):
+    """One held-out row with what base and tuned model generated for it."""
+
+    prompt: str
+    expected: str
+    base: str
+    tuned: str
+
+
+class Evaluation(ApiModel):
+    """`evaluation.json`: the scores and every generated answer."""
+
+    scores: EvaluationStatus
+    rows: tuple[GeneratedRow, ...]
+
+
+class VersionRecord(ApiModel):
+    """`versions/<n>.json` and `aliases/<alias>.json` of the registry."""
+
+    version: Annotated[int, Field(ge=1)]
+    model_name: ModelName
+    run: RunIdentity
+    manifest: str
+    """URI of the manifest."""
+    manifest_sha256: Sha256
+    created_at: Timestamp

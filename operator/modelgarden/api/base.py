@@ -1,0 +1,71 @@
+"""The base of every API model, the types that specs share, and how a CEL rule and its Python twin are declared.
+
+Models are frozen and strict. Read them from JSON (`model_validate_json`), as the API server does: strict mode then
+takes an array for a tuple and refuses a string for a number, exactly like the generated schema.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One CEL rule of a CRD node: `x-kubernetes-validations`. The model's validator holds the same rule in Python."""
+
+    rule: str
+    message: str
+    field_path: str | None = None
+
+
+class ApiModel(BaseModel):
+    """A frozen, strict model with camelCase names on the wire."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, alias_generator=to_camel, populate_by_name=True
+    )
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = ()
+    """CEL rules of this object, for the CRD."""
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """Parse a JSON-like mapping.
+
+        Raises:
+            pydantic.ValidationError: the value does not fit the model.
+        """
+        return cls.model_validate_json(json.dumps(value))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form with wire names, without fields that are None."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+_S3_SEGMENT = r"[A-Za-z0-9_=+-][A-Za-z0-9_.=+-]*"
+S3_PATTERN = rf"s3://[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9](/{_S3_SEGMENT})*"
+HF_PATTERN = r"hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
+DNS_LABEL_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
+MODEL_NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
+_QUANTITY_PATTERN = r"^([1-9][0-9]{0,11}(\.[0-9]{1,3})?|0\.[0-9]{0,2}[1-9])(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+
+S3Uri = Annotated[str, Field(pattern=rf"^{S3_PATTERN}$", max_length=1024)]
+ModelUri = Annotated[str, Field(pattern=rf"^({S3_PATTERN}|{HF_PATTERN})$", max_length=1024)]
+DnsLabel = Annotated[str, Field(pattern=DNS_LABEL_PATTERN, min_length=1, max_length=63)]
+ModelName = Annotated[str, Field(pattern=MODEL_NAME_PATTERN, min_length=1, max_length=63)]
+Quantity = Annotated[
+    Annotated[int, Field(ge=1, le=999_999_999_999)]
+    | Annotated[str, Field(pattern=_QUANTITY_PATTERN, max_length=20)],
+    Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
+]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Decimal = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$", max_length=32)]
+"""A decimal number of a status, as a string: Kubernetes API fields carry no floats."""
+Timestamp = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}Z$", max_length=32)]
+"""RFC 3339 in UTC."""

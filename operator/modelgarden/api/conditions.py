@@ -1,0 +1,91 @@
+"""Condition types and the closed list of reasons, each with what it means for the reader.
+
+`docs/conditions.md` is generated from this module. Messages say what is wrong and what to do.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from modelgarden.api.base import ApiModel, Timestamp
+
+ACCEPTED: Final = "Accepted"
+DATASET_READY: Final = "DatasetReady"
+RUNNING: Final = "Running"
+ARTIFACT_REGISTERED: Final = "ArtifactRegistered"
+COMPLETE: Final = "Complete"
+FAILED: Final = "Failed"
+SUSPENDED: Final = "Suspended"
+
+READY: Final = "Ready"
+MODEL_RESOLVED: Final = "ModelResolved"
+PROGRESSING: Final = "Progressing"
+DEGRADED: Final = "Degraded"
+
+REASONS: Final[dict[str, str]] = {
+    # Both kinds
+    "Accepted": "The spec is valid and what it refers to exists.",
+    "InvalidSpec": "The spec does not fit this operator's schema; correct the field that the message names.",
+    "SecretNotFound": "The credentials secret does not exist in the resource's namespace; create it.",
+    "SecretInvalid": "The credentials secret lacks a key; add AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+    "AccessDenied": "S3 refused the credentials or the action; grant read on the inputs and write on the output.",
+    "BucketNotFound": "A bucket does not exist; create it or correct the URI.",
+    "ModelNotFound": "The base model is not at its source; upload it or correct the URI.",
+    "DatasetNotFound": "The dataset is not at its source; upload it or correct the URI.",
+    "StorageUnavailable": "S3 does not answer; the operator keeps trying with back-off.",
+    "ApplyRejected": "The API server refused a child object (quota, policy or admission); see the message.",
+    # FineTuneJob
+    "Preparing": "The prepare Job checks and converts the dataset on a CPU.",
+    "DatasetReady": "The dataset is prepared in S3.",
+    "DatasetInvalid": "A row of the dataset is wrong; the message names line and field. Upload a corrected dataset.",
+    "ModelInvalid": "The base model cannot be loaded; see the message.",
+    "PrepareFailed": "The prepare Job failed for another reason; see its pod's log.",
+    "Pending": "The training pod waits: for scheduling, its image or its start.",
+    "Unschedulable": "No node can take the pod; the message is the scheduler's.",
+    "ImagePullFailed": "The container image cannot be pulled.",
+    "Training": "The training pod runs.",
+    "Retrying": "An attempt ended early; the next one resumes at the newest checkpoint.",
+    "TrainingFinished": "The training pod has ended.",
+    "Registering": "The artifact is complete in S3 and is being registered.",
+    "Registered": "The artifact has a version in the registry.",
+    "ArtifactInvalid": "The artifact does not match its manifest.",
+    "Succeeded": "Trained, evaluated and registered.",
+    "InvalidConfiguration": "The trainer refused the configuration; see the message.",
+    "OutOfMemory": "Training does not fit the memory even with the smallest micro-batch.",
+    "BackoffLimitExceeded": "The training pod failed more often than backoffLimit allows.",
+    "DeadlineExceeded": "activeDeadlineSeconds has passed.",
+    "TrainingFailed": "The training pod failed for another reason; see its log.",
+    "Suspended": "spec.suspend is true: no pod runs.",
+    "Resumed": "spec.suspend is false.",
+    # ModelDeployment
+    "WaitingForFineTuneJob": "The FineTuneJob that the spec names has no registered artifact yet.",
+    "FineTuneJobNotFound": "The FineTuneJob that the spec names does not exist yet.",
+    "FineTuneJobFailed": "The FineTuneJob that the spec names has failed.",
+    "FormatNotFound": "The artifact has no 16-bit merge; add Merged16Bit to the FineTuneJob's output.formats.",
+    "Resolved": "The artifact to serve is known.",
+    "RollingOut": "Pods of the wanted revision are starting.",
+    "RolledOut": "Every replica serves the wanted revision.",
+    "Serving": "The wanted model answers.",
+    "NotServing": "No replica answers for the wanted model.",
+    "ScaledToZero": "spec.replicas is 0.",
+    "ProgressDeadlineExceeded": "The revision did not become ready in time and was rolled back.",
+    "PodsFailing": "Pods of a revision crash or cannot start; see the message.",
+    "Healthy": "Nothing is wrong.",
+}
+
+ConditionStatus = Literal["True", "False", "Unknown"]
+
+
+class Condition(ApiModel):
+    """One observation of the resource's state (the fields of metav1.Condition)."""
+
+    type: str = Field(max_length=64, description="Type of the condition.")
+    status: ConditionStatus = Field(description="True, False or Unknown.")
+    reason: str = Field(max_length=64, description="CamelCase reason from the documented list.")
+    message: str = Field(max_length=4096, description="What is so, and what to do where something is wrong.")
+    observed_generation: Annotated[int, Field(ge=0)] = Field(
+        description="metadata.generation that this condition was computed for."
+    )
+    last_transition_time: Timestamp = Field(description="When status last changed.")

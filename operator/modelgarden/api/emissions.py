@@ -1,0 +1,103 @@
+"""The emissions record: what an auditor needs to redo the sum, and the arithmetic itself.
+
+Energy is in integer joules before PUE, by component. Identities that hold in every record:
+total = gpu + cpu + ram, and emissions = total / 3.6e6 x PUE x intensity.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from modelgarden.api.base import ApiModel, Timestamp
+
+JOULES_PER_KWH: Final = 3_600_000
+
+Joules = Annotated[int, Field(ge=0, le=9_007_199_254_740_991)]
+CarbonState = Literal["Measured", "Estimated", "Partial", "Unavailable"]
+
+
+class Energy(ApiModel):
+    """Energy by component, in joules, before PUE."""
+
+    gpu: Joules = Field(default=0, description="GPU energy in joules.")
+    cpu: Joules = Field(default=0, description="CPU energy in joules.")
+    ram: Joules = Field(default=0, description="Memory energy in joules.")
+    total: Joules = Field(default=0, description="Sum of the components in joules.")
+
+    @model_validator(mode="after")
+    def _total_is_the_sum(self) -> Self:
+        if self.total != self.gpu + self.cpu + self.ram:
+            raise ValueError("total must be gpu + cpu + ram")
+        return self
+
+    @classmethod
+    def of(cls, *, gpu: int = 0, cpu: int = 0, ram: int = 0) -> Energy:
+        """Build the record with its total."""
+        return cls(gpu=gpu, cpu=cpu, ram=ram, total=gpu + cpu + ram)
+
+    def __add__(self, other: Energy) -> Energy:
+        return Energy.of(gpu=self.gpu + other.gpu, cpu=self.cpu + other.cpu, ram=self.ram + other.ram)
+
+
+class Intensity(ApiModel):
+    """Carbon intensity of the electricity that was used, and where the figure comes from."""
+
+    milligrams_per_kwh: int = Field(
+        ge=0, alias="milligramsPerKWh", description="Milligrams of CO2 equivalent per kWh."
+    )
+    zone: str = Field(max_length=16, description="ISO 3166-1 alpha-3 code of the zone.")
+    source: str = Field(max_length=128, description="Data set that the figure was read from.")
+    data_year: int | None = Field(default=None, description="Year of the data.")
+
+
+class Methods(ApiModel):
+    """How each component was metered, such as nvml-energy-counter, rapl, cpu-load-model or none."""
+
+    gpu: str = Field(max_length=64, description="Method for the GPUs.")
+    cpu: str = Field(max_length=64, description="Method for the CPU.")
+    ram: str = Field(max_length=64, description="Method for the memory.")
+
+
+class Attempt(ApiModel):
+    """One pod's share: work that was evicted still counts."""
+
+    id: str = Field(max_length=64, description="UID of the pod.")
+    start_time: Timestamp = Field(description="When metering began.")
+    end_time: Timestamp = Field(description="Time of the last sample.")
+    energy_joules: Energy = Field(description="Energy of this attempt.")
+    reason: str = Field(
+        max_length=64, description="How it ended: Running, Completed, Terminated, Failed or Lost."
+    )
+
+
+class EmissionsRecord(ApiModel):
+    """Energy and emissions of a run, or of one attempt of it."""
+
+    state: CarbonState = Field(
+        description="Measured: counters only. Estimated: a load model for some component. "
+        "Partial: a component or a zone is missing. Unavailable: nothing could be metered."
+    )
+    energy_joules: Energy = Field(description="Energy by component before PUE, over all attempts.")
+    pue_milli: int = Field(ge=1000, le=5000, description="Power usage effectiveness times 1000.")
+    pue_source: Literal["Spec", "Default"] = Field(description="Whether the PUE was given or is the default.")
+    intensity: Intensity | None = Field(default=None, description="Absent while no zone is known.")
+    emissions_milligrams: int | None = Field(
+        default=None, ge=0, description="Milligrams of CO2 equivalent after PUE; absent without an intensity."
+    )
+    methods: Methods = Field(description="How each component was metered.")
+    devices: tuple[str, ...] = Field(default=(), max_length=64, description="UUIDs of the metered GPUs.")
+    duration_seconds: int = Field(ge=0, description="Seconds of metered run time over all attempts.")
+    coverage_percent: int = Field(ge=0, le=100, description="Share of the run time with samples.")
+    attempts: tuple[Attempt, ...] = Field(
+        default=(), max_length=64, description="The attempts that the sum counts."
+    )
+    tool: str = Field(max_length=64, description="Metering tool and version.")
+
+
+def emissions_milligrams(energy_joules: int, *, pue_milli: int, milligrams_per_kwh: int) -> int:
+    """Return milligrams of CO2 equivalent: joules / 3.6e6 x PUE x intensity, rounded half up, in integers."""
+    numerator = energy_joules * pue_milli * milligrams_per_kwh
+    denominator = JOULES_PER_KWH * 1000
+    return (2 * numerator + denominator) // (2 * denominator)

@@ -1,0 +1,81 @@
+"""The layout in S3. Everything is immutable but the aliases and the running emissions of an attempt.
+
+<output.uri>/runs/<namespace>/<job>/<uid>/dataset/{train,validation}.parquet, report.json (written last)
+                                          checkpoints/<step>/...  with checkpoint.json, written last
+                                          emissions/<attempt>.json  one EmissionsRecord per attempt
+                                          artifact/{adapter,merged}/...
+                                          evaluation.json  emissions.jsonl  README.md (model card)
+                                          manifest.json  written last: the commit marker
+             models/<namespace>/<modelName>/versions/<n>.json
+                                            aliases/latest.json
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlparse
+
+MANIFEST: Final = "manifest.json"
+EVALUATION: Final = "evaluation.json"
+EMISSIONS: Final = "emissions.jsonl"
+MODEL_CARD: Final = "README.md"
+ADAPTER_DIR: Final = "artifact/adapter"
+MERGED_DIR: Final = "artifact/merged"
+DATASET_TRAIN: Final = "dataset/train.parquet"
+DATASET_VALIDATION: Final = "dataset/validation.parquet"
+DATASET_REPORT: Final = "dataset/report.json"
+CHECKPOINTS: Final = "checkpoints"
+CHECKPOINT_MARKER: Final = "checkpoint.json"
+ATTEMPT_EMISSIONS: Final = "emissions"
+LATEST: Final = "latest"
+
+SHA256_METADATA: Final = "sha256"
+"""Key of the object metadata that holds a file's SHA-256 in hex."""
+
+
+@dataclass(frozen=True)
+class Location:
+    """A bucket and a key (or key prefix, without a trailing slash)."""
+
+    bucket: str
+    key: str
+
+    @classmethod
+    def parse(cls, uri: str) -> Location:
+        """Parse s3://bucket/key.
+
+        Raises:
+            ValueError: the URI is not of the scheme s3 or has no bucket.
+        """
+        parsed = urlparse(uri)
+        if parsed.scheme != "s3" or not parsed.netloc:
+            raise ValueError(f"{uri!r} is not of the form s3://bucket/key")
+        return cls(bucket=parsed.netloc, key=parsed.path.strip("/"))
+
+    def child(self, name: str) -> Location:
+        """Return the location of a name below this one."""
+        return Location(bucket=self.bucket, key=f"{self.key}/{name}" if self.key else name)
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}" if self.key else f"s3://{self.bucket}"
+
+
+def run_uri(output_uri: str, *, namespace: str, job: str, uid: str) -> str:
+    """Return the URI of a run: one FineTuneJob's life."""
+    return f"{output_uri.rstrip('/')}/runs/{namespace}/{job}/{uid}"
+
+
+def registry_uri(output_uri: str, *, namespace: str, model_name: str) -> str:
+    """Return the URI of a model's versions and aliases."""
+    return f"{output_uri.rstrip('/')}/models/{namespace}/{model_name}"
+
+
+def version_key(number: int) -> str:
+    """Return the name of a version's record below the model's registry URI."""
+    return f"versions/{number}.json"
+
+
+def alias_key(alias: str) -> str:
+    """Return the name of an alias below the model's registry URI."""
+    return f"aliases/{alias}.json"

@@ -1,0 +1,46 @@
+"""Names that more than one part must agree on: API group, labels, annotations, ports, variables, exit codes."""
+
+from typing import Final
+
+GROUP: Final = "modelgarden.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+CATEGORY: Final = "modelgarden"
+
+FIELD_MANAGER: Final = "modelgarden-operator"
+"""The one server-side-apply field manager of every write."""
+
+MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY: Final = "modelgarden"
+"""Children carry this label; the operator watches Jobs, Pods and Deployments by it on the server's side."""
+
+FINETUNEJOB_LABEL: Final = f"{GROUP}/finetunejob"
+"""Name of the FineTuneJob that owns a child."""
+MODELDEPLOYMENT_LABEL: Final = f"{GROUP}/modeldeployment"
+"""Name of the ModelDeployment that owns a child."""
+STEP_LABEL: Final = f"{GROUP}/step"
+"""`prepare` or `train` on a FineTuneJob's children."""
+REVISION_LABEL: Final = f"{GROUP}/revision"
+"""Hash of what reaches the serving pods, on a ModelDeployment's children."""
+DESIRED_HASH_ANNOTATION: Final = f"{GROUP}/desired-hash"
+"""Hash of the manifest that was applied, so that an unchanged child costs no write."""
+INPUTS_HASH_ANNOTATION: Final = f"{GROUP}/inputs-hash"
+"""Fingerprint of the inputs in S3 that a prepare Job was started with; a failed one runs again when it changes."""
+
+CONFIG_VARIABLE: Final = "MODELGARDEN_CONFIG"
+"""Environment variable that carries a pod's RunConfig or ServeConfig as JSON."""
+ATTEMPT_VARIABLE: Final = "MODELGARDEN_ATTEMPT"
+"""Environment variable with the pod's UID: the identity of an attempt."""
+
+PROGRESS_PORT: Final = 9400
+"""Pods of both images serve /progress or /carbon (JSON), /readyz and /metrics (Prometheus) on this port."""
+OPENAI_PORT: Final = 8000
+"""vLLM's OpenAI API in the serving pod and on the Service."""
+
+EXIT_DONE: Final = 0
+EXIT_USER_ERROR: Final = 64
+"""The user's input is wrong: never retried by the Job (EX_USAGE of sysexits.h)."""
+EXIT_TEMPORARY: Final = 75
+"""Storage or network is unavailable for now: retried, not counted (EX_TEMPFAIL of sysexits.h)."""
+EXIT_TERMINATED: Final = 143
+"""Stopped by SIGTERM after a checkpoint: retried, not counted (128 + SIGTERM)."""

@@ -1,0 +1,127 @@
+"""What the operator and its pods tell each other: configuration in, report and termination message out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from modelgarden.api.artifact import RunIdentity
+from modelgarden.api.base import ApiModel, ModelName, Sha256
+from modelgarden.api.emissions import EmissionsRecord
+from modelgarden.api.finetunejob import (
+    ArtifactFormat,
+    Checkpoint,
+    DatasetFormat,
+    DatasetStatus,
+    Evaluation,
+    EvaluationStatus,
+    Method,
+    Progress,
+    Training,
+)
+
+TERMINATION_MESSAGE_BYTES = 4096
+"""What the kubelet keeps of a termination message."""
+
+
+class PodStorage(ApiModel):
+    """How to reach S3; credentials come from the environment (AWS_*)."""
+
+    endpoint: str | None = None
+    region: str = "us-east-1"
+
+
+class PodCarbon(ApiModel):
+    """What emissions are computed with."""
+
+    zone: str | None = None
+    pue_milli: Annotated[int, Field(ge=1000, le=5000)] = 1000
+    pue_given: bool = False
+
+
+class RunConfig(ApiModel):
+    """Configuration of `prepare` and `train`. Locations are s3:// or, without Kubernetes, local paths (file:///...)."""
+
+    run: RunIdentity
+    run_uri: str
+    model_source: str
+    model_revision: str | None = None
+    method: Method = "LoRA"
+    dataset_source: str
+    dataset_format: DatasetFormat = "Auto"
+    validation_split: float = 0.1
+    training: Training = Training()
+    formats: tuple[ArtifactFormat, ...] = ("Merged16Bit",)
+    model_name: ModelName
+    checkpoint: Checkpoint = Checkpoint()
+    evaluation: Evaluation = Evaluation()
+    storage: PodStorage = PodStorage()
+    carbon: PodCarbon = PodCarbon()
+    gpus: Annotated[int, Field(ge=0)] = 0
+    """GPUs that the pod was given; with at least one, a pod without CUDA fails at once instead of training on the CPU."""
+    image: str | None = None
+
+
+class ServeConfig(ApiModel):
+    """Configuration of `fetch` and `serve`."""
+
+    model_uri: str
+    """Manifest (…/manifest.json) or model folder; s3:// or, without Kubernetes, a local path."""
+    manifest_sha256: Sha256 | None = None
+    """Given for a manifest, which is then held against it."""
+    served_model_name: ModelName
+    model_dir: str
+    """Local folder that fetch fills and serve reads."""
+    engine_args: tuple[str, ...] = ()
+    """Arguments of `vllm serve` beside those that serve sets itself."""
+    drain_seconds: Annotated[int, Field(ge=0)] = 60
+    gpus: Annotated[int, Field(ge=0)] = 0
+    storage: PodStorage = PodStorage()
+    carbon: PodCarbon = PodCarbon()
+
+
+class TrainReport(ApiModel):
+    """Body of GET /progress of a training pod."""
+
+    attempt: str
+    progress: Progress
+    resolved_hyperparameters: dict[str, str] = {}
+    model_revision: str | None = None
+    emissions: EmissionsRecord | None = None
+    """Over all attempts of the run so far."""
+
+
+class ServeReport(ApiModel):
+    """Body of GET /carbon of a serving pod: counters since the pod's start."""
+
+    attempt: str
+    emissions: EmissionsRecord
+    idle_joules: int
+    generated_tokens: int
+    prompt_tokens: int
+
+
+class TerminationMessage(ApiModel):
+    """What a pod leaves at its end: a reason from the closed list and what it says, or its short result."""
+
+    reason: str
+    message: str
+    dataset: DatasetStatus | None = None
+    """prepare: what it found."""
+    manifest_sha256: Sha256 | None = None
+    """train: the commit marker that it wrote."""
+    evaluation: EvaluationStatus | None = None
+
+    def encode(self) -> str:
+        """Return the JSON text, with the message shortened to what the kubelet keeps."""
+        text = self.model_dump_json(by_alias=True, exclude_none=True)
+        excess = len(text.encode()) - TERMINATION_MESSAGE_BYTES
+        if excess <= 0:
+            return text
+        shortened = self.message.encode()[: max(0, len(self.message.encode()) - excess - 64)].decode(
+            errors="ignore"
+        )
+        return self.model_copy(update={"message": f"{shortened} ..."}).model_dump_json(
+            by_alias=True, exclude_none=True
+        )
