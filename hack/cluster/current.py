@@ -1,0 +1,44 @@
+"""CLUSTER=current: the cluster that the kubeconfig names is the user's own, so nothing is started, stopped or built."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from hack.cluster import progress
+from hack.cluster.commands import output
+from hack.cluster.errors import ClusterError
+from hack.cluster.images import PROJECT_IMAGES
+from hack.cluster.paths import REPOSITORY
+
+
+def chosen() -> bool:
+    """Tell whether the environment asks for the kubeconfig's current cluster."""
+    choice = os.environ.get("CLUSTER", "local")
+    if choice not in {"local", "current"}:
+        raise ClusterError(
+            f"CLUSTER is {choice!r}: use `local` (started here) or `current` (your kubeconfig's)"
+        )
+    return choice == "current"
+
+
+def check() -> None:
+    """Say which cluster is used. Raises ClusterError where it does not answer."""
+    if shutil.which("kubectl") is None:
+        raise ClusterError("CLUSTER=current needs kubectl in PATH")
+    context = output("kubectl", "config", "current-context")
+    output("kubectl", "get", "--raw", "/readyz", "--request-timeout=10s")
+    progress.say(f"using the kubeconfig's context {context!r}; nothing is started or stopped")
+
+
+def explain_images() -> None:
+    """Raise ClusterError that says how the images get into a cluster of the user's own."""
+    lines = [
+        f"docker build -t REGISTRY/{image.name.rpartition('/')[2]} -f {image.dockerfile.relative_to(REPOSITORY)} ."
+        for image in PROJECT_IMAGES
+    ]
+    raise ClusterError(
+        "with CLUSTER=current the images come from your registry. Build and push them, for example:\n    "
+        + "\n    ".join(lines)
+        + "\n    docker push ...\nand name them in the chart's values (image, trainImage, serveImage)"
+    )

@@ -1,0 +1,35 @@
+"""Where the local cluster keeps things.
+
+The cache outlives clusters and checkouts (binaries, images); a state folder belongs to one cluster and goes with it.
+Both follow the XDG variables. The state path stays short because Unix sockets in it must fit in 108 characters.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hack.cluster.errors import ClusterError
+
+TOOLS = Path(__file__).resolve().parents[1] / "tools"
+REPOSITORY = Path(__file__).resolve().parents[2]
+SOCKET_BUDGET = 60  # characters that the longest socket below a state folder may add to it
+DEFAULT_NAME = "default"
+
+
+def cache_folder() -> Path:
+    """Return the folder for what is built once per machine."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modelgarden"
+
+
+def state_folder(name: str = DEFAULT_NAME) -> Path:
+    """Return the folder of the cluster called `name`."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "modelgarden" / name
+
+
+def check_socket_paths(folder: Path) -> None:
+    """Raise ClusterError where Unix sockets below `folder` would not fit the kernel's limit."""
+    if len(str(folder)) + SOCKET_BUDGET > 108:
+        raise ClusterError(
+            f"the path {folder} is too long for Unix sockets: set XDG_STATE_HOME to a shorter one"
+        )

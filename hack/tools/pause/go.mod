@@ -1,0 +1,3 @@
+module modelgarden.dev/hack/tools/pause
+
+go 1.26

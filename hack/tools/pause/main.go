@@ -1,0 +1,23 @@
+// Pause is the first process of every pod sandbox: it holds the pod's namespaces and reaps orphans until it is told to end.
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGCHLD)
+	for received := range signals {
+		if received != syscall.SIGCHLD {
+			return
+		}
+		for {
+			if child, _ := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); child <= 0 {
+				break
+			}
+		}
+	}
+}
