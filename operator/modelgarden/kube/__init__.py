@@ -1,0 +1,1 @@
+"""The Kubernetes API as dicts. The only package that imports the kubernetes client."""

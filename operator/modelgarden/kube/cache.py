@@ -1,0 +1,162 @@
+"""What the watches have told, kept for the reconcilers to read: a hint, never the truth.
+
+Fed by the runtime from watch events and by `plan.execute` from the API server's answers, so that a reconcile
+sees its own writes. An object older than the one known is ignored; one that was removed does not come back.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any, Final
+
+from modelgarden.api.names import FINETUNEJOB_LABEL, MODELDEPLOYMENT_LABEL
+from modelgarden.kube.resources import Key, Resource, controller_of, key_of
+
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+_INDEXED_LABELS: Final = (FINETUNEJOB_LABEL, MODELDEPLOYMENT_LABEL)
+
+Index = tuple[Resource, str, str, str]
+"""Resource, namespace (empty for the owner's UID), label (empty likewise), value."""
+
+
+class Cache:
+    """The newest known state of watched objects, without managedFields."""
+
+    def __init__(self) -> None:
+        self._objects: dict[Resource, dict[Key, dict[str, Any]]] = defaultdict(dict)
+        self._indices: dict[Index, set[Key]] = defaultdict(set)
+        self._removed: dict[Resource, set[str]] = defaultdict(set)
+
+    def put(self, resource: Resource, obj: Mapping[str, Any]) -> bool:
+        """Remember an object unless a newer one is known or it is gone.
+
+        Returns False for exactly the version that is known: the echo of an own write. An older version is a
+        change that nobody has acted on yet, though what is known already contains it.
+        """
+        key = key_of(resource, obj)
+        uid = obj["metadata"]["uid"]
+        known = self._objects[resource].get(key)
+        if uid in self._removed[resource]:
+            return True
+        if known is not None and known["metadata"]["uid"] == uid and _version(obj) <= _version(known):
+            return _version(obj) != _version(known)
+        self._forget(key)
+        kept = _trimmed(obj)
+        self._objects[resource][key] = kept
+        for index in _indices(resource, kept):
+            self._indices[index].add(key)
+        return True
+
+    def remove(self, resource: Resource, namespace: str, name: str, *, uid: str | None = None) -> None:
+        """Forget an object; with `uid` only that very one."""
+        key = Key(resource, namespace, name)
+        known = self._objects[resource].get(key)
+        if uid is not None:
+            self._removed[resource].add(uid)
+        if known is None or (uid is not None and known["metadata"]["uid"] != uid):
+            return
+        self._removed[resource].add(known["metadata"]["uid"])
+        self._forget(key)
+
+    def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any] | None:
+        """Return an object. Callers must not change it."""
+        return self._objects[resource].get(Key(resource, namespace, name))
+
+    def children(self, resource: Resource, owner_uid: str) -> list[dict[str, Any]]:
+        """Return the objects whose controller has the UID, by name: Jobs of a FineTuneJob, pods of a Job."""
+        return self._indexed((resource, "", "", owner_uid))
+
+    def labelled(self, resource: Resource, namespace: str, label: str, value: str) -> list[dict[str, Any]]:
+        """Return the objects with FINETUNEJOB_LABEL or MODELDEPLOYMENT_LABEL set to the value, by name."""
+        return self._indexed((resource, namespace, label, value))
+
+    def keys(self, resource: Resource) -> list[Key]:
+        """Return the keys of all known objects."""
+        return list(self._objects[resource])
+
+    def differences(
+        self,
+        resource: Resource,
+        listed: Mapping[Key, tuple[str, int]],
+        version: int,
+        *,
+        namespace: str | None = None,
+    ) -> tuple[set[Key], set[Key]]:
+        """Compare with a full listing of UIDs and resource versions, made at a resource version.
+
+        Returns the keys to read anew, and the ghosts: known here, gone there.
+        """
+        known = self._objects[resource]
+        stale = {
+            key
+            for key, (uid, listed_version) in listed.items()
+            if uid not in self._removed[resource]
+            and (
+                key not in known
+                or known[key]["metadata"]["uid"] != uid
+                or _version(known[key]) < listed_version
+            )
+        }
+        ghosts = {
+            key
+            for key, obj in known.items()
+            if key not in listed and _version(obj) <= version and namespace in (None, key.namespace)
+        }
+        return stale, ghosts
+
+    def forget_removed(self, resource: Resource) -> None:
+        """Drop the memory of removed objects, once no older listing or event can be under way."""
+        self._removed[resource].clear()
+
+    def _indexed(self, index: Index) -> list[dict[str, Any]]:
+        keys = sorted(self._indices.get(index, ()), key=lambda key: key.name)
+        return [self._objects[index[0]][key] for key in keys]
+
+    def _forget(self, key: Key) -> None:
+        known = self._objects[key.resource].pop(key, None)
+        if known is None:
+            return
+        for index in _indices(key.resource, known):
+            self._indices[index].discard(key)
+            if not self._indices[index]:
+                del self._indices[index]
+
+
+def _version(obj: Mapping[str, Any]) -> int:
+    # Comparable as numbers since Kubernetes 1.35 says so, and with etcd always.
+    return int(obj["metadata"]["resourceVersion"])
+
+
+def _indices(resource: Resource, obj: Mapping[str, Any]) -> list[Index]:
+    metadata = obj["metadata"]
+    labels = metadata.get("labels", {})
+    found: list[Index] = [
+        (resource, metadata.get("namespace", ""), label, labels[label])
+        for label in _INDEXED_LABELS
+        if label in labels
+    ]
+    controller = controller_of(obj)
+    if controller is not None:
+        found.append((resource, "", "", controller["uid"]))
+    return found
+
+
+def _trimmed(obj: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+    if _LAST_APPLIED in metadata.get("annotations", {}):
+        metadata["annotations"] = {
+            name: value for name, value in metadata["annotations"].items() if name != _LAST_APPLIED
+        }
+    kept: dict[str, Any] = _interned({**obj, "metadata": metadata})
+    return kept
+
+
+def _interned(value: Any) -> Any:
+    # Thousands of objects repeat the same few field names; each JSON document brings its own copies of them.
+    if isinstance(value, dict):
+        return {sys.intern(name): _interned(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_interned(item) for item in value]
+    return value

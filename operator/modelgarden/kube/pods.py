@@ -1,0 +1,51 @@
+"""Reports of running pods, pulled from their IP: pods need no access to the API server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import aiohttp
+
+from modelgarden.api.names import PROGRESS_PORT
+
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=3, sock_connect=1)
+_LARGEST_BYTES: Final = 256 * 1024
+
+
+class PodReports:
+    """Reads what pods serve on the progress port."""
+
+    def __init__(self, *, port: int = PROGRESS_PORT) -> None:
+        self._port = port
+        self._session: aiohttp.ClientSession | None = None
+
+    async def fetch(self, pod: Mapping[str, Any], path: str) -> dict[str, Any] | None:
+        """Return the JSON object at a path of the pod, or None while it cannot be had."""
+        address = pod.get("status", {}).get("podIP")
+        if not address:
+            return None
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
+        host = f"[{address}]" if ":" in address else address
+        try:
+            async with self._session.get(
+                f"http://{host}:{self._port}{path}", allow_redirects=False
+            ) as answer:
+                if answer.status != 200:
+                    return None
+                body = b""
+                async for chunk in answer.content.iter_any():
+                    body += chunk
+                    if len(body) > _LARGEST_BYTES:
+                        return None
+                report = json.loads(body)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            return None
+        return report if isinstance(report, dict) else None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()

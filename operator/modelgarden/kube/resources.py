@@ -1,0 +1,104 @@
+"""The resources that the operator reads and writes, and how one object is named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from modelgarden.api import finetunejob, modeldeployment, names
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A namespaced resource of the API server."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+
+    @property
+    def api_version(self) -> str:
+        """Return the apiVersion of its objects."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def root(self) -> str:
+        """Return the URL path of its group and version."""
+        return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+
+
+FINETUNEJOBS: Final = Resource(names.GROUP, names.VERSION, finetunejob.PLURAL, finetunejob.KIND)
+MODELDEPLOYMENTS: Final = Resource(names.GROUP, names.VERSION, modeldeployment.PLURAL, modeldeployment.KIND)
+JOBS: Final = Resource("batch", "v1", "jobs", "Job")
+PODS: Final = Resource("", "v1", "pods", "Pod")
+DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment")
+SERVICES: Final = Resource("", "v1", "services", "Service")
+SECRETS: Final = Resource("", "v1", "secrets", "Secret")
+EVENTS: Final = Resource("events.k8s.io", "v1", "events", "Event")
+LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+
+OWNERS: Final = (FINETUNEJOBS, MODELDEPLOYMENTS)
+"""The kinds of this operator: what is reconciled."""
+CHILDREN: Final = (JOBS, PODS, DEPLOYMENTS)
+"""What is watched because an owner made it, told apart by the managed-by label."""
+
+MANAGED_SELECTOR: Final = f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY}"
+
+_BY_KIND: Final = {
+    (resource.api_version, resource.kind): resource
+    for resource in (*OWNERS, *CHILDREN, SERVICES, SECRETS, EVENTS, LEASES)
+}
+_OWNER_LABELS: Final = (
+    (names.FINETUNEJOB_LABEL, FINETUNEJOBS),
+    (names.MODELDEPLOYMENT_LABEL, MODELDEPLOYMENTS),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One object."""
+
+    resource: Resource
+    namespace: str
+    name: str
+
+
+def resource_of(obj: Mapping[str, Any]) -> Resource:
+    """Return the resource of an object by its apiVersion and kind.
+
+    Raises:
+        KeyError: the operator does not know the kind.
+    """
+    return _BY_KIND[obj["apiVersion"], obj["kind"]]
+
+
+def key_of(resource: Resource, obj: Mapping[str, Any]) -> Key:
+    """Return the key of an object."""
+    metadata = obj["metadata"]
+    return Key(resource, metadata.get("namespace", ""), metadata["name"])
+
+
+def controller_of(obj: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the ownerReference of an object's controller."""
+    references: list[dict[str, Any]] = obj["metadata"].get("ownerReferences", [])
+    return next((reference for reference in references if reference.get("controller")), None)
+
+
+def owner_key(child: Mapping[str, Any]) -> Key | None:
+    """Return the FineTuneJob or ModelDeployment that a child belongs to.
+
+    The controller tells for what the operator made; a label for pods, which Jobs and ReplicaSets control.
+    """
+    namespace = child["metadata"].get("namespace", "")
+    controller = controller_of(child)
+    if controller is not None:
+        for resource in OWNERS:
+            if (controller["apiVersion"], controller["kind"]) == (resource.api_version, resource.kind):
+                return Key(resource, namespace, controller["name"])
+    labels = child["metadata"].get("labels", {})
+    for label, resource in _OWNER_LABELS:
+        if label in labels:
+            return Key(resource, namespace, labels[label])
+    return None
