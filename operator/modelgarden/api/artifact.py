@@ -22,7 +22,7 @@ class RunIdentity(ApiModel):
 class FileEntry(ApiModel):
     """One file of an artifact or a checkpoint."""
 
-    path: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./+=-]*$")]
+    path: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+=-]*(/[A-Za-z0-9_][A-Za-z0-9_.+=-]*)*$")]
     """Path below the run (manifest) or below the checkpoint's folder."""
     sha256: Sha256
     bytes: Annotated[int, Field(ge=0)]

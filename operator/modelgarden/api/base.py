@@ -36,35 +36,57 @@ class ApiModel(BaseModel):
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Self:
-        """Parse a JSON-like mapping.
+        """Parse a JSON-like mapping, reading nulls and numbers as the API server does.
 
         Raises:
             pydantic.ValidationError: the value does not fit the model.
         """
-        return cls.model_validate_json(json.dumps(value))
+        text = json.dumps(_as_the_api_server_reads(value))
+        return cls.model_validate_json(text, by_alias=True, by_name=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form with wire names, without fields that are None."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
+_MAX_SAFE_INTEGER = 2**53 - 1
+
+
+def _as_the_api_server_reads(value: Any) -> Any:
+    """Return a JSON value without its fields that are null and with whole floats such as 1e3 as integers."""
+    if isinstance(value, Mapping):
+        return {key: _as_the_api_server_reads(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_as_the_api_server_reads(item) for item in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _MAX_SAFE_INTEGER:
+        return int(value)
+    return value
+
+
 _S3_SEGMENT = r"[A-Za-z0-9_=+-][A-Za-z0-9_.=+-]*"
 S3_PATTERN = rf"s3://[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9](/{_S3_SEGMENT})*"
 HF_PATTERN = r"hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
 DNS_LABEL_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
+LABEL_KEY_PATTERN = (
+    r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*/)?"
+    r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
+)
+LABEL_VALUE_PATTERN = r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$"
 MODEL_NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
-_QUANTITY_PATTERN = r"^([1-9][0-9]{0,11}(\.[0-9]{1,3})?|0\.[0-9]{0,2}[1-9])(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+QUANTITY_PATTERN = r"^([1-9][0-9]{0,11}(\.[0-9]{1,3})?|0\.[0-9]{0,2}[1-9])(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 
 S3Uri = Annotated[str, Field(pattern=rf"^{S3_PATTERN}$", max_length=1024)]
 ModelUri = Annotated[str, Field(pattern=rf"^({S3_PATTERN}|{HF_PATTERN})$", max_length=1024)]
 DnsLabel = Annotated[str, Field(pattern=DNS_LABEL_PATTERN, min_length=1, max_length=63)]
+LabelKey = Annotated[str, Field(pattern=LABEL_KEY_PATTERN, max_length=317)]
+LabelValue = Annotated[str, Field(pattern=LABEL_VALUE_PATTERN, max_length=63)]
 ModelName = Annotated[str, Field(pattern=MODEL_NAME_PATTERN, min_length=1, max_length=63)]
 Quantity = Annotated[
     Annotated[int, Field(ge=1, le=999_999_999_999)]
-    | Annotated[str, Field(pattern=_QUANTITY_PATTERN, max_length=20)],
+    | Annotated[str, Field(pattern=QUANTITY_PATTERN, max_length=20)],
     Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
 ]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 Decimal = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$", max_length=32)]
 """A decimal number of a status, as a string: Kubernetes API fields carry no floats."""
 Timestamp = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}Z$", max_length=32)]

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from modelgarden.api.base import ApiModel, DnsLabel, Quantity, Rule
+from modelgarden.api.base import (
+    LABEL_KEY_PATTERN,
+    ApiModel,
+    DnsLabel,
+    LabelKey,
+    LabelValue,
+    Quantity,
+    Rule,
+)
+from modelgarden.api.names import GROUP, MANAGED_BY_LABEL
 from modelgarden.api.zones import ZONES
 
 
@@ -18,6 +28,10 @@ def _known_zone(zone: str) -> str:
 
 Zone = Annotated[str, AfterValidator(_known_zone), Field(json_schema_extra={"enum": list(ZONES)})]
 
+NAME_PATTERN = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
+ENDPOINT_PATTERN = r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?$"
+REGION_PATTERN = r"^[a-z0-9-]+$"
+
 SECRET_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 OPTIONAL_SECRET_KEYS = ("AWS_SESSION_TOKEN",)
 
@@ -25,18 +39,18 @@ OPTIONAL_SECRET_KEYS = ("AWS_SESSION_TOKEN",)
 class LocalReference(ApiModel):
     """A reference to an object in the same namespace."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", min_length=1, max_length=253)] = (
-        Field(description="Name of the object.")
+    name: Annotated[str, Field(pattern=NAME_PATTERN, min_length=1, max_length=253)] = Field(
+        description="Name of the object."
     )
 
 
 class Storage(ApiModel):
     """How to reach the S3 service. Without credentials the pods' service account is used (IRSA, workload identity)."""
 
-    endpoint: (
-        Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?$", max_length=256)] | None
-    ) = Field(default=None, description="URL of the S3 service. Default: AWS.")
-    region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=64)] = Field(
+    endpoint: Annotated[str, Field(pattern=ENDPOINT_PATTERN, max_length=256)] | None = Field(
+        default=None, description="URL of the S3 service. Default: AWS."
+    )
+    region: Annotated[str, Field(pattern=REGION_PATTERN, max_length=64)] = Field(
         default="us-east-1", description="Region of the S3 service. Default: us-east-1."
     )
     credentials_secret_ref: LocalReference | None = Field(
@@ -56,22 +70,46 @@ class Resources(ApiModel):
     memory: Quantity = Field(default="16Gi", description="Memory request and limit in bytes. Default: 16Gi.")
 
 
-LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$", max_length=63)]
-
-
 class Toleration(ApiModel):
     """A toleration of a node's taint, as in a Pod's spec."""
 
-    key: Annotated[str, Field(max_length=317)] | None = Field(
-        default=None, description="Taint key. Empty with operator Exists tolerates every taint."
+    key: LabelKey | None = Field(
+        default=None,
+        description="Taint key. Default: none, which with operator Exists tolerates every taint.",
     )
     operator: Literal["Exists", "Equal"] = Field(
         default="Equal", description="Exists or Equal. Default: Equal."
     )
-    value: LabelValue | None = Field(default=None, description="Taint value for Equal.")
+    value: LabelValue | None = Field(default=None, description="Taint value for Equal. Default: empty.")
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
         default=None, description="Taint effect. Default: all effects."
     )
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="has(self.key) || self.operator == 'Exists'",
+            message="a toleration without a key must have operator Exists",
+            field_path=".operator",
+        ),
+        Rule(
+            rule="self.operator == 'Equal' || !has(self.value) || self.value == ''",
+            message="a toleration with operator Exists must have no value",
+            field_path=".value",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _as_kubernetes_takes_it(self) -> Self:
+        if self.key is None and self.operator != "Exists":
+            raise ValueError("a toleration without a key must have operator Exists")
+        if self.operator == "Exists" and self.value:
+            raise ValueError("a toleration with operator Exists must have no value")
+        return self
+
+
+# A CRD has no word for the keys of a map, so a rule holds what a child object would be refused for.
+_KEYED = ("labels", "annotations", "nodeSelector")
+_OPERATORS_OWN = ("labels", "annotations")
 
 
 class PodTemplate(ApiModel):
@@ -80,26 +118,61 @@ class PodTemplate(ApiModel):
     labels: dict[str, LabelValue] = Field(
         default_factory=dict,
         max_length=32,
-        description="Labels of the Jobs, Deployments and pods, such as a Kueue queue name.",
+        description="Labels of the Jobs, Deployments and pods, such as a Kueue queue name. Default: none.",
     )
     annotations: dict[str, Annotated[str, Field(max_length=4096)]] = Field(
-        default_factory=dict, max_length=32, description="Annotations of the pods."
+        default_factory=dict, max_length=32, description="Annotations of the pods. Default: none."
     )
     node_selector: dict[str, LabelValue] = Field(
-        default_factory=dict, max_length=16, description="Labels that a node must have."
+        default_factory=dict, max_length=16, description="Labels that a node must have. Default: none."
     )
     tolerations: tuple[Toleration, ...] = Field(
-        default=(), max_length=16, description="Taints that the pods tolerate."
+        default=(), max_length=16, description="Taints that the pods tolerate. Default: none."
     )
-    priority_class_name: DnsLabel | None = Field(default=None, description="PriorityClass of the pods.")
-    runtime_class_name: DnsLabel | None = Field(default=None, description="RuntimeClass of the pods.")
+    priority_class_name: DnsLabel | None = Field(
+        default=None, description="PriorityClass of the pods. Default: the cluster's."
+    )
+    runtime_class_name: DnsLabel | None = Field(
+        default=None, description="RuntimeClass of the pods. Default: the node's."
+    )
     service_account_name: DnsLabel | None = Field(
         default=None,
         description="Service account of the pods. Default: the namespace's default, without its token.",
     )
     image_pull_secrets: tuple[LocalReference, ...] = Field(
-        default=(), max_length=8, description="Secrets with registry credentials."
+        default=(), max_length=8, description="Secrets with registry credentials. Default: none."
     )
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        *(
+            Rule(
+                rule=f"!has(self.{field}) || self.{field}.all(key, key.size() <= 317 "
+                f"&& key.matches('{LABEL_KEY_PATTERN}'))",
+                message=f"a key of {field} must be of the form name or prefix/name, as Kubernetes takes it",
+                field_path=f".{field}",
+            )
+            for field in _KEYED
+        ),
+        *(
+            Rule(
+                rule=f"!has(self.{field}) || self.{field}.all(key, !key.startsWith('{GROUP}/') "
+                f"&& key != '{MANAGED_BY_LABEL}')",
+                message=f"{field} must not set {GROUP}/* or {MANAGED_BY_LABEL}, which the operator sets",
+                field_path=f".{field}",
+            )
+            for field in _OPERATORS_OWN
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _keys_fit(self) -> Self:
+        for field, keys in zip(_KEYED, (self.labels, self.annotations, self.node_selector), strict=True):
+            for key in keys:
+                if len(key) > 317 or not re.fullmatch(LABEL_KEY_PATTERN.removesuffix("$"), key):
+                    raise ValueError(f"key {key!r} of {field} must be of the form name or prefix/name")
+                if field in _OPERATORS_OWN and (key.startswith(f"{GROUP}/") or key == MANAGED_BY_LABEL):
+                    raise ValueError(f"{field} must not set {key}, which the operator sets")
+        return self
 
 
 class Carbon(ApiModel):
@@ -112,7 +185,8 @@ class Carbon(ApiModel):
     )
     pue: Annotated[float, Field(ge=1.0, le=5.0)] | None = Field(
         default=None,
-        description="Power usage effectiveness of the site, the ratio of facility to IT energy. Default: the operator's, 1.0.",
+        description="Power usage effectiveness of the site, the ratio of facility to IT energy. "
+        "Default: the operator's, 1.0.",
     )
 
 

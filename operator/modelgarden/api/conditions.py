@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -89,3 +90,14 @@ class Condition(ApiModel):
         description="metadata.generation that this condition was computed for."
     )
     last_transition_time: Timestamp = Field(description="When status last changed.")
+
+
+def settled(new: Iterable[Condition], previous: Iterable[Condition]) -> tuple[Condition, ...]:
+    """Return the new conditions, with the earlier transition time where the status did not flip."""
+    since = {(before.type, before.status): before.last_transition_time for before in previous}
+    return tuple(
+        one.model_copy(
+            update={"last_transition_time": since.get((one.type, one.status), one.last_transition_time)}
+        )
+        for one in new
+    )

@@ -6,6 +6,7 @@ total = gpu + cpu + ram, and emissions = total / 3.6e6 x PUE x intensity.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -87,7 +88,9 @@ class EmissionsRecord(ApiModel):
         default=None, ge=0, description="Milligrams of CO2 equivalent after PUE; absent without an intensity."
     )
     methods: Methods = Field(description="How each component was metered.")
-    devices: tuple[str, ...] = Field(default=(), max_length=64, description="UUIDs of the metered GPUs.")
+    devices: tuple[Annotated[str, Field(max_length=64)], ...] = Field(
+        default=(), max_length=64, description="UUIDs of the metered GPUs."
+    )
     duration_seconds: int = Field(ge=0, description="Seconds of metered run time over all attempts.")
     coverage_percent: int = Field(ge=0, le=100, description="Share of the run time with samples.")
     attempts: tuple[Attempt, ...] = Field(
@@ -101,3 +104,77 @@ def emissions_milligrams(energy_joules: int, *, pue_milli: int, milligrams_per_k
     numerator = energy_joules * pue_milli * milligrams_per_kwh
     denominator = JOULES_PER_KWH * 1000
     return (2 * numerator + denominator) // (2 * denominator)
+
+
+def emissions_of(energy: Energy, *, pue_milli: int, intensity: Intensity | None) -> int | None:
+    """Return milligrams of CO2 equivalent, None while no intensity is known."""
+    if intensity is None:
+        return None
+    return emissions_milligrams(
+        energy.total, pue_milli=pue_milli, milligrams_per_kwh=intensity.milligrams_per_kwh
+    )
+
+
+MOST_ATTEMPTS: Final = 64
+"""Attempts that a record lists; older ones are summed into one."""
+
+
+def merge_records(records: Sequence[EmissionsRecord]) -> EmissionsRecord:
+    """Return one record over several attempts, given in the order in which they ran.
+
+    PUE and intensity are those of the last record, so that the identities hold over the sum.
+
+    Raises:
+        ValueError: there is no record.
+    """
+    if not records:
+        raise ValueError("there is no emissions record to merge")
+    last = records[-1]
+    energy = sum((record.energy_joules for record in records), start=Energy())
+    duration = sum(record.duration_seconds for record in records)
+    covered = sum(record.coverage_percent * record.duration_seconds for record in records)
+    return last.model_copy(
+        update={
+            "state": _merged_state([record.state for record in records]),
+            "energy_joules": energy,
+            "emissions_milligrams": emissions_of(energy, pue_milli=last.pue_milli, intensity=last.intensity),
+            "methods": Methods(
+                gpu=_joined([record.methods.gpu for record in records]),
+                cpu=_joined([record.methods.cpu for record in records]),
+                ram=_joined([record.methods.ram for record in records]),
+            ),
+            "devices": tuple(dict.fromkeys(device for record in records for device in record.devices))[:64],
+            "duration_seconds": duration,
+            "coverage_percent": covered // duration if duration else last.coverage_percent,
+            "attempts": _listed([attempt for record in records for attempt in record.attempts]),
+        }
+    )
+
+
+def _merged_state(states: Sequence[CarbonState]) -> CarbonState:
+    """The worst state counts; an attempt without metering leaves a sum that is Partial."""
+    found = set(states)
+    if found == {"Unavailable"}:
+        return "Unavailable"
+    if found & {"Unavailable", "Partial"}:
+        return "Partial"
+    return "Estimated" if "Estimated" in found else "Measured"
+
+
+def _joined(methods: Sequence[str]) -> str:
+    return ", ".join(dict.fromkeys(part for method in methods for part in method.split(", ")))[:64]
+
+
+def _listed(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
+    """Sum the oldest attempts into one where there are more than a record may list."""
+    if len(attempts) <= MOST_ATTEMPTS:
+        return tuple(attempts)
+    old, new = attempts[: 1 - MOST_ATTEMPTS], attempts[1 - MOST_ATTEMPTS :]
+    earlier = Attempt(
+        id="earlier",
+        start_time=old[0].start_time,
+        end_time=old[-1].end_time,
+        energy_joules=sum((attempt.energy_joules for attempt in old), start=Energy()),
+        reason=old[-1].reason,
+    )
+    return (earlier, *new)

@@ -31,13 +31,16 @@ IMMUTABLE_FIELDS: Final = (
 )  # fmt: skip
 
 
+REVISION_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
+
+
 class BaseModelSource(ApiModel):
     """The base model."""
 
     source: ModelUri = Field(
         description="Where the base model lies: s3://bucket/prefix (a Hugging Face folder) or hf://org/name."
     )
-    revision: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=128)] | None = Field(
+    revision: Annotated[str, Field(pattern=REVISION_PATTERN, max_length=128)] | None = Field(
         default=None,
         description="Branch, tag or commit of an hf:// model. Default: main; the commit is recorded in the manifest.",
     )

@@ -12,6 +12,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlparse
@@ -30,6 +32,7 @@ CHECKPOINT_MARKER: Final = "checkpoint.json"
 ATTEMPT_EMISSIONS: Final = "emissions"
 LATEST: Final = "latest"
 
+_QUOTE = '"'
 SHA256_METADATA: Final = "sha256"
 """Key of the object metadata that holds a file's SHA-256 in hex."""
 
@@ -79,3 +82,16 @@ def version_key(number: int) -> str:
 def alias_key(alias: str) -> str:
     """Return the name of an alias below the model's registry URI."""
     return f"aliases/{alias}.json"
+
+
+def listing_digest(files: Iterable[tuple[str, str, int]]) -> str:
+    """Return the SHA-256 over a folder's sorted (path, ETag, bytes), its identity without a manifest.
+
+    Quotes around an ETag and the empty objects that stand for folders make no difference.
+    """
+    lines = [
+        f"{path}\0{etag.strip(_QUOTE)}\0{size}\n"
+        for path, etag, size in sorted(files)
+        if path and not path.endswith("/")
+    ]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -24,11 +24,12 @@ class ModelSource(ApiModel):
     fine_tune_job_ref: LocalReference | None = Field(
         default=None,
         description="FineTuneJob in the same namespace whose artifact is served. Its end is waited for, so both can be "
-        "applied at once.",
+        "applied at once. Default: none.",
     )
     source: S3Uri | None = Field(
         default=None,
-        description="s3://bucket/prefix: a run of a FineTuneJob (checked against its manifest.json) or a Hugging Face folder.",
+        description="s3://bucket/prefix: a run of a FineTuneJob (checked against its manifest.json) or a Hugging Face "
+        "folder. Default: none.",
     )
 
     cel_rules: ClassVar[tuple[Rule, ...]] = (exactly_one("fineTuneJobRef", "source"),)
@@ -77,7 +78,7 @@ class Engine(ApiModel):
     extra_args: tuple[ExtraArg, ...] = Field(
         default=(),
         max_length=64,
-        description="Further arguments of vllm serve, each as --name or --name=value.",
+        description="Further arguments of vllm serve, each as --name or --name=value. Default: none.",
     )
 
 
@@ -86,8 +87,8 @@ class Rollout(ApiModel):
 
     strategy: Literal["RollingUpdate"] = Field(
         default="RollingUpdate",
-        description="RollingUpdate: one pod more than replicas while it can be scheduled, else one pod is replaced at a time. "
-        "Default: RollingUpdate.",
+        description="RollingUpdate: one pod more than replicas while it can be scheduled, else one pod is replaced "
+        "at a time. Default: RollingUpdate.",
     )
     progress_deadline_seconds: Annotated[int, Field(ge=10, le=86_400)] = Field(
         default=1800,
@@ -155,6 +156,15 @@ class ServedArtifact(ApiModel):
     version: int | None = Field(default=None, ge=1, description="Version in the registry.")
 
 
+class ServingCounters(ApiModel):
+    """What one serving pod has counted, so that the totals outlive it."""
+
+    id: str = Field(max_length=64, description="UID of the pod; earlier: the sum of pods that are gone.")
+    idle_joules: int = Field(ge=0, description="Energy in joules while no tokens were generated.")
+    generated_tokens: int = Field(ge=0, description="Tokens generated.")
+    prompt_tokens: int = Field(ge=0, description="Prompt tokens processed.")
+
+
 class ServingCarbon(ApiModel):
     """Energy and emissions of the serving pods, those that are gone included."""
 
@@ -168,6 +178,9 @@ class ServingCarbon(ApiModel):
         default=None,
         alias="milligramsPer1000Tokens",
         description="Milligrams of CO2 equivalent per 1,000 generated tokens, idle energy left out.",
+    )
+    pods: tuple[ServingCounters, ...] = Field(
+        default=(), max_length=64, description="The counters that the sums count, as total.attempts."
     )
 
 
@@ -190,7 +203,7 @@ class ModelDeploymentStatus(ApiModel):
     served_model_name: ModelName | None = Field(default=None, description="Model name of the OpenAI API.")
     artifact: ServedArtifact | None = Field(default=None, description="What is served.")
     replicas: int | None = Field(
-        default=None, ge=0, description="Pods that exist, for the scale subresource."
+        default=None, ge=0, le=2_147_483_647, description="Pods that exist, for the scale subresource."
     )
     ready_replicas: int | None = Field(
         default=None, ge=0, description="Pods that answer for the wanted model."

@@ -70,6 +70,8 @@ class ServeConfig(ApiModel):
     """Manifest (…/manifest.json) or model folder; s3:// or, without Kubernetes, a local path."""
     manifest_sha256: Sha256 | None = None
     """Given for a manifest, which is then held against it."""
+    listing_sha256: Sha256 | None = None
+    """Given for a folder, whose listing (layout.listing_digest) is then held against it."""
     served_model_name: ModelName
     model_dir: str
     """Local folder that fetch fills and serve reads."""
