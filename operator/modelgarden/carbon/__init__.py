@@ -1,0 +1,1 @@
+"""Energy and emissions: how the records of several pods become one."""

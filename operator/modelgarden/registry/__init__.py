@@ -1,0 +1,1 @@
+"""Artifacts in S3: objects, the inputs of a run, and the versions of a model's registry."""

@@ -1,0 +1,80 @@
+"""The inputs of a run in S3: are they there, and are they still those that were looked at before?
+
+The fingerprint covers the dataset and, for a model in S3, every file of its folder. What lies on a model hub
+is not looked at: the prepare pod does that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from modelgarden.api.layout import Location, listing_digest
+from modelgarden.registry.errors import Missing
+from modelgarden.registry.lookups import Lookups
+from modelgarden.registry.store import ObjectInfo, Store
+
+MODEL_CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class InputSources:
+    """Where a run reads and writes."""
+
+    model: str
+    dataset: str
+    output: str
+
+
+class Inputs:
+    """Looks at inputs for many resources at once."""
+
+    def __init__(self, lookups: Lookups | None = None) -> None:
+        self._lookups = lookups or Lookups()
+
+    async def fingerprint(self, store: Store, sources: InputSources) -> str:
+        """Check that buckets, dataset and model are there; return a digest that changes with them.
+
+        Raises:
+            StorageError: BucketNotFound, DatasetNotFound, ModelNotFound, AccessDenied or StorageUnavailable.
+        """
+        await self._bucket(store, Location.parse(sources.output).bucket)
+        dataset = await self._dataset(store, Location.parse(sources.dataset))
+        model = sources.model
+        if model.startswith("s3://"):
+            model = await self._model(store, Location.parse(model))
+        return hashlib.sha256(f"{dataset.etag}\n{dataset.size}\n{model}".encode()).hexdigest()[:32]
+
+    async def _bucket(self, store: Store, bucket: str) -> None:
+        await self._lookups.get((store, "bucket", bucket), lambda: store.require_bucket(bucket))
+
+    async def _dataset(self, store: Store, location: Location) -> ObjectInfo:
+        found = await self._lookups.get((store, "head", location), lambda: store.head(location))
+        if found is None:
+            raise Missing(
+                "DatasetNotFound",
+                f"{location} does not exist. Upload the dataset there; for another place create a new "
+                "FineTuneJob.",
+            )
+        return found
+
+    async def _model(self, store: Store, location: Location) -> str:
+        config = location.child(MODEL_CONFIG)
+        if await self._lookups.get((store, "head", config), lambda: store.head(config)) is None:
+            raise Missing(
+                "ModelNotFound",
+                f"{config} does not exist. Upload the base model as a Hugging Face folder to {location}; for "
+                "another place create a new FineTuneJob.",
+            )
+        return await self._lookups.get((store, "list", location), lambda: folder_digest(store, location))
+
+
+async def folder_digest(store: Store, folder: Location) -> str:
+    """Return the SHA-256 of a folder's listing: it changes when a file is added, removed or replaced.
+
+    Raises:
+        StorageError: S3 refuses or does not answer.
+    """
+    prefix = f"{folder.key}/" if folder.key else ""
+    files = await store.list_keys(folder)
+    return listing_digest((file.key.removeprefix(prefix), file.etag, file.size) for file in files)
