@@ -104,7 +104,7 @@ class Kube:
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any] | None:
         """Return an object, or None where there is none."""
         try:
-            return await self._call("GET", resource, _path(resource, namespace, name), verb="get")
+            return await self._call("GET", resource, path_of(resource, namespace, name), verb="get")
         except Missing:
             return None
 
@@ -130,7 +130,7 @@ class Kube:
             query["labelSelector"] = label_selector
         while True:
             answer = await self._call(
-                "GET", resource, _path(resource, namespace), verb="list", query=query,
+                "GET", resource, path_of(resource, namespace), verb="list", query=query,
                 accept=_METADATA_LIST if metadata_only else None,
             )  # fmt: skip
             items = answer["items"]
@@ -144,12 +144,14 @@ class Kube:
     async def create(self, obj: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object; one that exists already is a Retryable conflict."""
         resource, namespace, _ = _names(obj)
-        return await self._write("POST", resource, _path(resource, namespace), verb="create", body=obj)
+        return await self._write("POST", resource, path_of(resource, namespace), verb="create", body=obj)
 
     async def replace(self, obj: Mapping[str, Any]) -> dict[str, Any]:
         """Replace an object that must still have the resourceVersion given, else Retryable."""
         resource, namespace, name = _names(obj)
-        return await self._write("PUT", resource, _path(resource, namespace, name), verb="replace", body=obj)
+        return await self._write(
+            "PUT", resource, path_of(resource, namespace, name), verb="replace", body=obj
+        )
 
     async def apply(self, obj: Mapping[str, Any]) -> dict[str, Any]:
         """Apply an object on the server's side, taking over fields that others own."""
@@ -164,7 +166,7 @@ class Kube:
     ) -> None:
         """Delete an object; one that is gone already is deleted."""
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
-        path = _path(resource, namespace, name)
+        path = path_of(resource, namespace, name)
         try:
             await self._write("DELETE", resource, path, verb="delete", body=body)
         except Missing:
@@ -173,7 +175,7 @@ class Kube:
     async def _apply(self, obj: Mapping[str, Any], *, verb: str, subresource: str = "") -> dict[str, Any]:
         resource, namespace, name = _names(obj)
         return await self._write(
-            "PATCH", resource, _path(resource, namespace, name) + subresource, verb=verb, body=obj,
+            "PATCH", resource, path_of(resource, namespace, name) + subresource, verb=verb, body=obj,
             query={"force": "true"}, content_type=_APPLY,
         )  # fmt: skip
 
@@ -222,7 +224,7 @@ class Kube:
             raise Retryable(f"The API server does not answer: {error or type(error).__name__}") from error
         self._observe(resource, verb, response.status)
         if response.status >= 400:
-            raise _error(f"{verb} {path}", response.status, text, response.headers.get("Retry-After"))
+            raise error_of(f"{verb} {path}", response.status, text, response.headers.get("Retry-After"))
         answer: dict[str, Any] = json.loads(text)
         return answer
 
@@ -232,13 +234,15 @@ def _names(obj: Mapping[str, Any]) -> tuple[Resource, str, str]:
     return resource_of(obj), metadata["namespace"], metadata["name"]
 
 
-def _path(resource: Resource, namespace: str | None, name: str | None = None) -> str:
+def path_of(resource: Resource, namespace: str | None, name: str | None = None) -> str:
+    """Return the URL path of a collection or of an object; names are quoted."""
     scope = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
     leaf = f"/{quote(name, safe='')}" if name else ""
     return f"{resource.root}{scope}/{resource.plural}{leaf}"
 
 
-def _error(what: str, status: int, text: bytes, retry_after: str | None) -> Retryable | Invalid | Lost:
+def error_of(what: str, status: int, text: bytes, retry_after: str | None) -> Retryable | Invalid | Lost:
+    """Return the operator's error for an answer of the API server."""
     try:
         message = str(json.loads(text)["message"])
     except (ValueError, KeyError, TypeError):

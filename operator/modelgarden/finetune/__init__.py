@@ -1,0 +1,1 @@
+"""FineTuneJob: what is observed, what is planned from it, and the objects that carry it out."""

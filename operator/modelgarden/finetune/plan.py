@@ -1,0 +1,174 @@
+"""The plan of a FineTuneJob: from spec, observation and time to wanted objects, status and the next look. Pure.
+
+Accepted -> DatasetReady (prepare Job) -> Running (train Job) -> ArtifactRegistered -> Complete, or Failed. Every call
+decides from what is seen, not from the phase, so it does not matter what was missed or done twice.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from modelgarden.api.conditions import (
+    ACCEPTED,
+    ARTIFACT_REGISTERED,
+    COMPLETE,
+    DATASET_READY,
+    FAILED,
+    RUNNING,
+    SUSPENDED,
+    Condition,
+)
+from modelgarden.api.finetunejob import FineTuneJobStatus, Phase
+from modelgarden.finetune.observe import Observation
+from modelgarden.finetune.outcome import Outcome
+from modelgarden.finetune.preparation import acceptance, preparation
+from modelgarden.finetune.resources import amended
+from modelgarden.finetune.status import Finding, conditions, moment, phase_of, written
+from modelgarden.finetune.subject import Subject
+from modelgarden.finetune.training import failed, training
+from modelgarden.finetune.workloads import JobState, Problem
+from modelgarden.kube.plan import Event, Plan
+from modelgarden.kube.resources import FINETUNEJOBS, JOBS
+from modelgarden.settings import Settings
+
+LONGEST_WAIT_SECONDS: Final = 3600.0
+INVALID_SECONDS: Final = 300.0
+
+_EVENT_CONDITIONS: Final[dict[Phase, tuple[str, ...]]] = {
+    "Blocked": (ACCEPTED, DATASET_READY),
+    "Preparing": (DATASET_READY,),
+    "Training": (RUNNING,),
+    "Registering": (ARTIFACT_REGISTERED,),
+    "Suspended": (SUSPENDED,),
+    "Complete": (COMPLETE,),
+    "Failed": (FAILED,),
+}
+"""The condition that tells of a phase: the first of these that is not True, or else the last."""
+
+
+def decide(subject: Subject, seen: Observation, settings: Settings, now: datetime) -> Plan:
+    """Return what to do now."""
+    if subject.finished:
+        return _after_the_end(subject, now)
+    left = _seconds_left(subject, now)
+    if left is not None and left <= 0:
+        return _plan(subject, _deadline_exceeded(subject, seen, now), now)
+    outcome = acceptance(subject, seen, now).then(preparation(subject, seen, settings, now))
+    if _dataset_ready(subject, outcome):
+        outcome = outcome.then(training(subject, seen, settings, now))
+    outcome = outcome.then(_suspension(subject, seen))
+    return _plan(subject, outcome.then(Outcome(requeue_after=left)), now)
+
+
+def invalid(status: FineTuneJobStatus, *, generation: int, message: str, now: datetime) -> Plan:
+    """Return the plan for a spec that this operator cannot read: say so, change nothing."""
+    finding = Finding(ACCEPTED, False, "InvalidSpec", message)
+    found = conditions(status.conditions, (finding,), generation=generation, now=now)
+    return _with_status(status, found, Outcome(requeue_after=INVALID_SECONDS), generation=generation)
+
+
+def _after_the_end(subject: Subject, now: datetime) -> Plan:
+    plan = _plan(subject, Outcome(), now)
+    ttl, ended = subject.spec.ttl_seconds_after_finished, subject.status.completion_time
+    if ttl is None or ended is None:
+        return plan
+    left = (moment(ended) + timedelta(seconds=ttl) - now).total_seconds()
+    if left <= 0:
+        return Plan(deletes=((FINETUNEJOBS, subject.run.name),))
+    return Plan(status=plan.status, requeue_after=min(left, LONGEST_WAIT_SECONDS))
+
+
+def _seconds_left(subject: Subject, now: datetime) -> float | None:
+    """Return the seconds until the deadline, which stands still while suspended and starts anew on resumption."""
+    deadline, started = subject.spec.active_deadline_seconds, subject.status.start_time
+    if deadline is None or started is None or subject.spec.suspend or subject.is_true(SUSPENDED):
+        return None
+    begin = moment(started)
+    resumed = subject.condition(SUSPENDED)
+    if resumed is not None:
+        begin = max(begin, moment(resumed.last_transition_time))
+    return (begin + timedelta(seconds=deadline) - now).total_seconds()
+
+
+def _deadline_exceeded(subject: Subject, seen: Observation, now: datetime) -> Outcome:
+    message = (
+        f"activeDeadlineSeconds ({subject.spec.active_deadline_seconds}) has passed. Create a new FineTuneJob with a "
+        "longer deadline."
+    )
+    jobs = tuple((JOBS, job.name) for job in _unfinished(seen))
+    return Outcome(deletes=jobs).then(failed(Problem("DeadlineExceeded", message), now))
+
+
+def _dataset_ready(subject: Subject, outcome: Outcome) -> bool:
+    found = [one.status for one in outcome.findings if one.type == DATASET_READY]
+    return found[-1] if found else subject.is_true(DATASET_READY)
+
+
+def _suspension(subject: Subject, seen: Observation) -> Outcome:
+    """Carry spec.suspend to the Jobs, when it is set and when it is taken back; otherwise the field is a queue's."""
+    if subject.spec.suspend:
+        finding = Finding(SUSPENDED, True, "Suspended", "spec.suspend is true: no pod runs.")
+        if subject.queued:
+            # A queue starts an admitted Job again; without a Job its quota is free, and resuming queues anew.
+            return Outcome(findings=(finding,), deletes=tuple((JOBS, job.name) for job in _unfinished(seen)))
+        stopped = tuple(amended(job.body, suspend=True) for job in _unfinished(seen) if not job.suspended)
+        return Outcome(findings=(finding,), objects=stopped)
+    limits = _backoff_limit(subject, seen)
+    if subject.condition(SUSPENDED) is None:
+        return limits
+    finding = Finding(SUSPENDED, False, "Resumed", "spec.suspend is false.")
+    resumed = Outcome(findings=(finding,))
+    if subject.is_true(SUSPENDED) and not subject.queued:
+        started = tuple(amended(job.body, suspend=False) for job in _unfinished(seen) if job.suspended)
+        return resumed.then(Outcome(objects=started) if started else limits)
+    return resumed.then(limits)
+
+
+def _backoff_limit(subject: Subject, seen: Observation) -> Outcome:
+    job, wanted = seen.train, subject.spec.backoff_limit
+    if job not in _unfinished(seen) or job is None or job.body["spec"].get("backoffLimit") == wanted:
+        return Outcome()
+    return Outcome(objects=(amended(job.body, backoff_limit=wanted),))
+
+
+def _unfinished(seen: Observation) -> tuple[JobState, ...]:
+    jobs = (seen.prepare, seen.train)
+    return tuple(job for job in jobs if job is not None and job.outcome == "Active" and not job.being_deleted)
+
+
+def _plan(subject: Subject, outcome: Outcome, now: datetime) -> Plan:
+    found = conditions(subject.status.conditions, outcome.findings, generation=subject.generation, now=now)
+    return _with_status(subject.status, found, outcome, generation=subject.generation)
+
+
+def _with_status(
+    before: FineTuneJobStatus, found: tuple[Condition, ...], outcome: Outcome, *, generation: int
+) -> Plan:
+    phase = phase_of(found)
+    status = before.model_copy(
+        update={
+            **outcome.fields,
+            "conditions": found,
+            "phase": phase,
+            "observed_generation": generation,
+        }
+    )
+    wait = outcome.requeue_after
+    return Plan(
+        objects=outcome.objects,
+        deletes=outcome.deletes,
+        status=written(status),
+        requeue_after=None if wait is None else min(wait, LONGEST_WAIT_SECONDS),
+        event=_event(phase, found),
+    )
+
+
+def _event(phase: Phase, found: tuple[Condition, ...]) -> Event | None:
+    by_type = {one.type: one for one in found}
+    told = [by_type[kind] for kind in _EVENT_CONDITIONS.get(phase, ()) if kind in by_type]
+    if not told:
+        return None
+    condition = next((one for one in told if one.status != "True"), told[-1])
+    bad = phase in ("Blocked", "Failed")
+    return Event("Warning" if bad else "Normal", condition.reason, condition.message)

@@ -1,0 +1,95 @@
+"""One reconcile of a FineTuneJob: load, parse, observe, register what has ended, decide, carry out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from modelgarden.finetune.observe import Observation, Observer, ProgressReports, StorageAccess
+from modelgarden.finetune.plan import decide, invalid
+from modelgarden.finetune.resources import job_name
+from modelgarden.finetune.subject import Subject, status_of, subject_of
+from modelgarden.finetune.training import awaits_registration
+from modelgarden.finetune.workloads import TRAIN, Problem, job_state
+from modelgarden.kube.cache import Cache
+from modelgarden.kube.client import Kube
+from modelgarden.kube.plan import Plan, execute
+from modelgarden.kube.pods import PodReports
+from modelgarden.kube.resources import FINETUNEJOBS, JOBS, Key
+from modelgarden.registry.errors import StorageError
+from modelgarden.registry.inputs import Inputs
+from modelgarden.registry.sources import first_problem
+from modelgarden.registry.store import Stores
+from modelgarden.registry.versions import Candidate, Registration, register
+from modelgarden.settings import Settings
+
+
+class FineTuneReconciler:
+    """Reconciles FineTuneJobs."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        cache: Cache,
+        stores: Stores,
+        reports: PodReports,
+        settings: Settings,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._kube = kube
+        self._cache = cache
+        self._settings = settings
+        self._clock = clock
+        self._storage = StorageAccess(kube, stores)
+        progress = ProgressReports(reports, interval_seconds=settings.progress_interval_seconds, clock=clock)
+        self._observer = Observer(kube, cache, self._storage, Inputs(), progress)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring a FineTuneJob nearer to its end; return seconds until the next look, if one is due.
+
+        Raises:
+            Retryable: the API server does not answer, or refused a child.
+        """
+        owner = self._cache.get(FINETUNEJOBS, key.namespace, key.name)
+        if owner is None or "deletionTimestamp" in owner["metadata"]:
+            return None
+        plan = await self._plan(owner)
+        await execute(self._kube, self._cache, owner, plan, clock=self._clock)
+        return plan.requeue_after
+
+    async def _plan(self, owner: Mapping[str, Any]) -> Plan:
+        try:
+            subject = subject_of(owner)
+        except ValidationError as error:
+            message = f"spec.{first_problem(error)}. Create a FineTuneJob that fits this operator's CRD."
+            generation = owner["metadata"].get("generation", 0)
+            return invalid(status_of(owner), generation=generation, message=message, now=self._clock())
+        seen = await self._observer.observe(subject)
+        if awaits_registration(subject, seen):
+            seen = await self._registered(subject, seen)
+        return decide(subject, seen, self._settings, self._clock())
+
+    async def _registered(self, subject: Subject, seen: Observation) -> Observation:
+        """Register the artifact of a training that the API server itself says has ended well."""
+        name = job_name(subject.run.name, TRAIN)
+        live = await self._kube.get(JOBS, subject.run.namespace, name)
+        if live is None or seen.train is None or live["metadata"]["uid"] != seen.train.uid:
+            return replace(seen, train=None)
+        if job_state(live, (), step=TRAIN).outcome != "Complete":
+            return seen
+        return replace(seen, registration=await self._register(subject))
+
+    async def _register(self, subject: Subject) -> Registration | Problem:
+        store = await self._storage.open(subject)
+        if isinstance(store, Problem):
+            return store
+        output = subject.spec.output
+        candidate = Candidate(run=subject.run, output_uri=output.uri, model_name=output.model_name)
+        try:
+            return await register(store, candidate, now=self._clock())
+        except StorageError as error:
+            return Problem(error.reason, error.message)

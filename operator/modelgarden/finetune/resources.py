@@ -1,0 +1,228 @@
+"""The two Jobs of a FineTuneJob, as manifests: `<name>-prepare` on a CPU, then `<name>-train`. Pure.
+
+A Job's pod template cannot change, so a Job is applied once. What can change later is applied with `amended`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from modelgarden.api import names
+from modelgarden.api.common import Resources
+from modelgarden.api.layout import Location, run_uri
+from modelgarden.api.pods import PodCarbon, PodStorage, RunConfig
+from modelgarden.finetune.subject import Subject
+from modelgarden.finetune.workloads import PREPARE, TRAIN, Step
+from modelgarden.kube import podspec
+from modelgarden.kube.resources import JOBS
+from modelgarden.settings import Settings
+
+PREPARE_BACKOFF_LIMIT: Final = 2
+PREPARE_CPU: Final = "500m"
+PREPARE_MEMORY: Final = "2Gi"
+HUB_TOKEN_KEY: Final = "HF_TOKEN"  # noqa: S105 -- the name of a key
+_GRACE_SECONDS: Final[dict[Step, int]] = {PREPARE: 30, TRAIN: 120}
+"""Training checkpoints to S3 within it."""
+
+_SUFFIXES: Final = {
+    "m": Decimal("0.001"), "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9), "T": Decimal(10**12),
+    "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40),
+}  # fmt: skip
+
+
+def job_name(name: str, step: Step) -> str:
+    """Return the name of a FineTuneJob's Job."""
+    return f"{name}-{step}"
+
+
+def run_location(subject: Subject) -> Location:
+    """Return the run's folder in S3."""
+    run = subject.run
+    uri = run_uri(subject.spec.output.uri, namespace=run.namespace, job=run.name, uid=run.uid)
+    return Location.parse(uri)
+
+
+def prepare_job(subject: Subject, settings: Settings, *, inputs_hash: str) -> dict[str, Any]:
+    """Return the Job that checks and converts the dataset, on a CPU."""
+    asked = subject.spec.resources
+    resources = asked.model_copy(
+        update={
+            "gpus": 0,
+            "cpu": _smaller(asked.cpu, PREPARE_CPU),
+            "memory": _smaller(asked.memory, PREPARE_MEMORY),
+        }
+    )
+    job = _job(subject, settings, PREPARE, resources=resources, backoff_limit=PREPARE_BACKOFF_LIMIT)
+    job["metadata"]["annotations"] = {names.INPUTS_HASH_ANNOTATION: inputs_hash}
+    return job
+
+
+def train_job(subject: Subject, settings: Settings) -> dict[str, Any]:
+    """Return the Job that trains, evaluates and uploads."""
+    resources, limit = subject.spec.resources, subject.spec.backoff_limit
+    return _job(subject, settings, TRAIN, resources=resources, backoff_limit=limit)
+
+
+def amended(
+    live: Mapping[str, Any], *, suspend: bool | None = None, backoff_limit: int | None = None
+) -> dict[str, Any]:
+    """Return a live Job with other values of what may change in it, everything else as it is.
+
+    Server-side apply drops what is left out and the template cannot change, so the live template is sent back, not
+    one that this version of the operator would build. With the resourceVersion a Job that changed meanwhile is a
+    conflict, not overwritten.
+    """
+    metadata = live["metadata"]
+    kept = ("name", "namespace", "uid", "resourceVersion", "labels", "annotations", "ownerReferences")
+    spec = dict(live["spec"])
+    if suspend is not None:
+        spec["suspend"] = suspend
+    if backoff_limit is not None:
+        spec["backoffLimit"] = backoff_limit
+    return {
+        "apiVersion": JOBS.api_version,
+        "kind": JOBS.kind,
+        "metadata": {name: metadata[name] for name in kept if name in metadata},
+        "spec": spec,
+    }
+
+
+def _job(
+    subject: Subject, settings: Settings, step: Step, *, resources: Resources, backoff_limit: int
+) -> dict[str, Any]:
+    template = subject.spec.pod_template
+    labels = {
+        **template.labels,
+        names.MANAGED_BY_LABEL: names.MANAGED_BY,
+        names.FINETUNEJOB_LABEL: subject.run.name,
+        names.STEP_LABEL: step,
+    }
+    metadata: dict[str, Any] = {"labels": labels}
+    annotations = {**(_SCRAPE if step == TRAIN else {}), **template.annotations}
+    if annotations:
+        metadata["annotations"] = annotations
+    return {
+        "apiVersion": JOBS.api_version,
+        "kind": JOBS.kind,
+        "metadata": {
+            "namespace": subject.run.namespace,
+            "name": job_name(subject.run.name, step),
+            "labels": labels,
+        },
+        "spec": {
+            "backoffLimit": backoff_limit,
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {"rules": _failure_rules(step)},
+            "template": {
+                "metadata": metadata,
+                "spec": _pod_spec(subject, settings, step, resources=resources),
+            },
+        },
+    }
+
+
+_SCRAPE: Final = {
+    "prometheus.io/scrape": "true",
+    "prometheus.io/port": str(names.PROGRESS_PORT),
+    "prometheus.io/path": "/metrics",
+}
+
+
+def _failure_rules(step: Step) -> list[dict[str, Any]]:
+    def on_exit(action: str, *codes: int) -> dict[str, Any]:
+        return {
+            "action": action,
+            "onExitCodes": {"containerName": step, "operator": "In", "values": sorted(codes)},
+        }
+
+    return [
+        on_exit("FailJob", names.EXIT_USER_ERROR),
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        on_exit("Ignore", names.EXIT_TEMPORARY, names.EXIT_TERMINATED),
+    ]
+
+
+def _pod_spec(subject: Subject, settings: Settings, step: Step, *, resources: Resources) -> dict[str, Any]:
+    container = podspec.container(
+        step,
+        podspec.Image(settings.train_image, settings.image_pull_policy),
+        args=[step],
+        environment=_environment(subject, settings, gpus=resources.gpus),
+        resources=podspec.compute(resources),
+    )
+    container["command"] = ["python", "-m", "modelgarden_train"]
+    if step == TRAIN:
+        container["ports"] = [{"name": "metrics", "containerPort": names.PROGRESS_PORT, "protocol": "TCP"}]
+        container["readinessProbe"] = {"httpGet": {"path": "/readyz", "port": "metrics"}, "periodSeconds": 5}
+    spec = podspec.pod_spec(
+        subject.spec.pod_template,
+        containers=[container],
+        restart_policy="Never",
+        grace_seconds=_GRACE_SECONDS[step],
+    )
+    if resources.gpus:
+        # Data loaders and NCCL pass tensors through shared memory, of which a container has 64 MiB by default.
+        spec["volumes"] = [*spec["volumes"], {"name": "shared-memory", "emptyDir": {"medium": "Memory"}}]
+        mount = {"name": "shared-memory", "mountPath": "/dev/shm"}  # noqa: S108 -- a mount point
+        container["volumeMounts"] = [*container["volumeMounts"], mount]
+    return spec
+
+
+def _environment(subject: Subject, settings: Settings, *, gpus: int) -> list[dict[str, Any]]:
+    token = subject.spec.model.token_secret_ref
+    device = (
+        [{"name": "UNSLOTH_DISABLE_CPU_FALLBACK", "value": "1"}]
+        if gpus
+        # A node whose default runtime is NVIDIA's would show all its GPUs to a pod that asked for none.
+        else [
+            {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"},
+            {"name": "CUDA_VISIBLE_DEVICES", "value": ""},
+        ]
+    )
+    return [
+        *podspec.environment(_run_config(subject, settings, gpus=gpus)),
+        *podspec.credentials(subject.spec.storage),
+        *([podspec.secret_variable(token.name, HUB_TOKEN_KEY)] if token else []),
+        {"name": "HOME", "value": podspec.WORKSPACE},
+        *device,
+    ]
+
+
+def _run_config(subject: Subject, settings: Settings, *, gpus: int) -> RunConfig:
+    spec = subject.spec
+    pue = spec.carbon.pue if spec.carbon.pue is not None else settings.default_pue
+    return RunConfig(
+        run=subject.run,
+        run_uri=str(run_location(subject)),
+        model_source=spec.model.source,
+        model_revision=spec.model.revision,
+        method=spec.method,
+        dataset_source=spec.dataset.source,
+        dataset_format=spec.dataset.format,
+        validation_split=spec.dataset.validation_split,
+        training=spec.training,
+        formats=spec.output.formats,
+        model_name=spec.output.model_name,
+        checkpoint=spec.checkpoint,
+        evaluation=spec.evaluation,
+        storage=PodStorage(endpoint=spec.storage.endpoint, region=spec.storage.region),
+        carbon=PodCarbon(
+            zone=spec.carbon.zone or settings.default_zone,
+            pue_milli=round(pue * 1000),
+            pue_given=spec.carbon.pue is not None,
+        ),
+        gpus=gpus,
+        image=settings.train_image,
+    )
+
+
+def _smaller(asked: int | str, most: str) -> int | str:
+    return asked if _quantity(asked) < _quantity(most) else most
+
+
+def _quantity(value: int | str) -> Decimal:
+    text = str(value)
+    suffix = text.lstrip("0123456789.")
+    return Decimal(text.removesuffix(suffix)) * _SUFFIXES.get(suffix, Decimal(1))

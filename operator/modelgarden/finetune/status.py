@@ -1,0 +1,168 @@
+"""From findings to the status: conditions with their history, the phase that sums them up, and the size it may have."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from modelgarden.api.conditions import (
+    ACCEPTED,
+    ARTIFACT_REGISTERED,
+    COMPLETE,
+    DATASET_READY,
+    FAILED,
+    RUNNING,
+    SUSPENDED,
+    Condition,
+    settled,
+)
+from modelgarden.api.finetunejob import AttemptStatus, FineTuneJobStatus, Phase
+from modelgarden.carbon.accounting import folded
+from modelgarden.finetune.workloads import clean
+
+ORDER: Final = (ACCEPTED, DATASET_READY, RUNNING, ARTIFACT_REGISTERED, SUSPENDED, COMPLETE, FAILED)
+
+MOST_ATTEMPTS: Final = 32
+LARGEST_STATUS_BYTES: Final = 30 * 1024
+"""Below the 32 KiB that a status may have, with room for what the API server adds."""
+_WAITING_FOR_PREPARE: Final = frozenset(
+    {"Preparing", "Unschedulable", "ImagePullFailed", "Pending", "Suspended"}
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is found of one condition."""
+
+    type: str
+    status: bool
+    reason: str
+    message: str
+
+
+def conditions(
+    previous: Iterable[Condition], findings: Iterable[Finding], *, generation: int, now: datetime
+) -> tuple[Condition, ...]:
+    """Return the conditions: those found anew, and the others as they were, in a fixed order.
+
+    A condition's lastTransitionTime moves only when its status flips.
+    """
+    before = {one.type: one for one in previous}
+    found = {one.type: _condition(one, generation=generation, now=now) for one in findings}
+    kept = {kind: one.model_copy(update={"observed_generation": generation}) for kind, one in before.items()}
+    known = {**kept, **found}
+    return settled((known[kind] for kind in ORDER if kind in known), before.values())
+
+
+def _condition(finding: Finding, *, generation: int, now: datetime) -> Condition:
+    return Condition(
+        type=finding.type,
+        status="True" if finding.status else "False",
+        reason=finding.reason,
+        message=clean(finding.message, length=1024),
+        observed_generation=generation,
+        last_transition_time=timestamp(now),
+    )
+
+
+def phase_of(found: Iterable[Condition]) -> Phase:
+    """Return the summary for people."""
+    by_type = {one.type: one for one in found}
+
+    def is_true(kind: str) -> bool:
+        return kind in by_type and by_type[kind].status == "True"
+
+    if is_true(FAILED):
+        return "Failed"
+    if is_true(COMPLETE):
+        return "Complete"
+    if is_true(SUSPENDED):
+        return "Suspended"
+    if ACCEPTED not in by_type:
+        return "Pending"
+    if not is_true(ACCEPTED):
+        return "Blocked"
+    if is_true(DATASET_READY):
+        return "Registering" if ARTIFACT_REGISTERED in by_type else "Training"
+    if DATASET_READY in by_type and by_type[DATASET_READY].reason not in _WAITING_FOR_PREPARE:
+        return "Blocked"
+    return "Preparing"
+
+
+def written(status: FineTuneJobStatus) -> dict[str, Any]:
+    """Return the status as it is written, less of its detail where it would be too large."""
+    for reduce_to in _REDUCTIONS:
+        form = reduce_to(status).to_dict()
+        if len(json.dumps(form, ensure_ascii=False).encode()) <= LARGEST_STATUS_BYTES:
+            return form
+    return form
+
+
+def _whole(status: FineTuneJobStatus) -> FineTuneJobStatus:
+    return status
+
+
+def _fewer_details(status: FineTuneJobStatus) -> FineTuneJobStatus:
+    return status.model_copy(
+        update={
+            "attempts": tuple(_shortened(one, length=200) for one in status.attempts),
+            "carbon": _fold(status, most=24),
+        }
+    )
+
+
+def _essentials(status: FineTuneJobStatus) -> FineTuneJobStatus:
+    resolved = status.resolved
+    return status.model_copy(
+        update={
+            "attempts": tuple(_shortened(one, length=100) for one in status.attempts[-8:]),
+            "carbon": _fold(status, most=4),
+            "resolved": resolved and resolved.model_copy(update={"hyperparameters": {}}),
+            "conditions": tuple(
+                one.model_copy(update={"message": clean(one.message, length=512)})
+                for one in status.conditions
+            ),
+        }
+    )
+
+
+_REDUCTIONS: Final[tuple[Callable[[FineTuneJobStatus], FineTuneJobStatus], ...]] = (
+    _whole,
+    _fewer_details,
+    _essentials,
+)
+
+
+def _shortened(attempt: AttemptStatus, *, length: int) -> AttemptStatus:
+    return attempt.model_copy(update={"message": attempt.message and clean(attempt.message, length=length)})
+
+
+def _fold(status: FineTuneJobStatus, *, most: int) -> Any:
+    carbon = status.carbon
+    if carbon is None:
+        return None
+    return carbon.model_copy(
+        update={"attempts": folded(carbon.attempts, most=most), "devices": carbon.devices[:16]}
+    )
+
+
+def timestamp(moment: datetime) -> str:
+    """Return a moment in UTC as the API writes it, to the second."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def moment(text: str) -> datetime:
+    """Read a timestamp of the API."""
+    return datetime.fromisoformat(text)
+
+
+def patience(since: datetime | None, now: datetime, *, shortest: float, longest: float) -> float:
+    """Return the seconds to wait before the next look: half as long as it has been so, within bounds.
+
+    The wait thus grows as an exponential back-off does, from nothing but the condition's own time.
+    """
+    waited = (now - since).total_seconds() / 2 if since is not None else 0.0
+    return min(longest, max(shortest, waited))

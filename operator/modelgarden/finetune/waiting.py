@@ -1,0 +1,37 @@
+"""Why a Job has no running pod yet. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from modelgarden.finetune.workloads import JobState, Problem
+
+SOON_SECONDS: Final = 2.0
+"""Wait for what ends by itself in a moment."""
+UNSCHEDULABLE_SECONDS: Final = 5.0
+"""A pod that finds its place within it was never worth a word."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What is waited for; Pending where nothing is wrong."""
+
+    problem: Problem
+    requeue_after: float | None = None
+
+
+def waiting_for(job: JobState, now: datetime) -> Waiting:
+    """Return what the Job's newest pod waits for."""
+    pod = job.newest
+    if pod is None and job.suspended:
+        return Waiting(Problem("Pending", f"Job {job.name} is suspended: it waits for its queue."))
+    pending = Problem("Pending", f"Job {job.name} waits for its pod to run.")
+    if pod is None or pod.waiting is None:
+        return Waiting(pending)
+    if pod.waiting.reason == "Unschedulable" and pod.waiting_since is not None:
+        left = UNSCHEDULABLE_SECONDS - (now - pod.waiting_since).total_seconds()
+        if left > 0:
+            return Waiting(pending, requeue_after=min(left, UNSCHEDULABLE_SECONDS))
+    return Waiting(pod.waiting)
