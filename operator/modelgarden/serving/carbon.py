@@ -1,0 +1,191 @@
+"""The energy of a ModelDeployment: what its pods report, summed so that it outlives them. Pure.
+
+The newest factors (PUE, intensity) stand for all energy, because spec.carbon says what emissions are computed with: a
+zone that is given later, or corrected, counts for what was metered before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from modelgarden.api.emissions import (
+    MOST_ATTEMPTS,
+    Attempt,
+    EmissionsRecord,
+    Energy,
+    emissions_milligrams,
+    merge_records,
+)
+from modelgarden.api.modeldeployment import ServingCarbon, ServingCounters
+from modelgarden.api.pods import ServeReport
+
+EARLIER: Final = "earlier"
+"""Id of the one entry that sums up the oldest pods that are gone."""
+KEPT_GONE: Final = 16
+"""Pods that are gone and still listed one by one; older ones are summed up."""
+
+
+@dataclass(frozen=True)
+class _Pod:
+    attempt: Attempt
+    counters: ServingCounters
+
+
+def account(
+    previous: ServingCarbon | None, reports: Sequence[ServeReport], live: frozenset[str]
+) -> ServingCarbon | None:
+    """Return the totals after new reports; `live` are the UIDs of the pods that exist.
+
+    Totals never fall: what a pod had counted before its counters began anew stays in the sum.
+    """
+    known = _known(previous)
+    usable = sorted(
+        (report for report in reports if report.emissions.attempts),
+        key=lambda report: report.emissions.attempts[0].start_time,
+    )
+    restarted = frozenset(report.attempt for report in usable if _fell(known.get(report.attempt), report))
+    gone = _folded(
+        [pod for uid, pod in known.items() if uid in restarted],
+        [_ended(pod) for uid, pod in known.items() if uid not in live],
+    )
+    staying = {uid for uid in known if uid in live}
+    room = MOST_ATTEMPTS - len(gone) - len(staying)
+    newcomers = [report.attempt for report in usable if report.attempt not in staying]
+    untracked = frozenset(newcomers[max(0, room) :])
+    tracked = [report for report in usable if report.attempt not in untracked]
+    told = frozenset(report.attempt for report in tracked)
+    rest = (*gone, *(known[uid] for uid in sorted(staying - told - restarted)))
+    if not tracked and previous is None:
+        return None
+    total = _total(previous, rest, tracked, retold=told - restarted)
+    if untracked:
+        total = total.model_copy(update={"state": "Partial"})
+    return _summed(total, (*(pod.counters for pod in rest), *(_counters(report) for report in tracked)))
+
+
+def _known(previous: ServingCarbon | None) -> Mapping[str, _Pod]:
+    if previous is None:
+        return {}
+    counters = {one.id: one for one in previous.pods}
+    return {
+        attempt.id: _Pod(attempt, counters.get(attempt.id) or _no_counters(attempt.id))
+        for attempt in previous.total.attempts
+    }
+
+
+def _no_counters(uid: str) -> ServingCounters:
+    return ServingCounters(id=uid, idle_joules=0, generated_tokens=0, prompt_tokens=0)
+
+
+def _counters(report: ServeReport) -> ServingCounters:
+    return ServingCounters(
+        id=report.attempt,
+        idle_joules=report.idle_joules,
+        generated_tokens=report.generated_tokens,
+        prompt_tokens=report.prompt_tokens,
+    )
+
+
+def _fell(pod: _Pod | None, report: ServeReport) -> bool:
+    return pod is not None and (
+        report.emissions.energy_joules.total < pod.attempt.energy_joules.total
+        or report.generated_tokens < pod.counters.generated_tokens
+    )
+
+
+def _ended(pod: _Pod) -> _Pod:
+    if pod.attempt.reason != "Running":
+        return pod
+    return replace(pod, attempt=pod.attempt.model_copy(update={"reason": "Terminated"}))
+
+
+def _folded(restarted: Sequence[_Pod], gone: Sequence[_Pod]) -> tuple[_Pod, ...]:
+    """Return the newest pods that are gone, and before them all others as one."""
+    listed = sorted(
+        (pod for pod in gone if pod.attempt.id != EARLIER), key=lambda pod: pod.attempt.start_time
+    )
+    overflow = max(0, len(listed) - KEPT_GONE)
+    summed = [
+        *(pod for pod in gone if pod.attempt.id == EARLIER),
+        *restarted,
+        *listed[:overflow],
+    ]
+    if not summed:
+        return tuple(listed)
+    attempts = [pod.attempt for pod in summed]
+    earlier = Attempt(
+        id=EARLIER,
+        start_time=min(attempt.start_time for attempt in attempts),
+        end_time=max(attempt.end_time for attempt in attempts),
+        energy_joules=sum((attempt.energy_joules for attempt in attempts), start=Energy()),
+        reason="Terminated",
+    )
+    return (_Pod(earlier, _sum(EARLIER, [pod.counters for pod in summed])), *listed[overflow:])
+
+
+def _sum(uid: str, counters: Sequence[ServingCounters]) -> ServingCounters:
+    return ServingCounters(
+        id=uid,
+        idle_joules=sum(one.idle_joules for one in counters),
+        generated_tokens=sum(one.generated_tokens for one in counters),
+        prompt_tokens=sum(one.prompt_tokens for one in counters),
+    )
+
+
+def _total(
+    previous: ServingCarbon | None,
+    rest: Sequence[_Pod],
+    reports: Sequence[ServeReport],
+    *,
+    retold: frozenset[str],
+) -> EmissionsRecord:
+    records = [_spanning(report.emissions) for report in reports]
+    if previous is not None and (rest or not records):
+        # What the reports do not tell of, with the earlier total's methods and its share of the time.
+        before = sum(_seconds(attempt) for attempt in previous.total.attempts if attempt.id in retold)
+        kept = {
+            "attempts": tuple(pod.attempt for pod in rest),
+            "energy_joules": sum((pod.attempt.energy_joules for pod in rest), start=Energy()),
+            "duration_seconds": max(0, previous.total.duration_seconds - before),
+        }
+        records.insert(0, previous.total.model_copy(update=kept))
+    return merge_records(records)
+
+
+def _spanning(record: EmissionsRecord) -> EmissionsRecord:
+    return record.model_copy(
+        update={"duration_seconds": sum(_seconds(attempt) for attempt in record.attempts)}
+    )
+
+
+def _seconds(attempt: Attempt) -> int:
+    start, end = datetime.fromisoformat(attempt.start_time), datetime.fromisoformat(attempt.end_time)
+    return max(0, round((end - start).total_seconds()))
+
+
+def _summed(total: EmissionsRecord, counters: Sequence[ServingCounters]) -> ServingCarbon:
+    whole = _sum("", counters)
+    return ServingCarbon(
+        total=total,
+        idle_joules=whole.idle_joules,
+        generated_tokens=whole.generated_tokens,
+        prompt_tokens=whole.prompt_tokens,
+        milligrams_per_1000_tokens=_per_1000_tokens(total, whole),
+        pods=tuple(counters),
+    )
+
+
+def _per_1000_tokens(total: EmissionsRecord, counters: ServingCounters) -> str | None:
+    """Return milligrams of CO2 equivalent for 1,000 generated tokens, without the energy of idle time."""
+    if total.intensity is None or counters.generated_tokens == 0:
+        return None
+    active = max(0, total.energy_joules.total - counters.idle_joules)
+    # The arithmetic rounds to whole milligrams, which is too coarse for one request: scale before, divide after.
+    micrograms = emissions_milligrams(
+        active * 1000, pue_milli=total.pue_milli, milligrams_per_kwh=total.intensity.milligrams_per_kwh
+    )
+    return f"{(Decimal(micrograms) / counters.generated_tokens).quantize(Decimal('0.001'))}"

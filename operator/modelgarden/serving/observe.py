@@ -1,0 +1,198 @@
+"""What is seen of a ModelDeployment's children: Deployments and pods as revisions. Pure but for `read_reports`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from modelgarden.api import names
+from modelgarden.api.modeldeployment import ModelDeploymentSpec, ModelDeploymentStatus
+from modelgarden.api.pods import ServeReport
+from modelgarden.kube.pods import PodReports
+from modelgarden.kube.podstate import container_statuses, pod_problem, scheduling_condition
+from modelgarden.serving.resolve import Resolution
+from modelgarden.serving.resources import (
+    FAILED_ANNOTATION,
+    MODEL_ANNOTATION,
+    SCALED_ANNOTATION,
+    SERVE,
+    SERVED_ANNOTATION,
+    STARTED_ANNOTATION,
+)
+from modelgarden.serving.rollout import Problem, Revision
+
+_ENDED: Final = ("Succeeded", "Failed")
+_SHORTAGES: Final = ("Insufficient ", "Too many pods")
+"""What the scheduler says where another pod's end would help; a node selector that fits nowhere is not such a case."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Everything that a plan is made from."""
+
+    owner: Mapping[str, Any]
+    spec: ModelDeploymentSpec
+    status: ModelDeploymentStatus
+    resolution: Resolution
+    deployments: Mapping[str, Mapping[str, Any]]
+    """Live Deployments by revision."""
+    revisions: tuple[Revision, ...]
+    pods: tuple[Mapping[str, Any], ...]
+    reports: tuple[ServeReport, ...] | None
+    """None when it was not yet time to ask the pods."""
+    now: datetime
+
+    @property
+    def namespace(self) -> str:
+        """Return the namespace."""
+        return str(self.owner["metadata"]["namespace"])
+
+    @property
+    def name(self) -> str:
+        """Return the name."""
+        return str(self.owner["metadata"]["name"])
+
+    @property
+    def generation(self) -> int:
+        """Return the generation of the spec."""
+        return int(self.owner["metadata"].get("generation", 0))
+
+
+def by_revision(deployments: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return the Deployments that are not being deleted, by revision."""
+    return {
+        deployment["metadata"]["labels"][names.REVISION_LABEL]: deployment
+        for deployment in deployments
+        if "deletionTimestamp" not in deployment["metadata"]
+        and names.REVISION_LABEL in deployment["metadata"].get("labels", {})
+    }
+
+
+def revisions_of(
+    deployments: Mapping[str, Mapping[str, Any]], pods: Sequence[Mapping[str, Any]]
+) -> tuple[Revision, ...]:
+    """Return what is seen of each revision, newest first."""
+    found = [
+        _revision(name, deployment, [pod for pod in pods if _revision_of(pod) == name])
+        for name, deployment in deployments.items()
+    ]
+    return tuple(sorted(found, key=lambda revision: (revision.created, revision.name), reverse=True))
+
+
+async def read_reports(reports: PodReports, pods: Sequence[Mapping[str, Any]]) -> tuple[ServeReport, ...]:
+    """Ask the running pods, those that are draining included, for their energy and tokens."""
+    asked = [pod for pod in pods if pod.get("status", {}).get("phase") == "Running"]
+    answers = await asyncio.gather(*(reports.fetch(pod, "/carbon") for pod in asked))
+    found = []
+    for pod, answer in zip(asked, answers, strict=True):
+        report = _report(answer)
+        # Pod IPs are given again: an answer counts only when it is of the pod that was asked.
+        if report is not None and report.attempt == pod["metadata"]["uid"]:
+            found.append(report)
+    return tuple(found)
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """Return a timestamp of the API server, or None where there is none that can be read."""
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+
+
+def _report(answer: Mapping[str, Any] | None) -> ServeReport | None:
+    try:
+        return None if answer is None else ServeReport.from_dict(answer)
+    except ValidationError:  # an image of another version
+        return None
+
+
+def _revision_of(pod: Mapping[str, Any]) -> str | None:
+    name: str | None = pod["metadata"].get("labels", {}).get(names.REVISION_LABEL)
+    return name
+
+
+def _revision(name: str, deployment: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> Revision:
+    metadata, status = deployment["metadata"], deployment.get("status", {})
+    annotations = metadata.get("annotations", {})
+    staying = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    starved = [_starved_since(pod) for pod in staying] + [_refused_since(deployment)]
+    return Revision(
+        name=name,
+        created=datetime.fromisoformat(metadata["creationTimestamp"]),
+        model=annotations.get(MODEL_ANNOTATION, ""),
+        wanted=deployment["spec"].get("replicas", 1),
+        ready=status.get("readyReplicas", 0),
+        held=sum(1 for pod in pods if pod.get("status", {}).get("phase") not in _ENDED),
+        served=annotations.get(SERVED_ANNOTATION) == "true",
+        failed=_failure(annotations.get(FAILED_ANNOTATION)),
+        scaled_at=parse_time(annotations.get(SCALED_ANNOTATION)),
+        started_at=parse_time(annotations.get(STARTED_ANNOTATION)),
+        last_ready_at=max((at for pod in staying if (at := _ready_at(pod))), default=None),
+        starved_since=min((at for at in starved if at), default=None),
+        problem=_problem(deployment, staying),
+    )
+
+
+def _failure(text: str | None) -> Problem | None:
+    if not text:
+        return None
+    try:
+        value = json.loads(text)
+        return Problem(reason=str(value["reason"]), message=str(value["message"]))
+    except (ValueError, KeyError, TypeError):
+        return Problem(reason="ProgressDeadlineExceeded", message=text)
+
+
+def _problem(deployment: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> Problem | None:
+    """Return what keeps a pod from answering: what never gets better before what may."""
+    found = [problem for pod in pods if (problem := pod_problem(pod))]
+    for problem in sorted(found, key=lambda problem: (not problem.user_error, problem.message)):
+        return Problem(problem.reason, problem.message, permanent=problem.user_error)
+    refused = _condition(deployment, "ReplicaFailure")
+    if refused is not None:
+        said = f"The API server refuses the pods of {deployment['metadata']['name']}: {refused.get('message', '')}"
+        return Problem("PodsFailing", said)
+    return None
+
+
+def _condition(obj: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
+    for condition in obj.get("status", {}).get("conditions", []):
+        if (condition["type"], condition["status"]) == (kind, "True"):
+            return dict(condition)
+    return None
+
+
+def _starved_since(pod: Mapping[str, Any]) -> datetime | None:
+    """Return since when a pod waits for room: on a node, or in a queue that admits pods, such as Kueue's."""
+    condition = scheduling_condition(pod)
+    if condition is None or pod["status"].get("nominatedNodeName"):
+        return None
+    if condition.get("reason") == "SchedulingGated":
+        return parse_time(pod["metadata"].get("creationTimestamp"))
+    if not any(shortage in condition.get("message", "") for shortage in _SHORTAGES):
+        return None
+    return parse_time(condition.get("lastTransitionTime"))
+
+
+def _refused_since(deployment: Mapping[str, Any]) -> datetime | None:
+    """Return since when a quota leaves no room for a pod more."""
+    condition = _condition(deployment, "ReplicaFailure")
+    if condition is None or "exceeded quota" not in condition.get("message", ""):
+        return None
+    return parse_time(condition.get("lastTransitionTime"))
+
+
+def _ready_at(pod: Mapping[str, Any]) -> datetime | None:
+    """Return when a pod became ready; one whose server started again does not show that the rollout gets on."""
+    ready = _condition(pod, "Ready")
+    restarts = sum(
+        status.get("restartCount", 0) for status in container_statuses(pod) if status["name"] == SERVE
+    )
+    return parse_time(ready.get("lastTransitionTime")) if ready and not restarts else None

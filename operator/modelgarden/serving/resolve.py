@@ -1,0 +1,163 @@
+"""What a ModelDeployment is to serve: the artifact of a FineTuneJob, or what lies at a source in S3.
+
+Reads the API server, the secret and S3. What was found before stays known while its source cannot be looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from modelgarden.api.conditions import FAILED
+from modelgarden.api.finetunejob import ArtifactFormat, ArtifactStatus
+from modelgarden.api.layout import MANIFEST, Location
+from modelgarden.api.modeldeployment import ModelDeploymentSpec, ModelSource, ServedArtifact
+from modelgarden.kube.cache import Cache
+from modelgarden.kube.client import Kube
+from modelgarden.kube.resources import FINETUNEJOBS, SECRETS
+from modelgarden.registry.errors import Missing, Refused, StorageError
+from modelgarden.registry.lookups import Lookups
+from modelgarden.registry.sources import resolve_source
+from modelgarden.registry.store import Store, Stores
+from modelgarden.serving.rollout import Problem
+
+SERVED_FORMAT: ArtifactFormat = "Merged16Bit"
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What is to be served, as far as it is known."""
+
+    artifact: ServedArtifact | None = None
+    message: str = ""
+    refused: Problem | None = None
+    """What makes the resource itself unusable, such as a missing secret."""
+    problem: Problem | None = None
+    """What keeps the artifact from being known, or from being looked at again."""
+    waits: bool = False
+    """The problem is only that the FineTuneJob is not there yet, or not done."""
+
+
+def references(spec: Mapping[str, Any]) -> set[str]:
+    """Return the names of the FineTuneJobs that a spec refers to."""
+    reference = (spec.get("model") or {}).get("fineTuneJobRef") or {}
+    return {reference["name"]} if reference.get("name") else set()
+
+
+def same_source(artifact: ServedArtifact, model: ModelSource, namespace: str) -> bool:
+    """Say whether an artifact that was resolved before is of the source that the spec names now."""
+    if model.fine_tune_job_ref is not None:
+        return f"/runs/{namespace}/{model.fine_tune_job_ref.name}/" in artifact.uri
+    return _folder(artifact.uri) == _folder(model.source or "")
+
+
+class Resolver:
+    """Resolves models for all ModelDeployments, sharing S3 answers for a short while."""
+
+    def __init__(self, kube: Kube, cache: Cache, stores: Stores, lookups: Lookups | None = None) -> None:
+        self._kube = kube
+        self._cache = cache
+        self._stores = stores
+        self._lookups = lookups or Lookups()
+
+    async def resolve(
+        self, namespace: str, spec: ModelDeploymentSpec, previous: ServedArtifact | None
+    ) -> Resolution:
+        """Return what to serve. `previous` is what the status names, kept where nothing newer can be had."""
+        kept = previous if previous and same_source(previous, spec.model, namespace) else None
+        try:
+            store = await self._store(namespace, spec)
+        except StorageError as error:
+            return Resolution(artifact=kept, refused=Problem(error.reason, error.message))
+        try:
+            if spec.model.fine_tune_job_ref is not None:
+                return await self._of_job(store, namespace, spec.model.fine_tune_job_ref.name, kept)
+            return await self._of_source(store, spec.model.source or "")
+        except StorageError as error:
+            return Resolution(artifact=kept, problem=Problem(error.reason, error.message))
+
+    async def _store(self, namespace: str, spec: ModelDeploymentSpec) -> Store:
+        reference = spec.storage.credentials_secret_ref
+        if reference is None:
+            return self._stores.for_storage(spec.storage, None)
+        secret = await self._kube.get(SECRETS, namespace, reference.name)
+        if secret is None:
+            raise Missing(
+                "SecretNotFound",
+                f"Secret {reference.name!r} does not exist in namespace {namespace!r}; create it with the keys "
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+            )
+        return self._stores.for_storage(spec.storage, secret)
+
+    async def _of_job(
+        self, store: Store, namespace: str, name: str, kept: ServedArtifact | None
+    ) -> Resolution:
+        job = self._cache.get(FINETUNEJOBS, namespace, name) or await self._kube.get(
+            FINETUNEJOBS, namespace, name
+        )
+        found = _artifact_of(job)
+        if found is None:
+            waiting = _awaited(name, job)
+            if kept is not None:
+                said = f"{waiting.message} Until it has an artifact, the earlier one of that name is served."
+                return Resolution(artifact=kept, message=said)
+            return Resolution(problem=waiting, waits=waiting.reason != "FineTuneJobFailed")
+        if SERVED_FORMAT not in found.formats:
+            raise _format_not_found(f"The artifact of FineTuneJob {name!r}")
+        artifact = ServedArtifact(uri=found.uri, sha256=found.manifest_sha256, version=found.version)
+        manifest = Location.parse(artifact.uri)
+        if await self._lookups.get((store, "head", manifest), lambda: store.head(manifest)) is None:
+            raise Missing(
+                "ModelNotFound",
+                f"{manifest}, the artifact of FineTuneJob {name!r}, does not exist. Restore it, or run the job anew.",
+            )
+        said = f"{found.model_name} version {found.version}, made by FineTuneJob {name!r}."
+        return Resolution(artifact=artifact, message=said)
+
+    async def _of_source(self, store: Store, uri: str) -> Resolution:
+        source = await resolve_source(store, uri, lookups=self._lookups)
+        if source.manifest is not None and SERVED_FORMAT not in source.manifest.formats:
+            raise _format_not_found(f"The run at {source.uri}")
+        kind = "folder" if source.manifest is None else "artifact"
+        return Resolution(
+            artifact=ServedArtifact(uri=source.uri, sha256=source.sha256),
+            message=f"The {kind} {source.uri}.",
+        )
+
+
+def _artifact_of(job: Mapping[str, Any] | None) -> ArtifactStatus | None:
+    value = ((job or {}).get("status") or {}).get("artifact")
+    try:
+        return None if value is None else ArtifactStatus.from_dict(value)
+    except ValidationError:  # written by another version of the operator
+        return None
+
+
+def _awaited(name: str, job: Mapping[str, Any] | None) -> Problem:
+    if job is None:
+        return Problem("FineTuneJobNotFound", f"FineTuneJob {name!r} does not exist in this namespace yet.")
+    status = job.get("status") or {}
+    for condition in status.get("conditions", []):
+        if (condition["type"], condition["status"]) == (FAILED, "True"):
+            said = f"FineTuneJob {name!r} has failed ({condition['reason']}): {condition['message']}"
+            return Problem(
+                "FineTuneJobFailed", f"{said} Name another job, or replace it by one that succeeds."
+            )
+    phase = status.get("phase") or "Pending"
+    return Problem(
+        "WaitingForFineTuneJob", f"FineTuneJob {name!r} has no artifact yet; its phase is {phase}."
+    )
+
+
+def _format_not_found(what: str) -> Refused:
+    return Refused(
+        "FormatNotFound",
+        f"{what} has no 16-bit merge to serve; run a FineTuneJob with Merged16Bit in output.formats.",
+    )
+
+
+def _folder(uri: str) -> str:
+    return uri.rstrip("/").removesuffix(f"/{MANIFEST}")
