@@ -1,0 +1,38 @@
+"""The console script modelgarden-operator: settings, logs, run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+
+from pydantic import ValidationError
+
+from modelgarden.kube.errors import Lost
+from modelgarden.runtime import logs
+from modelgarden.runtime.run import run
+from modelgarden.settings import Settings
+
+
+def main() -> None:
+    """Run the operator and end the process."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        sys.exit(f"The settings (environment variables MODELGARDEN_*) are wrong:\n{error}")
+    logs.configure(log_format=settings.log_format, level=settings.log_level)
+    runner = asyncio.Runner()
+    try:
+        status = runner.run(run(settings))
+    except Lost as error:
+        logging.getLogger(__name__).error("Ending: %s", error)
+        status = 1
+    logging.shutdown()
+    # Without the usual end, which waits for threads: one may hang in a request to S3 long after the Lease is released.
+    sys.stderr.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    main()
