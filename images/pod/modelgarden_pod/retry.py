@@ -1,0 +1,50 @@
+"""Repeat what failed for now, with exponential back-off and equal jitter, until the patience is used up.
+
+Equal jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from modelgarden_pod.errors import TemporaryError
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to keep trying, in seconds."""
+
+    total: float = 600.0
+    first_delay: float = 0.5
+    longest_delay: float = 20.0
+
+    def retry(self, what: str, action: Callable[[], T]) -> T:
+        """Return the result of the action, repeating it while it raises TemporaryError.
+
+        Raises:
+            TemporaryError: it still failed when the patience was used up.
+        """
+        deadline = time.monotonic() + self.total
+        ceiling = self.first_delay
+        while True:
+            try:
+                return action()
+            except TemporaryError as error:
+                delay = random.uniform(ceiling / 2, ceiling)  # noqa: S311 -- jitter, not a secret
+                if time.monotonic() + delay > deadline:
+                    raise TemporaryError(f"{what} failed for {self.total:.0f} s: {error.message}") from error
+                logger.warning(
+                    "Storage does not answer, trying again",
+                    extra={"what": what, "error": error.message, "delaySeconds": round(delay, 1)},
+                )
+                time.sleep(delay)
+                ceiling = min(2 * ceiling, self.longest_delay)

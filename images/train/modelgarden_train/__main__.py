@@ -1,0 +1,73 @@
+"""Command line: `python -m modelgarden_train prepare|train|evaluate [--config FILE]`.
+
+Sets the environment of the libraries before the first of them is imported, so the commands are imported late.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from modelgarden.api.names import PROGRESS_PORT
+from modelgarden.api.pods import TerminationMessage
+from modelgarden_pod.energy import attempt_id
+from modelgarden_pod.logs import configure_logs
+from modelgarden_pod.process import end_process, run_command
+from modelgarden_train.environment import prepare_environment, workspace_folder
+from modelgarden_train.run import load_config, open_run
+from modelgarden_train.signals import StopRequest
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return the exit code."""
+    options = _parse(arguments)
+    configure_logs()
+    stop = StopRequest()
+
+    def command() -> TerminationMessage:
+        config = load_config(options.config)
+        workspace = workspace_folder()
+        prepare_environment(config, workspace)
+        run = open_run(config, workspace=workspace, attempt=attempt_id())
+        if options.command == "prepare":
+            from modelgarden_train.prepare import prepare
+
+            return prepare(run)
+        if options.command == "train":
+            from modelgarden_train.train import train
+
+            return train(run, stop=stop, port=options.port)
+        from modelgarden_train.evaluate import evaluate
+
+        return evaluate(run, output=options.output)
+
+    failed = "PrepareFailed" if options.command == "prepare" else "TrainingFailed"
+    return run_command(command, failure_reason=failed)
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="modelgarden_train", description="Trainer of Model Garden.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    helps = {
+        "prepare": "check the dataset and write it as the model will see it (needs no GPU)",
+        "train": "train, evaluate, export and publish; resumes at the newest checkpoint",
+        "evaluate": "score base and tuned model of a finished run again",
+    }
+    for name, text in helps.items():
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--config", type=Path, help="RunConfig as JSON. Default: $MODELGARDEN_CONFIG")
+        if name == "train":
+            command.add_argument(
+                "--port",
+                type=int,
+                default=PROGRESS_PORT,
+                help="port of /progress and /metrics. Default: %(default)s",
+            )
+        if name == "evaluate":
+            command.add_argument("--output", type=Path, help="file for the result. Default: standard output")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    end_process(main(sys.argv[1:]))

@@ -1,0 +1,140 @@
+"""The base model's files: from S3, from the Hugging Face hub or from a local folder, into a local folder.
+
+Only weights in safetensors are taken, and no code: a pickle or a model's own Python would run in the pod.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import partial
+from pathlib import Path
+
+from modelgarden.api.artifact import BaseModelRecord, FileEntry
+from modelgarden.api.pods import PodStorage, RunConfig
+from modelgarden_pod.errors import TemporaryError, UserError
+from modelgarden_pod.retry import Patience
+from modelgarden_pod.storage import (
+    download_tree,
+    file_entry,
+    in_parallel,
+    is_local,
+    local_path,
+    open_folder,
+)
+
+CONFIGURATION = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
+WEIGHTS = ("*.safetensors",)
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A base model on this machine."""
+
+    path: Path
+    source: str
+    revision: str | None = None
+
+    def record(self) -> BaseModelRecord:
+        """Return source, revision and the digest over its files."""
+        names = sorted(
+            path.name for path in self.path.iterdir() if path.is_file() and _wanted(path.name, weights=True)
+        )
+        entries = in_parallel(partial(file_entry, self.path / name, name) for name in names)
+        return BaseModelRecord(source=self.source, revision=self.revision, digest=files_digest(entries))
+
+
+def fetch_base_model(config: RunConfig, target: Path, *, weights: bool) -> BaseModel:
+    """Bring the base model's files here; without weights, only what the tokenizer and the configuration need.
+
+    Raises:
+        UserError: ModelNotFound, ModelInvalid or AccessDenied.
+        TemporaryError: its source does not answer.
+    """
+    source = config.model_source
+    revision = config.model_revision
+    if source.startswith("hf://"):
+        path, revision = _from_hub(source, revision, weights=weights)
+    elif is_local(source):
+        path = local_path(source)
+        if not path.is_dir():
+            raise UserError("ModelNotFound", f"the folder {path} does not exist; correct model.source")
+    else:
+        path = _from_s3(source, config.storage, target=target, weights=weights)
+    model = BaseModel(path=path, source=source, revision=revision)
+    _check_files(model, weights=weights)
+    return model
+
+
+def files_digest(entries: list[FileEntry]) -> str:
+    """Return the SHA-256 over the sorted names and SHA-256 of files."""
+    lines = "".join(sorted(f"{entry.path}\0{entry.sha256}\n" for entry in entries))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _wanted(name: str, *, weights: bool) -> bool:
+    patterns = (*CONFIGURATION, *WEIGHTS) if weights else CONFIGURATION
+    return "/" not in name and any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def _from_s3(source: str, storage: PodStorage, *, target: Path, weights: bool) -> Path:
+    folder = open_folder(source, storage)
+    names = [file.name for file in folder.list()]
+    if not names:
+        raise UserError(
+            "ModelNotFound", f"nothing lies under {source}/; upload the base model or correct model.source"
+        )
+    download_tree(folder, [name for name in names if _wanted(name, weights=weights)], target)
+    return target
+
+
+def _from_hub(source: str, revision: str | None, *, weights: bool) -> tuple[Path, str]:
+    """Download a snapshot and return its folder and commit."""
+    from httpx import HTTPError
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    name = source.removeprefix("hf://")
+    patterns = [*CONFIGURATION, *WEIGHTS] if weights else list(CONFIGURATION)
+
+    def download() -> tuple[Path, str]:
+        try:
+            commit = HfApi().model_info(name, revision=revision).sha or "main"
+            return Path(snapshot_download(name, revision=commit, allow_patterns=patterns)), commit
+        except GatedRepoError as error:
+            raise UserError(
+                "AccessDenied",
+                f"{source} is gated: accept its terms on the hub and set model.tokenSecretRef to a token with access",
+            ) from error
+        except RevisionNotFoundError as error:
+            raise UserError(
+                "ModelNotFound", f"{source} has no revision {revision!r}; correct model.revision"
+            ) from error
+        except RepositoryNotFoundError as error:
+            raise UserError(
+                "ModelNotFound",
+                f"{source} is not on the hub, or is private; correct model.source or set model.tokenSecretRef",
+            ) from error
+        except (HTTPError, OSError) as error:
+            raise TemporaryError(f"{source}: {error}") from error
+
+    return Patience().retry(f"Download of {source}", download)
+
+
+def _check_files(model: BaseModel, *, weights: bool) -> None:
+    configuration = model.path / "config.json"
+    if not configuration.is_file():
+        raise UserError(
+            "ModelInvalid", f"{model.source} has no config.json; a Hugging Face model folder is expected"
+        )
+    try:
+        json.loads(configuration.read_text())
+    except ValueError as error:
+        raise UserError("ModelInvalid", f"config.json of {model.source} is not JSON: {error}") from error
+    if weights and not any(model.path.glob("*.safetensors")):
+        raise UserError(
+            "ModelInvalid",
+            f"{model.source} has no weights in safetensors; convert them (pickles are not loaded)",
+        )

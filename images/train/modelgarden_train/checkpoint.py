@@ -1,0 +1,174 @@
+"""Checkpoints in the run's folder: uploaded beside the training, restored by the next attempt.
+
+A checkpoint is complete when its marker lies beside its files; the marker is written last and names every file with
+its SHA-256. What is not complete, or not what its marker says, is passed over for the next older one.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from modelgarden.api.artifact import CheckpointRecord
+from modelgarden.api.layout import CHECKPOINT_MARKER, CHECKPOINTS
+from modelgarden_pod.energy import timestamp
+from modelgarden_pod.errors import CorruptObject, ObjectNotFound, PodError, TemporaryError
+from modelgarden_pod.retry import Patience
+from modelgarden_pod.storage import Folder, download_entries, upload_tree
+
+logger = logging.getLogger(__name__)
+
+_MARKER = re.compile(rf"^([0-9]+)/{re.escape(CHECKPOINT_MARKER)}$")
+_STEP = re.compile(r"^([0-9]+)/")
+BACKGROUND_PATIENCE = Patience(total=60.0)
+"""Short, so that a newer checkpoint soon takes the place of one that cannot be uploaded."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on this machine."""
+
+    step: int
+    path: Path
+
+
+def restore_newest(run_folder: Folder, target: Path) -> Checkpoint | None:
+    """Download the newest complete checkpoint, None where there is none."""
+    folder = run_folder.child(CHECKPOINTS)
+    found = (_MARKER.match(file.name) for file in folder.list())
+    for step in sorted((int(match[1]) for match in found if match), reverse=True):
+        path = target / f"checkpoint-{step}"
+        try:
+            _download(folder.child(str(step)), path)
+        except (CorruptObject, ObjectNotFound, ValidationError) as error:
+            logger.warning("Passed over a damaged checkpoint", extra={"step": step, "error": str(error)})
+            shutil.rmtree(path, ignore_errors=True)
+            continue
+        return Checkpoint(step=step, path=path)
+    return None
+
+
+def upload(run_folder: Folder, checkpoint: Checkpoint, *, attempt: str) -> None:
+    """Write a checkpoint's files, then its marker."""
+    folder = run_folder.child(f"{CHECKPOINTS}/{checkpoint.step}")
+    record = CheckpointRecord(
+        step=checkpoint.step,
+        created_at=timestamp(datetime.now(UTC)),
+        attempt=attempt,
+        files=tuple(upload_tree(folder, checkpoint.path)),
+    )
+    folder.write(CHECKPOINT_MARKER, record.model_dump_json(by_alias=True, indent=2).encode())
+
+
+def prune(run_folder: Folder, *, keep: int) -> None:
+    """Remove all but the newest complete checkpoints, each one's marker first, so that none loses only files."""
+    folder = run_folder.child(CHECKPOINTS)
+    names = [file.name for file in folder.list()]
+    complete = sorted(int(match[1]) for match in map(_MARKER.match, names) if match)
+    if len(complete) <= keep:
+        return
+    oldest_kept = complete[-keep]
+    old = [name for name in names if (match := _STEP.match(name)) and int(match[1]) < oldest_kept]
+    folder.delete(name for name in old if _MARKER.match(name))
+    folder.delete(name for name in old if not _MARKER.match(name))
+
+
+def _download(folder: Folder, path: Path) -> None:
+    record = CheckpointRecord.model_validate_json(folder.read(CHECKPOINT_MARKER))
+    download_entries(folder, record.files, path)
+
+
+class CheckpointUploader:
+    """Uploads in a thread of its own: one checkpoint at a time, and only the newest waits behind it."""
+
+    def __init__(self, folder: Folder, *, keep: int, attempt: str, uploaded: Callable[[int], None]) -> None:
+        self._folder = folder.with_patience(BACKGROUND_PATIENCE)
+        self._keep = keep
+        self._attempt = attempt
+        self._uploaded = uploaded
+        self._changed = threading.Condition()
+        self._waiting: Checkpoint | None = None
+        self._busy = False
+        self._newest: Checkpoint | None = None
+        self._refused: PodError | None = None
+        threading.Thread(target=self._work, name="checkpoints", daemon=True).start()
+
+    @property
+    def newest_local(self) -> Checkpoint | None:
+        """The newest checkpoint on this machine, to go on from after running out of memory."""
+        return self._newest
+
+    def submit(self, checkpoint: Checkpoint) -> None:
+        """Have a checkpoint uploaded soon; one that still waits gives way to it.
+
+        Raises:
+            UserError: an earlier upload was refused.
+        """
+        with self._changed:
+            self._raise_refused()
+            replaced = self._waiting
+            self._waiting = self._newest = checkpoint
+            self._changed.notify_all()
+        _remove(replaced)
+
+    def drain(self, seconds: float) -> None:
+        """Wait until everything is uploaded.
+
+        Raises:
+            UserError: the upload was refused.
+            TemporaryError: it took longer than `seconds`.
+        """
+        with self._changed:
+            done = self._changed.wait_for(
+                lambda: self._refused is not None or not (self._busy or self._waiting), timeout=seconds
+            )
+            self._raise_refused()
+        if not done:
+            raise TemporaryError(f"the newest checkpoint could not be uploaded in {seconds:.0f} s")
+
+    def _raise_refused(self) -> None:
+        if self._refused is not None:
+            raise self._refused
+
+    def _work(self) -> None:
+        while self._refused is None:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting is not None)
+                checkpoint, self._waiting, self._busy = self._waiting, None, True
+            if checkpoint is not None:
+                self._upload(checkpoint)
+
+    def _upload(self, checkpoint: Checkpoint) -> None:
+        refused, again = None, False
+        try:
+            upload(self._folder, checkpoint, attempt=self._attempt)
+            self._uploaded(checkpoint.step)
+            prune(self._folder, keep=self._keep)
+        except TemporaryError as error:
+            logger.warning(
+                "A checkpoint waits for storage", extra={"step": checkpoint.step, "error": error.message}
+            )
+            again = True
+        except PodError as error:
+            refused = error
+        with self._changed:
+            self._busy, self._refused = False, refused
+            if again and self._waiting is None:
+                self._waiting = checkpoint
+            done_with = checkpoint not in (self._waiting, self._newest)
+            self._changed.notify_all()
+        if done_with:
+            _remove(checkpoint)
+
+
+def _remove(checkpoint: Checkpoint | None) -> None:
+    if checkpoint is not None:
+        shutil.rmtree(checkpoint.path, ignore_errors=True)

@@ -1,0 +1,180 @@
+"""Held-out scores: perplexity of the reference answers, and exact match of greedily generated ones."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from modelgarden.api.artifact import Evaluation, GeneratedRow
+from modelgarden.api.finetunejob import EvaluationStatus, Scores
+from modelgarden_pod.errors import UserError
+from modelgarden_train.chat import stop_token_ids, token_ids
+from modelgarden_train.model import inference, release_memory
+from modelgarden_train.prepared import PreparedRow
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+LOGITS_BYTES = 1024**3
+"""Most memory for the logits of one batch: they dwarf everything else where the vocabulary is large."""
+GENERATION_BATCH = 128
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """Scores and answers of one model, in the order of the rows."""
+
+    scores: Scores
+    answers: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"scores": self.scores.to_dict(), "answers": list(self.answers)}
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> ModelResult:
+        """Read the JSON form."""
+        return cls(scores=Scores.from_dict(value["scores"]), answers=tuple(value["answers"]))
+
+
+def evaluate_model(
+    model: Any, tokenizer: PreTrainedTokenizerBase, rows: Sequence[PreparedRow], *, max_new_tokens: int
+) -> ModelResult:
+    """Score a model on held-out rows.
+
+    Raises:
+        UserError: TrainingFailed, the model gives no numbers any more.
+    """
+    with inference(model):
+        losses = completion_losses(model, tokenizer, rows)
+        answers = generate(model, tokenizer, rows, max_new_tokens=max_new_tokens)
+    tokens = sum(len(row) for row in losses)
+    mean = sum(map(sum, losses)) / tokens
+    if not math.isfinite(mean):
+        raise UserError("TrainingFailed", "the model's loss is not a number; lower training.learningRate")
+    matches = sum(answer == row.answer.strip() for answer, row in zip(answers, rows, strict=True))
+    return ModelResult(
+        scores=Scores(perplexity=f"{math.exp(min(mean, 700)):.6g}", exact_match=f"{matches / len(rows):.4f}"),
+        answers=tuple(answers),
+    )
+
+
+def combine(rows: Sequence[PreparedRow], *, base: ModelResult, tuned: ModelResult) -> Evaluation:
+    """Return scores and answers of both models side by side."""
+    return Evaluation(
+        scores=EvaluationStatus(rows=len(rows), base=base.scores, tuned=tuned.scores),
+        rows=tuple(
+            GeneratedRow(prompt=row.question, expected=row.answer, base=before, tuned=after)
+            for row, before, after in zip(rows, base.answers, tuned.answers, strict=True)
+        ),
+    )
+
+
+def completion_losses(
+    model: Any, tokenizer: PreTrainedTokenizerBase, rows: Sequence[PreparedRow]
+) -> list[list[float]]:
+    """Return the negative log-likelihood of every completion token, row by row."""
+    import torch
+
+    prompts = token_ids(tokenizer, [row.prompt for row in rows])
+    completions = token_ids(tokenizer, [row.completion for row in rows])
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    longest = max(
+        len(prompt) + len(completion) for prompt, completion in zip(prompts, completions, strict=True)
+    )
+    first_size = max(1, LOGITS_BYTES // (4 * vocabulary * longest))
+
+    def score(batch: list[int]) -> list[list[float]]:
+        sequences = [prompts[index] + completions[index] for index in batch]
+        ids, mask = _padded(sequences, tokenizer.pad_token_id, left=False, device=model.device)
+        with torch.inference_mode():
+            logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
+        losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none").cpu()
+        return [
+            losses[place, len(prompts[index]) - 1 : len(sequences[place]) - 1].tolist()
+            for place, index in enumerate(batch)
+        ]
+
+    lengths = [len(prompt) + len(completion) for prompt, completion in zip(prompts, completions, strict=True)]
+    return _in_batches(score, lengths, size=first_size)
+
+
+def generate(
+    model: Any, tokenizer: PreTrainedTokenizerBase, rows: Sequence[PreparedRow], *, max_new_tokens: int
+) -> list[str]:
+    """Return the greedy answers, without special tokens and surrounding space."""
+    import torch
+    from transformers import GenerationConfig
+
+    prompts = token_ids(tokenizer, [row.prompt for row in rows])
+    completions = token_ids(tokenizer, [row.completion for row in rows])
+    positions = getattr(model.config, "max_position_embeddings", None) or math.inf
+    room = positions - max(map(len, prompts))
+    settings = GenerationConfig(
+        do_sample=False,
+        max_new_tokens=int(max(1, min(max_new_tokens, room))),
+        eos_token_id=stop_token_ids(tokenizer, completions),
+        pad_token_id=tokenizer.pad_token_id,
+        use_cache=True,
+    )
+
+    def answer(batch: list[int]) -> list[str]:
+        ids, mask = _padded(
+            [prompts[index] for index in batch], tokenizer.pad_token_id, left=True, device=model.device
+        )
+        with torch.inference_mode():
+            output = model.generate(input_ids=ids, attention_mask=mask, generation_config=settings)
+        texts = tokenizer.batch_decode(output[:, ids.shape[1] :], skip_special_tokens=True)
+        return [text.strip() for text in texts]
+
+    return _in_batches(answer, [len(prompt) for prompt in prompts], size=GENERATION_BATCH)
+
+
+def _in_batches(work: Callable[[list[int]], list[Item]], lengths: Sequence[int], *, size: int) -> list[Item]:
+    """Work through all rows, those of like length together; a batch that does not fit the GPU is halved."""
+    from torch import OutOfMemoryError
+
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    results: dict[int, Item] = {}
+    waiting = list(_chunks(order, size))[::-1]
+    while waiting:
+        batch = waiting.pop()
+        try:
+            done = work(batch)
+        except OutOfMemoryError:
+            if len(batch) == 1:
+                raise
+            done = None
+        if done is None:
+            release_memory()
+            half = len(batch) // 2
+            waiting += [batch[half:], batch[:half]]
+            continue
+        results.update(zip(batch, done, strict=True))
+    return [results[index] for index in range(len(lengths))]
+
+
+def _chunks(items: list[int], size: int) -> Iterator[list[int]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _padded(sequences: Sequence[Sequence[int]], pad: int, *, left: bool, device: Any) -> tuple[Any, Any]:
+    """Return token ids and attention mask, padded on one side."""
+    import torch
+
+    width = max(map(len, sequences))
+    ids = torch.full((len(sequences), width), pad)
+    mask = torch.zeros((len(sequences), width), dtype=torch.long)
+    for place, sequence in enumerate(sequences):
+        where = slice(width - len(sequence), width) if left else slice(0, len(sequence))
+        ids[place, where] = torch.tensor(sequence)
+        mask[place, where] = 1
+    return ids.to(device), mask.to(device)

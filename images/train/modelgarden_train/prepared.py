@@ -1,0 +1,90 @@
+"""The prepared dataset: what prepare writes to the run's folder and train reads back, as Parquet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from modelgarden.api.artifact import DatasetReport, FileEntry
+from modelgarden.api.layout import DATASET_REPORT, DATASET_TRAIN, DATASET_VALIDATION
+from modelgarden_pod.errors import UserError
+from modelgarden_pod.storage import Folder, read_or_none
+
+
+@dataclass(frozen=True)
+class PreparedRow:
+    """One row as the model sees it, and as people wrote it."""
+
+    prompt: str
+    """Rendered with the chat template, up to where the answer begins."""
+    completion: str
+    """The rendered answer with its end-of-turn token."""
+    question: str
+    answer: str
+    tokens: int
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """Both splits; validation rows in their order of evaluation."""
+
+    report: DatasetReport
+    training: tuple[PreparedRow, ...]
+    validation: tuple[PreparedRow, ...]
+
+
+def digest_of(training: Sequence[PreparedRow], validation: Sequence[PreparedRow]) -> str:
+    """Return the SHA-256 over the rows of both splits."""
+    digest = hashlib.sha256()
+    for split in (training, validation):
+        digest.update(f"{len(split)}\n".encode())
+        for row in split:
+            digest.update(json.dumps(asdict(row), ensure_ascii=False, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def write_split(folder: Folder, name: str, rows: Sequence[PreparedRow], *, scratch: Path) -> FileEntry:
+    """Write one split as Parquet."""
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.Table.from_pylist([asdict(row) for row in rows])
+    path = scratch / Path(name).name
+    pyarrow.parquet.write_table(table, path, compression="zstd")
+    return folder.upload(path, name)
+
+
+def read_report(folder: Folder) -> DatasetReport | None:
+    """Return the report of the run, None while prepare has not finished."""
+    body = read_or_none(folder, DATASET_REPORT)
+    return DatasetReport.model_validate_json(body) if body is not None else None
+
+
+def read_dataset(folder: Folder, *, scratch: Path) -> PreparedDataset:
+    """Read both splits, held against the report.
+
+    Raises:
+        UserError: DatasetNotFound, prepare has not run; ArtifactInvalid, a file is not the recorded one.
+    """
+    report = read_report(folder)
+    if report is None:
+        raise UserError("DatasetNotFound", f"{folder.uri} has no prepared dataset; run prepare first")
+    wanted = {entry.path: entry.sha256 for entry in report.files}
+    return PreparedDataset(
+        report=report,
+        training=_read_split(folder, DATASET_TRAIN, scratch=scratch, sha256=wanted[DATASET_TRAIN]),
+        validation=_read_split(
+            folder, DATASET_VALIDATION, scratch=scratch, sha256=wanted[DATASET_VALIDATION]
+        ),
+    )
+
+
+def _read_split(folder: Folder, name: str, *, scratch: Path, sha256: str) -> tuple[PreparedRow, ...]:
+    import pyarrow.parquet
+
+    path = scratch / Path(name).name
+    folder.download(name, path, sha256=sha256)
+    return tuple(PreparedRow(**row) for row in pyarrow.parquet.read_table(path).to_pylist())

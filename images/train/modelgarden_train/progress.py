@@ -1,0 +1,116 @@
+"""What the trainer tells about itself while it runs: /progress for the operator, /metrics for Prometheus."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Gauge
+
+from modelgarden.api.emissions import EmissionsRecord
+from modelgarden.api.finetunejob import Progress
+from modelgarden.api.pods import TrainReport
+
+logger = logging.getLogger(__name__)
+
+SPEED_WINDOW_SECONDS = 30.0
+"""Tokens per second and the remaining time are taken over this window."""
+
+
+class ProgressBoard:
+    """The newest state, written by the training thread and read by HTTP threads."""
+
+    def __init__(self, attempt: str, *, emissions: Callable[[], EmissionsRecord]) -> None:
+        self._lock = threading.Lock()
+        self._attempt = attempt
+        self._emissions = emissions
+        self._progress = Progress(stage="Restoring")
+        self._hyperparameters: dict[str, str] = {}
+        self._revision: str | None = None
+        self._window: list[tuple[float, int, int]] = []
+        self.tokens = 0
+
+    def stage(self, name: str) -> None:
+        """Show a stage from now on."""
+        logger.info("Stage", extra={"stage": name})
+        self.update(stage=name)
+
+    def update(self, **fields: Any) -> None:
+        """Change fields of the progress."""
+        with self._lock:
+            self._progress = self._progress.model_copy(update=fields)
+
+    def resolved(self, hyperparameters: dict[str, str]) -> None:
+        """Tell what is used where the spec leaves a choice."""
+        with self._lock:
+            self._hyperparameters = hyperparameters
+
+    def revision(self, revision: str | None) -> None:
+        """Tell the commit of a base model from the hub."""
+        with self._lock:
+            self._revision = revision
+
+    def step(self, step: int, *, total: int, epoch: float, tokens: int, loss: float | None) -> None:
+        """Note a finished optimizer step; `tokens` counts since the start of this attempt."""
+        now = time.monotonic()
+        self.tokens = tokens
+        self._window.append((now, step, tokens))
+        while now - self._window[0][0] > SPEED_WINDOW_SECONDS and len(self._window) > 2:
+            self._window.pop(0)
+        fields: dict[str, Any] = {
+            "step": step,
+            "total_steps": total,
+            "percent": 100 * step // total if total else 0,
+            "epoch": f"{epoch:.2f}",
+        }
+        if loss is not None and math.isfinite(loss):
+            fields["loss"] = f"{loss:.4f}"
+        began, first_step, first_tokens = self._window[0]
+        if now > began and step > first_step:
+            fields["tokens_per_second"] = round((tokens - first_tokens) / (now - began))
+            fields["eta_seconds"] = round((total - step) * (now - began) / (step - first_step))
+        self.update(**fields)
+
+    def report(self) -> TrainReport:
+        """Return the body of /progress."""
+        emissions = self._emissions()
+        with self._lock:
+            return TrainReport(
+                attempt=self._attempt,
+                progress=self._progress,
+                resolved_hyperparameters=self._hyperparameters,
+                model_revision=self._revision,
+                emissions=emissions,
+            )
+
+    def metrics(self) -> CollectorRegistry:
+        """Return the metrics, read when they are scraped."""
+        registry = CollectorRegistry()
+
+        def gauge(name: str, text: str, read: Callable[[], float]) -> None:
+            Gauge(name, text, registry=registry).set_function(read)
+
+        gauge("modelgarden_train_step", "Optimizer steps done.", lambda: self._progress.step)
+        gauge("modelgarden_train_steps", "Optimizer steps in all.", lambda: self._progress.total_steps)
+        gauge("modelgarden_train_loss", "Training loss.", lambda: float(self._progress.loss or "nan"))
+        gauge("modelgarden_train_tokens", "Tokens trained on by this attempt.", lambda: self.tokens)
+        gauge(
+            "modelgarden_train_checkpoint_step",
+            "Step of the newest complete checkpoint.",
+            lambda: self._progress.checkpoint_step or 0,
+        )
+        for component in ("gpu", "cpu", "ram", "total"):
+            gauge(
+                f"modelgarden_train_{component}_energy_joules",
+                f"Energy of all attempts before PUE: {component}.",
+                partial(self._joules, component),
+            )
+        return registry
+
+    def _joules(self, component: str) -> float:
+        return float(getattr(self._emissions().energy_joules, component))

@@ -1,0 +1,119 @@
+"""Uploads what a run has made; the manifest comes last and commits it. Doing it twice does no harm."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from modelgarden.api.artifact import (
+    BaseModelRecord,
+    DatasetReport,
+    Evaluation,
+    FileEntry,
+    Manifest,
+)
+from modelgarden.api.emissions import EmissionsRecord, merge_records
+from modelgarden.api.finetunejob import ArtifactFormat
+from modelgarden.api.layout import EMISSIONS, EVALUATION, MANIFEST, MODEL_CARD
+from modelgarden.api.pods import TerminationMessage
+from modelgarden_pod.energy import timestamp
+from modelgarden_pod.storage import read_or_none, upload_tree
+from modelgarden_train.model_card import model_card
+from modelgarden_train.run import Run
+
+LIBRARIES = (
+    "unsloth", "unsloth_zoo", "trl", "transformers", "peft", "accelerate", "torch", "bitsandbytes", "safetensors",
+    "tokenizers", "codecarbon",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run has made, but for its energy, which is read at the very end."""
+
+    base_model: BaseModelRecord
+    dataset: DatasetReport
+    hyperparameters: dict[str, str]
+    evaluation: Evaluation
+    formats: dict[ArtifactFormat, str]
+    artifact: Path
+    """Local folder with the formats, in the layout of the run."""
+
+
+def published(run: Run) -> TerminationMessage | None:
+    """Return the result of a run whose manifest is there already."""
+    body = read_or_none(run.folder, MANIFEST)
+    if body is None:
+        return None
+    manifest = Manifest.model_validate_json(body)
+    return _result(manifest, body)
+
+
+def upload_artifact(run: Run, results: Results) -> tuple[FileEntry, ...]:
+    """Upload the files of all formats."""
+    return tuple(
+        entry
+        for folder in results.formats.values()
+        for entry in upload_tree(run.folder, results.artifact / folder, prefix=folder)
+    )
+
+
+def publish(
+    run: Run, results: Results, *, files: Sequence[FileEntry], records: Sequence[EmissionsRecord]
+) -> TerminationMessage:
+    """Upload evaluation, emissions and model card, then the manifest."""
+    config = run.config
+    emissions = merge_records(records)
+    evaluation = results.evaluation.model_dump_json(by_alias=True, indent=2).encode()
+    lines = "".join(record.model_dump_json(by_alias=True, exclude_none=True) + "\n" for record in records)
+    card = model_card(config, results, emissions)
+    beside = (
+        run.folder.write(EVALUATION, evaluation),
+        run.folder.write(EMISSIONS, lines.encode()),
+        run.folder.write(MODEL_CARD, card.encode()),
+    )
+    manifest = Manifest(
+        run=config.run,
+        model_name=config.model_name,
+        created_at=timestamp(datetime.now(UTC)),
+        base_model=results.base_model,
+        method=config.method,
+        dataset=results.dataset,
+        hyperparameters=results.hyperparameters,
+        image=config.image,
+        versions=library_versions(),
+        evaluation=results.evaluation.scores,
+        emissions=emissions,
+        formats=results.formats,
+        files=tuple(sorted((*files, *beside), key=lambda entry: entry.path)),
+    )
+    body = manifest.model_dump_json(by_alias=True, indent=2).encode()
+    run.folder.write(MANIFEST, body)
+    return _result(manifest, body)
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of what made the artifact."""
+    versions = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _result(manifest: Manifest, body: bytes) -> TerminationMessage:
+    scores = manifest.evaluation
+    return TerminationMessage(
+        reason="Succeeded",
+        message=f"held-out perplexity {scores.base.perplexity} -> {scores.tuned.perplexity}, "
+        f"exact match {scores.base.exact_match} -> {scores.tuned.exact_match} on {scores.rows} rows",
+        manifest_sha256=hashlib.sha256(body).hexdigest(),
+        evaluation=scores,
+    )

@@ -1,0 +1,84 @@
+"""The run that a command works on: its configuration, its folder in storage, the workspace on this machine."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from modelgarden.api.names import CONFIG_VARIABLE
+from modelgarden.api.pods import RunConfig
+from modelgarden_pod.errors import UserError
+from modelgarden_pod.storage import Folder, is_local, local_path, open_folder
+
+
+@dataclass(frozen=True)
+class Run:
+    """One FineTuneJob's life; attempts come and go."""
+
+    config: RunConfig
+    folder: Folder
+    """Everything that outlives this process."""
+    workspace: Path
+    attempt: str
+
+
+def load_config(file: Path | None) -> RunConfig:
+    """Read the configuration from a file, else from the environment.
+
+    Raises:
+        UserError: InvalidConfiguration, there is none or a field is wrong.
+    """
+    if file is not None:
+        try:
+            text = file.read_text()
+        except OSError as error:
+            raise UserError("InvalidConfiguration", f"{file} cannot be read: {error.strerror}") from error
+    elif CONFIG_VARIABLE in os.environ:
+        text = os.environ[CONFIG_VARIABLE]
+    else:
+        raise UserError(
+            "InvalidConfiguration", f"give --config FILE or the environment variable {CONFIG_VARIABLE}"
+        )
+    try:
+        config = RunConfig.model_validate_json(text)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc'])) or 'the configuration'}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        raise UserError("InvalidConfiguration", f"the configuration is wrong: {problems}") from error
+    check_config(config)
+    return config
+
+
+def check_config(config: RunConfig) -> None:
+    """Refuse what this trainer cannot do.
+
+    Raises:
+        UserError: InvalidConfiguration.
+    """
+    if config.gpus > 1:
+        raise UserError("InvalidConfiguration", "the trainer uses one GPU; set resources.gpus to 1")
+    if config.method == "QLoRA" and config.gpus == 0:
+        raise UserError(
+            "InvalidConfiguration", "method QLoRA needs a GPU; set resources.gpus to 1 or use LoRA"
+        )
+    if config.method == "Full" and "Adapter" in config.formats:
+        raise UserError(
+            "InvalidConfiguration", "method Full makes no adapter; remove Adapter from output.formats"
+        )
+
+
+def open_run(config: RunConfig, *, workspace: Path, attempt: str) -> Run:
+    """Return the run with its folder in storage."""
+    if is_local(config.run_uri):
+        local_path(config.run_uri).mkdir(parents=True, exist_ok=True)
+    return Run(
+        config=config,
+        folder=open_folder(config.run_uri, config.storage),
+        workspace=workspace,
+        attempt=attempt,
+    )

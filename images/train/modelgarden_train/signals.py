@@ -1,0 +1,47 @@
+"""SIGTERM: outside of training it ends the command at once, during training it waits for the next step.
+
+Imports no library, so that the handler stands before the slow imports begin.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from modelgarden_pod.errors import Terminated
+
+
+class StopRequest:
+    """Whether SIGTERM has come. Installed once, in the main thread."""
+
+    def __init__(self) -> None:
+        self.received = False
+        self._deferred = False
+        signal.signal(signal.SIGTERM, self._handle)
+        signal.signal(signal.SIGINT, self._handle)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Only note the signal inside; whoever is inside looks at `received`, and raises what comes of it."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+
+    def check(self) -> None:
+        """Raise what a noted signal means.
+
+        Raises:
+            Terminated: SIGTERM has come.
+        """
+        if self.received:
+            raise Terminated("stopped by SIGTERM")
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        first = not self.received
+        self.received = True
+        if first and not self._deferred:
+            self.check()

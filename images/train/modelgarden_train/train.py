@@ -1,0 +1,203 @@
+"""The command train, from the prepared dataset to the manifest: the story of one attempt."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from modelgarden.api.pods import TerminationMessage
+from modelgarden_pod.energy import EnergyMeter
+from modelgarden_pod.errors import Terminated, UserError
+from modelgarden_pod.http import json_route, metrics_route, ready_route, serve_routes
+from modelgarden_train import publish as publishing
+from modelgarden_train.attempts import Attempts
+from modelgarden_train.base_model import BaseModel, fetch_base_model
+from modelgarden_train.chat import complete_tokenizer
+from modelgarden_train.checkpoint import CheckpointUploader, restore_newest
+from modelgarden_train.environment import go_offline
+from modelgarden_train.evaluation import ModelResult, combine, evaluate_model
+from modelgarden_train.export import Export
+from modelgarden_train.memory import StepPlan, first_plan
+from modelgarden_train.model import import_unsloth, load_model, load_tokenizer, release_memory, with_adapters
+from modelgarden_train.prepared import PreparedDataset, read_dataset
+from modelgarden_train.progress import ProgressBoard
+from modelgarden_train.publish import Results
+from modelgarden_train.run import Run
+from modelgarden_train.signals import StopRequest
+from modelgarden_train.training import Scope, checkpoints_folder, hyperparameters, train_within_memory
+
+logger = logging.getLogger(__name__)
+
+BASE_SCORES = "base-evaluation.json"
+FINAL_UPLOAD_SECONDS = 600.0
+TERMINATION_UPLOAD_SECONDS = 75.0
+"""Of the pod's 120 s of grace, so that the emissions can still be saved."""
+
+
+def train(run: Run, *, stop: StopRequest, port: int) -> TerminationMessage:
+    """Train, evaluate, export and publish a run, from its newest checkpoint on.
+
+    Raises:
+        UserError: the input is wrong; the reason says which.
+        TemporaryError: storage does not answer.
+        Terminated: SIGTERM; the newest checkpoint is in storage.
+    """
+    if done := publishing.published(run):
+        return done
+    meter = EnergyMeter(run.config.carbon, attempt=run.attempt, gpus=run.config.gpus)
+    attempts = Attempts(run.folder, attempt=run.attempt, meter=meter)
+    board = ProgressBoard(run.attempt, emissions=attempts.total)
+    with attempts.metered():
+        serve_routes(
+            {
+                "/progress": json_route(board.report),
+                "/metrics": metrics_route(board.metrics()),
+                "/readyz": ready_route(lambda: True),
+            },
+            port=port,
+        )
+        return _within_memory(_Attempt(run, stop=stop, board=board, attempts=attempts).finish)
+
+
+def _within_memory(work: Callable[[], TerminationMessage]) -> TerminationMessage:
+    """Name the failure where the GPU cannot even hold the model; training meets it by itself first."""
+    from torch import OutOfMemoryError
+
+    try:
+        return work()
+    except OutOfMemoryError as error:
+        raise UserError(
+            "OutOfMemory",
+            f"the model does not fit the GPU's memory; use a larger GPU or method QLoRA: {error}",
+        ) from error
+
+
+class _Attempt:
+    """The steps of one attempt, in their order."""
+
+    def __init__(self, run: Run, *, stop: StopRequest, board: ProgressBoard, attempts: Attempts) -> None:
+        self._run = run
+        self._config = run.config
+        self._stop = stop
+        self._board = board
+        self._attempts = attempts
+        self._base_scores = run.workspace / BASE_SCORES
+
+    def finish(self) -> TerminationMessage:
+        """Do all steps."""
+        self._board.stage("Restoring")
+        dataset = read_dataset(self._run.folder, scratch=self._run.workspace)
+        self._resume = restore_newest(self._run.folder, checkpoints_folder(self._run))
+        if self._resume:
+            logger.info("Resuming", extra={"step": self._resume.step})
+            self._board.update(resumed_from_step=self._resume.step, checkpoint_step=self._resume.step)
+
+        self._board.stage("Loading")
+        base = fetch_base_model(self._config, self._run.workspace / "model", weights=True)
+        self._board.revision(base.revision)
+        go_offline()
+        import_unsloth(self._config)
+        self._tokenizer = load_tokenizer(base.path)
+        complete_tokenizer(self._tokenizer)
+
+        held_out = dataset.validation[: self._config.evaluation.max_rows]
+        before = self._evaluate_base(base, held_out)
+        model, scope, plan = self._train(base, dataset)
+        self._board.stage("EvaluatingTuned")
+        after = self._evaluate(model, held_out)
+
+        self._board.stage("Exporting")
+        target = self._run.workspace / "export"
+        export = Export(self._config, base=base.path, target=target, tokenizer=self._tokenizer)
+        export.save_trained(model, held_out)
+        del model
+        release_memory()
+        formats = export.finish()
+        results = Results(
+            base_model=base.record(),
+            dataset=dataset.report,
+            hyperparameters=hyperparameters(scope, plan),
+            evaluation=combine(held_out, base=before, tuned=after),
+            formats=formats,
+            artifact=target,
+        )
+        self._board.stage("Uploading")
+        files = publishing.upload_artifact(self._run, results)
+        return publishing.publish(
+            self._run, results, files=files, records=self._attempts.records("Completed")
+        )
+
+    def _evaluate_base(self, base: BaseModel, rows: Any) -> ModelResult:
+        """Score the base model, or take the scores that came with the checkpoint."""
+        if self._resume:
+            kept = self._resume.path / BASE_SCORES
+            if kept.exists():
+                self._base_scores.write_text(kept.read_text())
+        if self._base_scores.exists():
+            return ModelResult.from_dict(json.loads(self._base_scores.read_text()))
+        self._board.stage("EvaluatingBase")
+        model = self._load(base.path)
+        result = self._evaluate(model, rows)
+        del model
+        release_memory()
+        self._base_scores.write_text(json.dumps(result.to_dict()))
+        return result
+
+    def _train(self, base: BaseModel, dataset: PreparedDataset) -> tuple[Any, Scope, StepPlan]:
+        """Train to the end; on SIGTERM leave with the step saved."""
+        self._board.stage("Training")
+        uploader = CheckpointUploader(
+            self._run.folder,
+            keep=self._config.checkpoint.keep,
+            attempt=self._run.attempt,
+            uploaded=self._checkpoint_uploaded,
+        )
+        scope = Scope(
+            run=self._run,
+            tokenizer=self._tokenizer,
+            rows=dataset.training,
+            board=self._board,
+            uploader=uploader,
+            stop=self._stop,
+            base_scores=self._base_scores,
+        )
+        first = first_plan(
+            effective_batch=self._config.training.effective_batch_size,
+            longest_row=dataset.report.longest_row_tokens,
+            gpu=self._config.gpus > 0,
+        )
+        with self._stop.deferred():
+            model, plan = train_within_memory(
+                scope, lambda plan: self._load_to_train(base.path, plan), plan=first, resume=self._resume
+            )
+        try:
+            uploader.drain(TERMINATION_UPLOAD_SECONDS if self._stop.received else FINAL_UPLOAD_SECONDS)
+        except Terminated:
+            uploader.drain(TERMINATION_UPLOAD_SECONDS)
+            raise
+        self._stop.check()
+        return model, scope, plan
+
+    def _checkpoint_uploaded(self, step: int) -> None:
+        self._board.update(checkpoint_step=step)
+        self._attempts.save()
+
+    def _load(self, path: Path) -> Any:
+        return load_model(self._config, path, four_bit=self._config.method == "QLoRA")
+
+    def _load_to_train(self, path: Path, plan: StepPlan) -> Any:
+        model = load_model(
+            self._config,
+            path,
+            four_bit=self._config.method == "QLoRA",
+            gradient_checkpointing=plan.gradient_checkpointing,
+        )
+        return with_adapters(self._config, model, gradient_checkpointing=plan.gradient_checkpointing)
+
+    def _evaluate(self, model: Any, rows: Any) -> ModelResult:
+        return evaluate_model(
+            model, self._tokenizer, rows, max_new_tokens=self._config.evaluation.max_new_tokens
+        )
