@@ -27,7 +27,15 @@ def uv() -> Path:
     if not (home / "bin" / "uv").exists():
         home.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(dir=home.parent, prefix=".uv-"))
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--root-user-action=ignore"]
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "install",
+            "--quiet",
+            "--root-user-action=ignore",
+        ]
         subprocess.run([*pip, "--target", str(staging), f"uv=={UV_VERSION}"], check=True, stdout=sys.stderr)
         try:
             staging.rename(home)

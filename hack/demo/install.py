@@ -1,0 +1,252 @@
+"""What the demo puts into the cluster before its one `kubectl apply`: chart, namespace, secret, data, base model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from hack.demo.environment import ROOT, Environment, Say
+from hack.demo.errors import DemoError
+from hack.demo.follow import get
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+EXAMPLE = ROOT / "examples" / "quickstart"
+DATASET = EXAMPLE / "text-to-sql.jsonl"
+BASE_MODEL_SCRIPTS = (ROOT / "hack" / "demo" / "base_model.py", ROOT / "hack" / "demo" / "upload_folder.py")
+NAMESPACE = "quickstart"
+SYSTEM_NAMESPACE = "modelgarden-system"
+RELEASE = "modelgarden"
+BUCKET = "quickstart"
+BASE_MODEL_KEY = "base-model"
+BASE_MODEL_MARKER = "base-model.inputs"
+EXAMPLE_ENDPOINT = "http://s3.quickstart.svc.cluster.local:9000"
+"""The endpoint that the example's manifests name; the demo makes this Service."""
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The demo's bucket, as this machine reaches it."""
+
+    client: S3Client
+    name: str
+
+    def text(self, key: str) -> str | None:
+        """Return an object as text, or None where there is none."""
+        try:
+            body: str = self.client.get_object(Bucket=self.name, Key=key)["Body"].read().decode()
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+                return None
+            raise
+        return body
+
+    def evaluation(self, key: str) -> list[dict[str, str]]:
+        """Return the rows of a run's evaluation.json.
+
+        Raises:
+            DemoError: the run has none.
+        """
+        body = self.text(key)
+        if body is None:
+            raise DemoError(f"s3://{self.name}/{key} is missing")
+        rows: list[dict[str, str]] = json.loads(body)["rows"]
+        return rows
+
+
+def install_chart(environment: Environment) -> None:
+    """Install or upgrade the chart and wait until the operator is available."""
+    images = {
+        "operator": environment.images.operator,
+        "train": environment.images.train,
+        "serve": environment.images.serve,
+    }
+    values: list[str] = []
+    for part, image in images.items():
+        repository, tag = image.rsplit(":", 1)
+        values += [
+            "--set-string",
+            f"images.{part}.repository={repository}",
+            "--set-string",
+            f"images.{part}.tag={tag}",
+        ]
+    environment.helm(
+        "upgrade", "--install", RELEASE, str(ROOT / "charts" / "modelgarden"),
+        "--namespace", SYSTEM_NAMESPACE, "--create-namespace", "--wait", "--timeout", "5m", *values,
+    )  # fmt: skip
+
+
+def create_namespace(environment: Environment) -> None:
+    """Create the demo's namespace with its S3 secret and, on a local cluster, the name of its S3 server."""
+    objects: list[Manifest] = [_namespace(), _secret(environment)]
+    if environment.local:
+        objects += _s3_service(environment.s3.pods_endpoint)
+    apply(environment, objects)
+
+
+def apply(environment: Environment, objects: list[Manifest]) -> None:
+    """Apply objects in one call."""
+    environment.kubectl(
+        "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    )
+
+
+def upload_dataset(environment: Environment) -> Bucket:
+    """Create the bucket and upload the dataset; return the bucket."""
+    client: S3Client = boto3.client(
+        "s3",
+        endpoint_url=environment.s3.endpoint,
+        aws_access_key_id=environment.s3.access_key,
+        aws_secret_access_key=environment.s3.secret_key,
+        region_name="us-east-1",
+        config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 5}),
+    )
+    with suppress(client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
+        client.create_bucket(Bucket=BUCKET)
+    client.upload_file(str(DATASET), BUCKET, DATASET.name)
+    return Bucket(client, BUCKET)
+
+
+def make_base_model(environment: Environment, bucket: Bucket, say: Say) -> None:
+    """Make the small base model in a pod of the train image and upload it, unless the one in S3 is current.
+
+    Raises:
+        DemoError: the pod failed; the message is the end of its log.
+    """
+    inputs = hashlib.sha256(
+        b"".join(path.read_bytes() for path in (*BASE_MODEL_SCRIPTS, DATASET))
+    ).hexdigest()
+    if bucket.text(BASE_MODEL_MARKER) == inputs:
+        say("the base model in S3 is current")
+        return
+    name = f"base-model-{inputs[:8]}"
+    apply(environment, [_scripts(name), _base_model_job(environment, name)])
+    deadline = time.monotonic() + 1200
+    while True:
+        status = get(environment, NAMESPACE, "jobs.batch", name).get("status", {})
+        if status.get("succeeded"):
+            break
+        log = _log(environment, name)
+        if status.get("failed") or time.monotonic() > deadline:
+            environment.kubectl("-n", NAMESPACE, "delete", "job", name)
+            raise DemoError(f"making the base model failed:\n{log}")
+        say(log.rsplit("\n", 1)[-1] or "waiting for the pod")
+        time.sleep(2)
+    bucket.client.put_object(Bucket=bucket.name, Key=BASE_MODEL_MARKER, Body=inputs.encode())
+    environment.kubectl("-n", NAMESPACE, "delete", "job,configmap", name, "--wait=false")
+
+
+def uninstall(environment: Environment) -> None:
+    """Remove what the demo put into a cluster that is not its own."""
+    environment.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
+    environment.helm("uninstall", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--ignore-not-found")
+    environment.kubectl("delete", "namespace", SYSTEM_NAMESPACE, "--ignore-not-found")
+
+
+def _namespace() -> Manifest:
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
+
+
+def _secret(environment: Environment) -> Manifest:
+    data = {
+        "AWS_ACCESS_KEY_ID": environment.s3.access_key,
+        "AWS_SECRET_ACCESS_KEY": environment.s3.secret_key,
+    }
+    metadata = {"name": "s3", "namespace": NAMESPACE}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data}
+
+
+def _s3_service(endpoint: str) -> list[Manifest]:
+    """Return a Service without a selector whose one endpoint is the S3 server beside the cluster."""
+    address = urlparse(endpoint)
+    port = {"name": "s3", "port": 9000, "protocol": "TCP"}
+    service = {
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "s3", "namespace": NAMESPACE},
+        "spec": {"ports": [{**port, "targetPort": address.port}]},
+    }  # fmt: skip
+    endpoints = {
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "s3", "namespace": NAMESPACE, "labels": {"kubernetes.io/service-name": "s3"}},
+        "ports": [{**port, "port": address.port}],
+        "endpoints": [{"addresses": [address.hostname], "conditions": {"ready": True}}],
+    }  # fmt: skip
+    return [service, endpoints]
+
+
+def _scripts(name: str) -> Manifest:
+    files = {path.name: path.read_text() for path in (*BASE_MODEL_SCRIPTS, DATASET)}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "data": files,
+    }
+
+
+def _base_model_job(environment: Environment, name: str) -> Manifest:
+    command = (
+        f"python /demo/base_model.py --dataset /demo/{DATASET.name} --output /workspace/base"
+        f" && python /demo/upload_folder.py /workspace/base {BUCKET} {BASE_MODEL_KEY}"
+    )
+    variables = {
+        "HOME": "/workspace", "HF_HOME": "/workspace/hf", "HF_HUB_OFFLINE": "1",
+        "AWS_ENDPOINT_URL": EXAMPLE_ENDPOINT if environment.local else environment.s3.pods_endpoint,
+        "AWS_DEFAULT_REGION": "us-east-1", "PYTHONUNBUFFERED": "1",
+    }  # fmt: skip
+    mounts = {"demo": "/demo", "work": "/workspace", "tmp": "/tmp"}  # noqa: S108 -- the pod's own
+    container = {
+        "name": "base-model",
+        "image": environment.images.train,
+        "command": ["/bin/sh", "-ec", command],
+        "env": [{"name": key, "value": value} for key, value in variables.items()],
+        "envFrom": [{"secretRef": {"name": "s3"}}],
+        "resources": {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"memory": "4Gi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "volumeMounts": [{"name": volume, "mountPath": path} for volume, path in mounts.items()],
+    }
+    pod = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "containers": [container],
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "fsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumes": [
+            {"name": "demo", "configMap": {"name": name}},
+            {"name": "work", "emptyDir": {}},
+            {"name": "tmp", "emptyDir": {}},
+        ],
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"backoffLimit": 0, "template": {"spec": pod}},
+    }
+
+
+def _log(environment: Environment, name: str) -> str:
+    try:
+        return environment.kubectl("-n", NAMESPACE, "logs", f"job/{name}", "--tail=15").strip()
+    except DemoError:  # the container has not started yet
+        return ""
