@@ -1,7 +1,8 @@
 """Builds the cluster's programs from the Go module proxy: one group a folder of hack/tools, pinned by its go.mod and go.sum.
 
 The results lie in the user's cache under a key of those two files, the flags and the Go version, so each is built once
-per machine. The Go caches of the build (about 7 GB for all groups) are its own and go when it ends.
+per machine. The Go caches of the build (about 7 GB for all groups) are its own; they go when it has succeeded and stay
+for the next try when it has not.
 """
 
 from __future__ import annotations
@@ -23,17 +24,19 @@ from hack.cluster.paths import TOOLS, cache_folder
 MINIMUM_GO = (1, 26)
 FREE_GIB_TO_BUILD = 10
 FLAGS = ("-trimpath", "-buildvcs=false", "-mod=readonly")
+CACHE_FLAGS = ("-modcacherw",)  # the module cache is read-only else, and this one goes when the build ends
 
 
 @dataclass(frozen=True, eq=False)  # hashed by identity: each exists once
 class Group:
-    """Programs that share a go.mod; `packages` maps the name of each to its Go package."""
+    """Programs that share a go.mod; `packages` maps the name of each to its Go package.
+
+    The linker sets `version_variables`, in which {version}, {major} and {minor} are those of `versioned_module`.
+    """
 
     name: str
     packages: dict[str, str]
-    version_variables: tuple[
-        str, ...
-    ] = ()  # link-time variables for which "{version}", "{major}", "{minor}" are filled
+    version_variables: tuple[str, ...] = ()
     versioned_module: str = ""
 
     @property
@@ -95,11 +98,9 @@ def ensure(name: str) -> None:
         if not missing:
             return
         _check_machine()
-        try:
-            for group in missing:
-                _build(group)
-        finally:
-            _remove_go_caches()
+        for group in missing:
+            _build(group)
+        _remove_go_caches()
 
 
 def path(binary: str) -> Path:
@@ -139,7 +140,17 @@ def _build(group: Group) -> None:
             continue
         staged = destination / f".{name}.new"
         with progress.step(f"build {name}"):
-            argv = ("go", "build", *FLAGS, "-ldflags", _linker_flags(group), "-o", staged, package)
+            argv = (
+                "go",
+                "build",
+                *FLAGS,
+                *CACHE_FLAGS,
+                "-ldflags",
+                _linker_flags(group),
+                "-o",
+                staged,
+                package,
+            )
             run(*argv, folder=group.folder, environment=_go_environment(), log=destination / "build.log")
             staged.rename(destination / name)
 
@@ -188,8 +199,5 @@ def _check_machine() -> None:
 
 
 def _remove_go_caches() -> None:
-    caches = cache_folder() / "go"
-    if caches.exists():
-        # The module cache is read-only on purpose; only `go clean` removes it without a chmod of every file.
-        run("go", "clean", "-modcache", environment=_go_environment(), check=False)
-        shutil.rmtree(caches, ignore_errors=True)
+    with progress.step("remove the build's caches"):
+        shutil.rmtree(cache_folder() / "go", ignore_errors=True)

@@ -29,6 +29,8 @@ The full cluster needs root; a control plane alone does not. With CLUSTER=curren
   python3 hack/cluster down                        takes everything back but the cached programs and images
 """
 
+PASSED_ON = {"kubectl": "integration", "helm": "helm"}  # program -> the set that it is built with
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
@@ -130,15 +132,12 @@ def build_binaries(arguments: argparse.Namespace) -> int:
 
 
 def exec_program(arguments: argparse.Namespace) -> int:
-    """Replace this process by kubectl, helm or ctr, set up for the cluster."""
+    """Replace this process by kubectl or helm, set up for the cluster."""
     cluster = Cluster(arguments.name)
     environment = dict(os.environ)
     if cluster.exists and not current.chosen():
         environment["KUBECONFIG"] = str(cluster.control_plane.kubeconfig)
-    if arguments.program == "helm":
-        binaries.ensure("helm")
-    elif arguments.program == "kubectl":
-        binaries.ensure("integration")
+    binaries.ensure(arguments.set)
     program = str(binaries.path(arguments.program))
     sys.stdout.flush()
     os.execve(program, [program, *arguments.words], environment)  # noqa: S606 -- replaces this process on purpose
@@ -273,7 +272,8 @@ def _add_images(add: _Add) -> None:
 def _add_tools(add: _Add) -> None:
     one = add("binaries", build_binaries, "build a set of programs from source, unless they are in the cache")
     one.add_argument("set", choices=sorted(binaries.SETS))
-    for program in ("kubectl", "helm"):
-        one = add(program, exec_program, f"run {program} against the cluster")
-        one.set_defaults(program=program)
+    for program, needed in PASSED_ON.items():
+        one = add(program, exec_program, f"run {program} against the default cluster")
+        one.prefix_chars = "+"  # every word after it is the program's, also those that begin with a dash
+        one.set_defaults(program=program, set=needed)
         one.add_argument("words", nargs=argparse.REMAINDER)

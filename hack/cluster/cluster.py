@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
 from hack.cluster import binaries, network, progress
+from hack.cluster.base_images import ensure_pause_image
 from hack.cluster.containerd import Containerd
 from hack.cluster.control_plane import ControlPlane, ControlPlaneOptions, Endpoints
 from hack.cluster.daemons import Daemon, stop_recorded
 from hack.cluster.errors import ClusterError
-from hack.cluster.folders import remove_if_empty, remove_unmounted
-from hack.cluster.images import ImageBuilder, ensure_pause_image
+from hack.cluster.folders import remove_if_empty, remove_unmounted, unmount_below
+from hack.cluster.images import ImageBuilder
 from hack.cluster.kwok import FakeNodes, kwok_daemon, start_kwok
+from hack.cluster.locks import machine_lock
 from hack.cluster.node import Node
 from hack.cluster.packages import ensure_packages
 from hack.cluster.paths import DEFAULT_NAME, cache_folder, check_socket_paths, state_folder
@@ -71,9 +72,7 @@ class Cluster:
         """Its control plane."""
         full = self.tier is Tier.FULL
         endpoints = Endpoints.fixed(network.ADDRESS) if full else Endpoints.free()
-        options = ControlPlaneOptions(
-            scheduler=self.tier is not Tier.CONTROL_PLANE, fast_clients=self.tier is Tier.KWOK
-        )
+        options = ControlPlaneOptions(scheduler=self.tier is not Tier.CONTROL_PLANE)
         return ControlPlane(self.folder, endpoints, options)
 
     @cached_property
@@ -121,7 +120,8 @@ class Cluster:
             return
         if self.exists and self.tier is Tier.FULL:
             _require_root()
-            self._stop_node()
+            with machine_lock("image-build"):
+                self._stop_node()
         with progress.step("stop the control plane"):
             self._stop_recorded("buildkitd", "kwok", "versitygw", "kube-scheduler", "kube-controller-manager")
             self._stop_recorded("kube-apiserver", "etcd")
@@ -185,6 +185,7 @@ class Cluster:
             self._stop_recorded("kubelet", "kube-proxy", "coredns")
         with progress.step("remove the containers"):
             self._stop_recorded("buildkitd")
+            unmount_below(cache_folder() / "buildkit")
             self.containerd.start()  # if it has died, its containers have not
             self.containerd.remove_containers()
             self.containerd.daemon.stop()
@@ -203,7 +204,7 @@ def remove_images() -> None:
     _require_full_cluster_down("images")
     with progress.step("remove the images"):
         for name in ("containerd", "buildkit"):
-            shutil.rmtree(cache_folder() / name, ignore_errors=True)
+            remove_unmounted(cache_folder() / name)
 
 
 def remove_cache() -> None:
@@ -211,7 +212,7 @@ def remove_cache() -> None:
     _require_full_cluster_down("cache")
     with progress.step("remove the cache"):
         for name in ("containerd", "buildkit", "bin", "go", "locks"):
-            shutil.rmtree(cache_folder() / name, ignore_errors=True)
+            remove_unmounted(cache_folder() / name)
 
 
 def all_clusters() -> list[Cluster]:

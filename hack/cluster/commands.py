@@ -11,6 +11,7 @@ from pathlib import Path
 from hack.cluster.errors import ClusterError
 
 LOG_LINES = 20
+SHOWN_CHARACTERS = 200
 
 
 def without_proxies(environment: Mapping[str, str]) -> dict[str, str]:
@@ -32,32 +33,34 @@ def run(
     """
     words = [str(word) for word in argv]
     with log.open("a") if log else nullcontext(subprocess.PIPE) as output_to:
-        done = subprocess.run(
-            words,
-            stdout=output_to,
-            stderr=output_to,
-            env=dict(environment or os.environ),
-            cwd=folder,
-            text=True,
-            input=stdin,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                words,
+                stdout=output_to,
+                stderr=output_to,
+                env=dict(environment or os.environ),
+                cwd=folder,
+                text=True,
+                input=stdin,
+                check=False,
+            )
+        except FileNotFoundError as error:
+            raise ClusterError(f"{words[0]} is not installed on this machine") from error
     if check and done.returncode != 0:
         output = tail(log) if log else last_lines((done.stdout or "") + (done.stderr or ""))
         where = f" (log: {log})" if log else ""
-        raise ClusterError(f"`{' '.join(words)}` failed with status {done.returncode}{where}:\n{output}")
+        raise ClusterError(f"`{_shown(words)}` failed with status {done.returncode}{where}:\n{output}")
     return done
+
+
+def _shown(words: Sequence[str]) -> str:
+    line = " ".join([Path(words[0]).name, *words[1:]])
+    return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]} ..."
 
 
 def output(*argv: str | Path, check: bool = True) -> str:
     """Return what a program prints, without the white space around it."""
     return run(*argv, check=check).stdout.strip()
-
-
-def prints(words: Sequence[str | Path]) -> bool:
-    """Tell whether a program succeeds and prints something."""
-    done = run(*words, check=False)
-    return done.returncode == 0 and bool(done.stdout.strip())
 
 
 def last_lines(text: str) -> str:

@@ -26,6 +26,8 @@ CNI_RESULTS = Path("/var/lib/cni/results")
 SHARED_FOLDERS = (  # made by containerd and its plugins whatever they are told, and shared with others of the machine
     Path("/run/containerd/s"),
     Path("/run/containerd/fifo"),
+    Path("/run/containerd/runc/k8s.io"),
+    Path("/run/containerd/runc"),
     Path("/run/containerd"),
     Path("/run/netns"),
     CNI_RESULTS,
@@ -85,6 +87,14 @@ class Containerd:
     def label_image(self, name: str, label: str) -> None:
         """Set the label key=value of an image."""
         self.ctr("images", "label", name, label)
+
+    def remove_untagged_images(self) -> None:
+        """Remove what a rebuilt image's name no longer points to; running containers keep their files."""
+        rows = [row.split() for row in self.ctr("images", "ls").splitlines()[1:]]
+        tagged = {digest for name, _, digest, *_ in rows if not name.startswith("sha256:")}
+        for name, _, digest, *_ in rows:
+            if digest not in tagged:
+                self.ctr("images", "remove", "--sync", name, check=False)
 
     def import_archive(self, archive: Path) -> list[str]:
         """Import an OCI or Docker archive and return the names of its images."""

@@ -18,6 +18,7 @@ from hack.cluster.commands import run
 from hack.cluster.daemons import Daemon, wait_until
 from hack.cluster.errors import ClusterError
 
+LOOPBACK = "127.0.0.1"
 SERVICE_CIDR = "10.202.0.0/16"
 ADMIN = "admin"
 NODE_NAME = "local"
@@ -51,12 +52,13 @@ class Endpoints:
     def free(cls) -> Endpoints:
         """Return loopback endpoints on ports that are free now."""
         etcd, etcd_peer, apiserver, controller_manager, scheduler = probes.free_ports(5)
-        return cls("127.0.0.1", etcd, etcd_peer, apiserver, controller_manager, scheduler)
+        return cls(LOOPBACK, etcd, etcd_peer, apiserver, controller_manager, scheduler)
 
     @classmethod
     def fixed(cls, address: str) -> Endpoints:
-        """Return the usual ports on an address that is this cluster's own."""
-        return cls(address, 2379, 2380, 6443, 10257, 10259)
+        """Return the usual ports on an address that is this cluster's own; etcd stays where no pod reaches it."""
+        etcd, etcd_peer = probes.free_ports(2)
+        return cls(address, etcd, etcd_peer, 6443, 10257, 10259)
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,6 @@ class ControlPlaneOptions:
     """What differs between the tiers."""
 
     scheduler: bool = False
-    fast_clients: bool = (
-        False  # raise the clients' rate limits, which would else be what a scale test measures
-    )
     dies_with_parent: bool = False
 
 
@@ -123,13 +122,13 @@ class ControlPlane:
 
     def kubectl(self, *words: str, stdin: str | None = None, check: bool = True) -> str:
         """Run kubectl as the administrator and return what it prints."""
-        argv: tuple[str | Path, ...] = (binaries.path("kubectl"), "--kubeconfig", self.kubeconfig, *words)
-        return run(*argv, stdin=stdin, check=check).stdout.strip()
+        options = (f"--kubeconfig={self.kubeconfig}", f"--cache-dir={self.folder / 'kubectl-cache'}")
+        return run(binaries.path("kubectl"), *options, *words, stdin=stdin, check=check).stdout.strip()
 
     @cached_property
     def etcd(self) -> Daemon:
         """The store."""
-        at, client, peer = self.endpoints.address, self.endpoints.etcd, self.endpoints.etcd_peer
+        at, client, peer = LOOPBACK, self.endpoints.etcd, self.endpoints.etcd_peer
         return self._daemon(
             "etcd",
             f"--data-dir={self.folder / 'etcd'}",
@@ -150,11 +149,10 @@ class ControlPlane:
     def apiserver(self) -> Daemon:
         """The API server, which makes its own certificate."""
         here, at = self.folder, self.endpoints
-        loopback = ["--endpoint-reconciler-type=none"] if at.address.startswith("127.") else []
-        inflight = ["--max-requests-inflight=1600", "--max-mutating-requests-inflight=800"]
+        loopback = ["--endpoint-reconciler-type=none"] if at.address == LOOPBACK else []
         return self._daemon(
             "kube-apiserver",
-            f"--etcd-servers=http://{at.address}:{at.etcd}",
+            f"--etcd-servers=http://{LOOPBACK}:{at.etcd}",
             f"--bind-address={at.address}",
             f"--advertise-address={at.address}",
             f"--secure-port={at.apiserver}",
@@ -170,7 +168,8 @@ class ControlPlane:
             "--allow-privileged=true",
             "--profiling=false",
             *loopback,
-            *(inflight if self.options.fast_clients else []),
+            "--max-requests-inflight=1600",
+            "--max-mutating-requests-inflight=800",
             health=f"{self.url}/readyz",
             token=at.tokens[ADMIN],
             stop_seconds=3,  # it would wait a minute for its clients' watches to end
@@ -207,7 +206,8 @@ class ControlPlane:
             f"--bind-address={self.endpoints.address}",
             f"--secure-port={port}",
             "--leader-elect=false",  # with a lease it would end whenever the API server is away
-            *(["--kube-api-qps=1000", "--kube-api-burst=2000"] if self.options.fast_clients else []),
+            "--kube-api-qps=1000",  # the default of 20 slows the start and would be what a scale test measures
+            "--kube-api-burst=2000",
             *flags,
             health=f"https://{self.endpoints.address}:{port}/healthz",
         )

@@ -19,6 +19,13 @@ def remove_if_empty(folder: Path) -> None:
 
 def remove_unmounted(folder: Path) -> None:
     """Unmount what is mounted below `folder` and remove it. Raises ClusterError where something stays mounted."""
+    unmount_below(folder)
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def unmount_below(folder: Path) -> None:
+    """Unmount what is mounted below `folder`. Raises ClusterError where something stays mounted."""
     for mount in reversed(_mounts_below(folder)):
         run("umount", mount, check=False)
     for mount in reversed(_mounts_below(folder)):
@@ -27,7 +34,6 @@ def remove_unmounted(folder: Path) -> None:
         raise ClusterError(
             f"still mounted below {folder}: {', '.join(left)}; end what uses them and try again"
         )
-    shutil.rmtree(folder)
 
 
 def _mounts_below(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Images without a registry: two that are made here (base, pause), and those of Dockerfiles, built by BuildKit.
+"""Images of Dockerfiles without a registry, built by BuildKit.
 
 BuildKit works on containerd's own store in the kubelet's namespace, so a built image is where pods look for it. It runs
 only during a build. Dockerfiles take `ARG BASE_IMAGE` (here: a debootstrapped Debian) and may mount what the host needs
@@ -15,27 +15,22 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from hack.cluster import binaries, probes, progress
-from hack.cluster.commands import output, run
-from hack.cluster.containerd import NAMESPACE, PAUSE_IMAGE, PINNED, Containerd
+from hack.cluster.base_images import BASE_IMAGE, check_disk, ensure_base_image
+from hack.cluster.commands import run
+from hack.cluster.containerd import NAMESPACE, Containerd
 from hack.cluster.daemons import Daemon
 from hack.cluster.errors import ClusterError
 from hack.cluster.locks import machine_lock
-from hack.cluster.oci import write_archive
 from hack.cluster.paths import REPOSITORY, cache_folder
 
-DEBIAN = "bookworm"
-BASE_IMAGE = f"modelgarden.dev/debian:{DEBIAN}-slim"
-DEBIAN_SOURCES = (
-    f"http://deb.debian.org/debian {DEBIAN} main",
-    f"http://deb.debian.org/debian {DEBIAN}-updates main",
-    f"http://deb.debian.org/debian-security {DEBIAN}-security main",
+ROOMY_GIB = (
+    35  # with more free disk the build cache stays: images share layers, and the next build takes seconds
 )
 INPUTS_LABEL = "modelgarden.dev/inputs"
 SECRET_CA_PATH = "/run/host-ca.crt"
@@ -63,47 +58,6 @@ PROJECT_IMAGES = (
 )
 
 
-def ensure_pause_image(containerd: Containerd) -> None:
-    """Import the image of every pod's first container, unless the store has it."""
-    if containerd.has_image(PAUSE_IMAGE):
-        return
-    with progress.step("make the pause image"), tempfile.TemporaryDirectory(dir=containerd.folder) as scratch:
-        root = Path(scratch) / "root"
-        root.mkdir()
-        shutil.copy2(binaries.path("pause"), root / "pause")
-        _import(containerd, root, PAUSE_IMAGE, Path(scratch), entrypoint=["/pause"])
-        containerd.label_image(PAUSE_IMAGE, PINNED)
-
-
-def ensure_base_image(containerd: Containerd) -> None:
-    """Make a minimal Debian through debootstrap and import it, unless the store has it."""
-    if containerd.has_image(BASE_IMAGE):
-        return
-    _check_disk(containerd, 2, BASE_IMAGE)
-    with progress.step("make the base image"), tempfile.TemporaryDirectory(dir=containerd.folder) as scratch:
-        root = Path(scratch) / "root"
-        sources = _debian_sources()
-        mirror = sources[0].split()[0]
-        run(
-            "debootstrap",
-            "--variant=minbase",
-            DEBIAN,
-            root,
-            mirror,
-            log=containerd.folder / "logs" / "debootstrap.log",
-        )
-        (root / "etc/apt/sources.list").write_text("".join(f"deb {source}\n" for source in sources))
-        proxies = output(
-            "apt-config", "dump", "--format", '%f "%v";%n', "Acquire::http::Proxy", "Acquire::https::Proxy"
-        )
-        if proxies:
-            (root / "etc/apt/apt.conf.d/90host-proxy").write_text(proxies + "\n")
-        for leftover in (root / "var/cache/apt/archives", root / "var/lib/apt/lists"):
-            shutil.rmtree(leftover)
-            (leftover / "partial").mkdir(parents=True)
-        _import(containerd, root, BASE_IMAGE, Path(scratch))
-
-
 class ImageBuilder:
     """Builds images into the store of a running containerd."""
 
@@ -124,18 +78,31 @@ class ImageBuilder:
             if self._containerd.has_image(image.name, f"{INPUTS_LABEL}={inputs}"):
                 progress.say(f"{image.name} is up to date")
                 return False
-            _check_disk(self._containerd, image.free_gib, image.name)
             self._daemon.start()
             try:
+                self._make_room(image)
                 with progress.step(f"build {image.name}"):
                     self._run_build(image)
                 self._containerd.label_image(image.name, f"{INPUTS_LABEL}={inputs}")
             finally:
-                with progress.step("remove the build cache"):
-                    self._buildctl("prune", "--all")
-                    self._buildctl("prune-histories")
+                self._containerd.remove_untagged_images()
+                if self._free_gib() < ROOMY_GIB:
+                    self._prune()
                 self._daemon.stop()
         return True
+
+    def _make_room(self, image: Image) -> None:
+        if self._free_gib() < image.free_gib:
+            self._prune()
+        check_disk(self._containerd, image.free_gib, image.name)
+
+    def _free_gib(self) -> float:
+        return shutil.disk_usage(self._containerd.store).free / 2**30
+
+    def _prune(self) -> None:
+        with progress.step("remove the build cache"):
+            self._buildctl("prune", "--all")
+            self._buildctl("prune-histories")
 
     @cached_property
     def _daemon(self) -> Daemon:
@@ -200,8 +167,12 @@ def context_files(image: Image) -> list[Path]:
         whole = pattern.strip("./") == ""
         for match in [image.context] if whole else image.context.glob(pattern.strip("/")):
             found = match.rglob("*") if match.is_dir() else [match]
-            files |= {file for file in found if file.is_file() and not IGNORED & set(file.parts)}
+            files |= {file for file in found if file.is_file() and not _ignored(file, image.context)}
     return sorted(files)
+
+
+def _ignored(file: Path, context: Path) -> bool:
+    return bool(IGNORED & set(file.relative_to(context).parts))
 
 
 def _copied(dockerfile: str) -> Iterator[str]:
@@ -250,37 +221,3 @@ def _host_authority() -> Path | None:
 
 def _host_index() -> str:
     return next((os.environ[name] for name in INDEX_VARIABLES if os.environ.get(name)), "")
-
-
-def _debian_sources() -> tuple[str, ...]:
-    """Return the host's own package sources where it is the same Debian, which may be a mirror; else Debian's."""
-    lines = output(
-        "apt-get",
-        "indextargets",
-        "--format",
-        "$(SITE) $(RELEASE) $(COMPONENT)",
-        "Created-By: Packages",
-        check=False,
-    ).splitlines()
-    same = [
-        line for line in dict.fromkeys(lines) if line.split()[1:2] and line.split()[1].split("-")[0] == DEBIAN
-    ]
-    main = [line for line in same if line.split()[1:] == [DEBIAN, "main"]]
-    return tuple(main + [line for line in same if line not in main]) if main else DEBIAN_SOURCES
-
-
-def _check_disk(containerd: Containerd, gib: int, name: str) -> None:
-    free = shutil.disk_usage(containerd.store).free / 2**30
-    if free < gib:
-        raise ClusterError(
-            f"{name} needs {gib} GiB of free disk to build and {containerd.store} has {free:.1f}: free"
-            f" {gib - free:.1f} GiB, or move the cache with XDG_CACHE_HOME"
-        )
-
-
-def _import(
-    containerd: Containerd, root: Path, name: str, scratch: Path, entrypoint: list[str] | None = None
-) -> None:
-    archive = scratch / "image.tar"
-    write_archive(root, name, archive, entrypoint=entrypoint)
-    containerd.import_archive(archive)

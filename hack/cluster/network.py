@@ -17,6 +17,7 @@ from hack.cluster.errors import ClusterError
 ADDRESS = "10.200.0.1"  # extra address on `lo` for the API server, the kubelet, DNS and S3
 POD_CIDR = "10.201.0.0/24"
 BRIDGE = "modelgarden0"
+KUBELET_PORT = 10250  # kept from pods and other machines, since the kubelet asks nobody who they are
 TABLE = "modelgarden"
 SYSCTLS = {"net/ipv4/ip_forward": "1", "net/bridge/bridge-nf-call-iptables": "1"}
 KUBE_PROXY_TABLES = (("ip", "kube-proxy"), ("ip6", "kube-proxy"))
@@ -31,7 +32,7 @@ def set_up(folder: Path) -> None:
     for name, value in SYSCTLS.items():
         _sysctl(name).write_text(value)
     run("ip", "address", "replace", f"{ADDRESS}/32", "dev", "lo")
-    run("nft", "-f", "-", stdin=_masquerade())
+    run("nft", "-f", "-", stdin=_rules())
 
 
 def remove(folder: Path) -> None:
@@ -67,7 +68,7 @@ def write_cni_configuration(folder: Path, leases: Path) -> None:
     (folder / "10-modelgarden.conflist").write_text(json.dumps(configuration, indent=2))
 
 
-def _masquerade() -> str:
+def _rules() -> str:
     return f"""
         table ip {TABLE}
         delete table ip {TABLE}
@@ -75,6 +76,10 @@ def _masquerade() -> str:
             chain postrouting {{
                 type nat hook postrouting priority srcnat;
                 ip saddr {POD_CIDR} ip daddr != {{ {POD_CIDR}, {ADDRESS}, {SERVICE_CIDR} }} masquerade
+            }}
+            chain input {{
+                type filter hook input priority filter;
+                iifname != "lo" ip daddr {ADDRESS} tcp dport {KUBELET_PORT} drop
             }}
         }}
     """

@@ -151,8 +151,9 @@ class Node:
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",
             "containerRuntimeEndpoint": f"unix://{self._containerd_socket}",
-            # Only this machine and its pods reach the address, and client certificates would need an authority.
+            # Only this machine reaches the port (network.py); client certificates would need an authority.
             "address": network.ADDRESS,
+            "port": network.KUBELET_PORT,
             "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
             "authorization": {"mode": "AlwaysAllow"},
             "healthzPort": KUBELET_HEALTH,

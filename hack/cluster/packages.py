@@ -19,7 +19,6 @@ PROGRAMS = {
     "runc": "runc",
     "ip": "iproute2",
     "nft": "nftables",
-    "conntrack": "conntrack",
     "mount": "mount",
     "debootstrap": "debootstrap",
     "openssl": "openssl",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import socket
 import ssl
 import urllib.error
@@ -26,24 +25,6 @@ def http_ok(url: str, token: str | None = None) -> bool:
         with _opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
             return bool(answer.status == 200)
     except (OSError, http.client.HTTPException):
-        return False
-
-
-def http_json(url: str) -> object:
-    """Return the JSON that `url` answers, None where it does not."""
-    try:
-        with _opener.open(url, timeout=TIMEOUT_SECONDS) as answer:
-            return json.load(answer)
-    except (OSError, http.client.HTTPException, json.JSONDecodeError):
-        return None
-
-
-def accepts(address: str, port: int) -> bool:
-    """Tell whether something listens on the TCP port."""
-    try:
-        with socket.create_connection((address, port), timeout=TIMEOUT_SECONDS):
-            return True
-    except OSError:
         return False
 
 
