@@ -25,6 +25,26 @@ MODEL_RESOLVED: Final = "ModelResolved"
 PROGRESSING: Final = "Progressing"
 DEGRADED: Final = "Degraded"
 
+TYPES: Final[dict[str, dict[str, str]]] = {
+    "FineTuneJob": {
+        ACCEPTED: "The spec is valid; secret, buckets, dataset and base model are there.",
+        DATASET_READY: "Every row was checked on a CPU pod; the splits are in S3.",
+        RUNNING: "The training pod runs.",
+        ARTIFACT_REGISTERED: "The artifact matches its manifest and has a version in the registry.",
+        SUSPENDED: "spec.suspend is true: no pod runs.",
+        COMPLETE: "Trained, evaluated and registered. Terminal.",
+        FAILED: "Ended without an artifact. Terminal.",
+    },
+    "ModelDeployment": {
+        ACCEPTED: "The spec is valid; what it refers to can be reached.",
+        MODEL_RESOLVED: "The artifact to serve is known.",
+        READY: "A replica answers for the wanted model.",
+        PROGRESSING: "A revision is rolling out, or its roll-out is done.",
+        DEGRADED: "A revision failed; the one before it keeps serving.",
+    },
+}
+"""Condition types of each kind and what True means."""
+
 REASONS: Final[dict[str, str]] = {
     # Both kinds
     "Accepted": "The spec is valid and what it refers to exists.",

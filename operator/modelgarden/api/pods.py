@@ -88,7 +88,7 @@ class TrainReport(ApiModel):
 
     attempt: str
     progress: Progress
-    resolved_hyperparameters: dict[str, str] = {}
+    resolved_hyperparameters: dict[str, str] = Field(default_factory=dict)
     model_revision: str | None = None
     emissions: EmissionsRecord | None = None
     """Over all attempts of the run so far."""

@@ -1,0 +1,159 @@
+"""A real kube-apiserver with etcd and controller-manager, a real S3 server, and the operator as a process.
+
+MODELGARDEN_TEST_KUBECONFIG names the kubeconfig of a control plane of hack/cluster that runs already; the tests then use
+it and leave it running.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hack.cluster import ControlPlane, S3Server, start_control_plane, start_s3
+from hack.cluster.control_plane import ControlPlaneOptions, Endpoints
+from tests.integration.harness.api import NAMESPACES, SERVICE_ACCOUNTS, Api
+from tests.integration.harness.garden import Garden
+from tests.integration.harness.node import FakeNode
+from tests.integration.harness.process import OperatorProcess
+from tests.integration.harness.waiting import wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNNING = "MODELGARDEN_TEST_KUBECONFIG"
+LEASE_NAMESPACE = "modelgarden-system"
+
+StartOperator = Callable[..., OperatorProcess]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this folder."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """The control plane, with the CRDs."""
+    running = os.environ.get(RUNNING)
+    if running:
+        found = ControlPlane(Path(running).parent, Endpoints.free(), ControlPlaneOptions())
+        _install(found)
+        yield found
+        return
+    started = start_control_plane(tmp_path_factory.mktemp("control-plane"))
+    try:
+        _install(started)
+        yield started
+    finally:
+        started.stop()
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """The S3 server."""
+    server = start_s3(tmp_path_factory.mktemp("s3"))
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def api(cluster: ControlPlane) -> Api:
+    """The API server as the administrator."""
+    return Api(cluster.kubeconfig)
+
+
+@pytest.fixture
+def namespace(api: Api) -> Iterator[str]:
+    """A namespace of the test's own."""
+    name = f"test-{uuid.uuid4().hex[:10]}"
+    api.create(NAMESPACES, {"metadata": {"name": name}})
+    # Pods are refused until the namespace has its service account.
+    wait_for(lambda: api.get(SERVICE_ACCOUNTS, name, "default"), what="the default service account")
+    yield name
+    api.delete(NAMESPACES, None, name)
+
+
+@pytest.fixture
+def garden(api: Api, s3: S3Server, namespace: str) -> Garden:
+    """The namespace with credentials, dataset and model."""
+    planted = Garden(api, s3, namespace)
+    planted.plant()
+    return planted
+
+
+@pytest.fixture
+def node(api: Api, namespace: str) -> FakeNode:
+    """Who says how the namespace's pods fare."""
+    return FakeNode(api, namespace)
+
+
+@pytest.fixture(scope="module")
+def operator(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
+    """One operator for the tests of a module, quick to report progress."""
+    log = tmp_path_factory.mktemp("operator") / "operator.log"
+    process = OperatorProcess(
+        cluster.kubeconfig,
+        log,
+        {
+            "lease_namespace": LEASE_NAMESPACE,
+            "lease_name": f"operator-{uuid.uuid4().hex[:6]}",
+            "progress_interval_seconds": 1,
+            "log_level": "DEBUG",
+        },
+    )
+    OPERATORS.append(process)
+    process.start()
+    process.wait_until_leading()
+    yield process
+    process.stop()
+    OPERATORS.remove(process)
+
+
+@pytest.fixture
+def start_operator(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[StartOperator]:
+    """Starts operators that serve the test's namespace only; all of them share one Lease in it."""
+    started: list[OperatorProcess] = []
+
+    def start(*, leading: bool = True, **settings: object) -> OperatorProcess:
+        log = tmp_path / f"operator-{len(started)}.log"
+        own = {"watch_namespaces": namespace, "lease_namespace": namespace, "log_level": "DEBUG"}
+        process = OperatorProcess(cluster.kubeconfig, log, {**own, **settings})
+        started.append(process)
+        OPERATORS.append(process)
+        process.start()
+        if leading:
+            process.wait_until_leading()
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        OPERATORS.remove(process)
+
+
+OPERATORS: list[OperatorProcess] = []
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show the operators' logs with a failure."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    if report.failed:
+        for process in OPERATORS:
+            report.sections.append((f"operator log {process.log.name}", process.tail()))
+
+
+def _install(control_plane: ControlPlane) -> None:
+    control_plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
+    control_plane.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
+    control_plane.kubectl(
+        "apply", "-f", "-",
+        stdin=f'{{"apiVersion": "v1", "kind": "Namespace", "metadata": {{"name": "{LEASE_NAMESPACE}"}}}}',
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""What the integration and scale tests share: a client, the operator as a process, a stand-in for the nodes, S3 content."""

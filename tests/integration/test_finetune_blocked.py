@@ -1,0 +1,273 @@
+"""Bad input gets a condition within ten seconds, and the job goes on by itself once it is mended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hack.cluster import S3Server, start_s3
+from modelgarden.api.pods import TerminationMessage
+from modelgarden.kube.resources import JOBS, SECRETS
+from tests.integration.harness.api import Api, Obj, condition, phase, reason
+from tests.integration.harness.garden import ROWS, SECRET, Garden
+from tests.integration.harness.node import FakeNode
+from tests.integration.harness.waiting import wait_for
+from tests.integration.trainer import Trainer
+
+pytestmark = pytest.mark.usefixtures("operator")
+
+FOUND_SECONDS = 10.0
+"""A problem is visible within so many seconds of being found."""
+MENDED_SECONDS = 45.0
+"""Back-off and cached answers included."""
+
+
+@pytest.fixture
+def own_garden(api: Api, namespace: str, tmp_path: Path) -> Iterator[Garden]:
+    """A garden whose S3 server may go away."""
+    server = start_s3(tmp_path)
+    planted = Garden(api, server, namespace)
+    planted.plant()
+    yield planted
+    server.stop()
+
+
+def blocked_by(garden: Garden, kind: str, want: str) -> Obj:
+    """Wait until a condition has the reason; return the FineTuneJob."""
+
+    def told() -> Obj:
+        job = garden.finetunejob("bot")
+        assert (condition(job, kind).get("status"), reason(job, kind)) == ("False", want), job.get("status")
+        return job
+
+    return wait_for(told, FOUND_SECONDS, what=f"{kind}=False for {want}")
+
+
+def goes_on(garden: Garden, node: FakeNode) -> Trainer:
+    """Check that the same resource is prepared and trains now."""
+    job = garden.finetunejob("bot")
+    node.wait_for_pod("bot-prepare", MENDED_SECONDS)
+    trainer = Trainer.of(garden, job)
+    node.run("bot-prepare")
+    node.succeed("bot-prepare", trainer.prepare())
+    node.wait_for_pod("bot-train")
+    after = garden.finetunejob("bot")
+    assert after["metadata"]["uid"] == job["metadata"]["uid"]
+    assert condition(after, "Accepted")["status"] == "True"
+    return trainer
+
+
+Change = Callable[[Garden], None]
+
+
+def without_secret(garden: Garden) -> None:
+    garden.api.delete(SECRETS, garden.namespace, SECRET)
+
+
+def with_secret(garden: Garden) -> None:
+    garden.api.delete(SECRETS, garden.namespace, SECRET)
+    garden.create_secret()
+
+
+def with_half_a_secret(garden: Garden) -> None:
+    without_secret(garden)
+    metadata = {"name": SECRET, "namespace": garden.namespace}
+    garden.api.create(SECRETS, {"metadata": metadata, "stringData": {"AWS_ACCESS_KEY_ID": "a"}})
+
+
+def with_wrong_keys(garden: Garden) -> None:
+    without_secret(garden)
+    keys = {"AWS_ACCESS_KEY_ID": garden.s3.access_key, "AWS_SECRET_ACCESS_KEY": "wrong"}
+    metadata = {"name": SECRET, "namespace": garden.namespace}
+    garden.api.create(SECRETS, {"metadata": metadata, "stringData": keys})
+
+
+def removed(key: str) -> Change:
+    return lambda garden: garden.objects.delete_object(Bucket=garden.bucket, Key=key) and None
+
+
+def put(key: str, body: str) -> Change:
+    return lambda garden: garden.put(key, body)
+
+
+def with_bucket(name: str) -> Change:
+    return lambda garden: garden.objects.create_bucket(Bucket=f"{garden.bucket}-{name}") and None
+
+
+DATA = "\n".join(json.dumps(row) for row in ROWS)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "mend", "want_reason", "want_words"),
+    [
+        pytest.param(
+            without_secret, with_secret, "SecretNotFound", "Secret 's3' does not exist",
+            id="a missing secret",
+        ),
+        pytest.param(
+            with_half_a_secret, with_secret, "SecretInvalid", "lacks AWS_SECRET_ACCESS_KEY",
+            id="a secret that lacks a key",
+        ),
+        pytest.param(
+            with_wrong_keys, with_secret, "AccessDenied", "Check the keys",
+            id="wrong keys",
+        ),
+        pytest.param(
+            removed("data.jsonl"), put("data.jsonl", DATA), "DatasetNotFound", "data.jsonl does not exist",
+            id="a missing dataset",
+        ),
+        pytest.param(
+            removed("model/config.json"), put("model/config.json", "{}"), "ModelNotFound", "model/config.json",
+            id="a missing model",
+        ),
+    ],
+)  # fmt: skip
+def test_bad_input_is_told_and_its_mending_is_enough(
+    garden: Garden, node: FakeNode, spoil: Change, mend: Change, want_reason: str, want_words: str
+) -> None:
+    spoil(garden)
+    garden.create_finetunejob("bot")
+
+    job = blocked_by(garden, "Accepted", want_reason)
+    assert want_words in condition(job, "Accepted")["message"]
+    assert phase(job) == "Blocked"
+    assert garden.api.list(JOBS, garden.namespace) == []
+    mend(garden)
+
+    goes_on(garden, node)
+
+
+@pytest.mark.parametrize("field", ["output", "dataset", "model"])
+def test_a_missing_bucket_is_told_and_creating_it_is_enough(
+    garden: Garden, node: FakeNode, field: str
+) -> None:
+    bucket = f"{garden.bucket}-absent"
+    spec: dict[str, Any] = {
+        "output": {"output": {"uri": f"s3://{bucket}/garden", "modelName": "bot"}},
+        "dataset": {"dataset": {"source": f"s3://{bucket}/data.jsonl"}},
+        "model": {"model": {"source": f"s3://{bucket}/model"}},
+    }[field]
+    garden.create_finetunejob("bot", **spec)
+
+    job = blocked_by(garden, "Accepted", "BucketNotFound")
+    assert bucket in condition(job, "Accepted")["message"]
+    garden.objects.create_bucket(Bucket=bucket)
+    garden.objects.put_object(Bucket=bucket, Key="data.jsonl", Body=DATA.encode())
+    garden.objects.put_object(Bucket=bucket, Key="model/config.json", Body=b"{}")
+
+    node.wait_for_pod("bot-prepare", MENDED_SECONDS)
+
+
+def test_a_missing_hub_token_is_told_and_creating_it_is_enough(garden: Garden, node: FakeNode) -> None:
+    garden.create_finetunejob("bot", model={"source": "hf://org/name", "tokenSecretRef": {"name": "hub"}})
+
+    blocked_by(garden, "Accepted", "SecretNotFound")
+    metadata = {"name": "hub", "namespace": garden.namespace}
+    garden.api.create(SECRETS, {"metadata": metadata, "stringData": {"OTHER": "x"}})
+    wait_for(lambda: reason(garden.finetunejob("bot"), "Accepted") == "SecretInvalid", MENDED_SECONDS)
+    garden.api.delete(SECRETS, garden.namespace, "hub")
+    garden.api.create(SECRETS, {"metadata": metadata, "stringData": {"HF_TOKEN": "x"}})
+
+    node.wait_for_pod("bot-prepare", MENDED_SECONDS)
+
+
+def test_a_bad_row_is_told_with_its_line_and_a_new_dataset_is_enough(garden: Garden, node: FakeNode) -> None:
+    garden.create_finetunejob("bot")
+    node.run("bot-prepare")
+    message = TerminationMessage(reason="DatasetInvalid", message="Line 17: the field completion is missing.")
+    node.end("bot-prepare", exit_code=64, message=message)
+
+    job = blocked_by(garden, "DatasetReady", "DatasetInvalid")
+    assert "Line 17" in condition(job, "DatasetReady")["message"]
+    assert phase(job) == "Blocked"
+    first = garden.api.get(JOBS, garden.namespace, "bot-prepare")
+    assert first is not None
+    garden.put("data.jsonl", DATA + '\n{"prompt": "1 + 1?", "completion": "2"}')
+
+    def started_again() -> bool:
+        job = garden.api.get(JOBS, garden.namespace, "bot-prepare")
+        return job is not None and job["metadata"]["uid"] != first["metadata"]["uid"]
+
+    wait_for(started_again, MENDED_SECONDS + 30, what="a new prepare Job")
+    goes_on(garden, node)
+
+
+def test_a_crash_of_prepare_blocks_without_failing(garden: Garden, node: FakeNode) -> None:
+    garden.create_finetunejob("bot")
+    for _ in range(3):
+        node.run("bot-prepare")
+        gone = node.end("bot-prepare", exit_code=1, message="MemoryError")["metadata"]["uid"]
+        wait_for(
+            lambda gone=gone: (  # type: ignore[misc]
+                any(pod["metadata"]["uid"] != gone for pod in node.active_pods("bot-prepare"))
+                or phase(garden.finetunejob("bot")) == "Blocked"
+            ),
+            90,
+            what="another pod, or the end of them",
+        )
+
+    job = blocked_by(garden, "DatasetReady", "PrepareFailed")
+    assert "MemoryError" in condition(job, "DatasetReady")["message"]
+    assert "Failed" not in {one["type"] for one in job["status"]["conditions"]}
+
+
+def test_storage_that_is_away_at_the_start_is_waited_for(own_garden: Garden, node: FakeNode) -> None:
+    own_garden.s3.stop()
+    own_garden.create_finetunejob("bot")
+
+    blocked_by(own_garden, "Accepted", "StorageUnavailable")
+    own_garden.s3.start()
+
+    goes_on(own_garden, node)
+
+
+def test_storage_that_is_away_at_registration_loses_nothing(own_garden: Garden, node: FakeNode) -> None:
+    own_garden.create_finetunejob("bot")
+    trainer = goes_on(own_garden, node)
+    node.run("bot-train")
+    message = trainer.train()
+    own_garden.s3.stop()
+    node.succeed("bot-train", message)
+
+    waiting = blocked_by(own_garden, "ArtifactRegistered", "StorageUnavailable")
+    assert phase(waiting) == "Registering"
+    own_garden.s3.start()
+
+    wait_for(lambda: phase(own_garden.finetunejob("bot")) == "Complete", MENDED_SECONDS)
+    assert own_garden.finetunejob("bot")["status"]["artifact"]["version"] == 1
+
+
+def test_a_secret_that_is_gone_at_registration_loses_nothing(garden: Garden, node: FakeNode) -> None:
+    garden.create_finetunejob("bot")
+    trainer = goes_on(garden, node)
+    node.run("bot-train")
+    message = trainer.train()
+    without_secret(garden)
+    node.succeed("bot-train", message)
+
+    blocked_by(garden, "ArtifactRegistered", "SecretNotFound")
+    garden.create_secret()
+
+    wait_for(lambda: phase(garden.finetunejob("bot")) == "Complete", MENDED_SECONDS)
+
+
+def test_storage_that_is_away_does_not_delay_others(
+    own_garden: Garden, s3: S3Server, node: FakeNode, api: Api
+) -> None:
+    """An endpoint that swallows every packet is the worst kind of away: nothing is refused, all waits."""
+    nowhere = {**own_garden.storage, "endpoint": "http://192.0.2.1:9000"}
+    for number in range(24):
+        own_garden.create_finetunejob(f"lost-{number}", storage=nowhere)
+    wait_for(
+        lambda: reason(own_garden.finetunejob("lost-0"), "Accepted") == "StorageUnavailable",
+        30,
+        what="the first to be told",
+    )
+
+    own_garden.create_finetunejob("bot")
+
+    node.wait_for_pod("bot-prepare", FOUND_SECONDS)

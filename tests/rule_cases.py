@@ -1,0 +1,162 @@
+"""One refused and one accepted resource for every rule of the API, held against the models and the API server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from modelgarden.api.crd import FINETUNEJOB, MODELDEPLOYMENT, Kind, custom_resource_definition
+
+Patch = dict[str, Any]
+
+SPECS: dict[str, dict[str, Any]] = {
+    FINETUNEJOB.name: {
+        "model": {"source": "s3://bucket/model"},
+        "dataset": {"source": "s3://bucket/data.jsonl"},
+        "output": {"uri": "s3://bucket/garden", "modelName": "bot"},
+    },
+    MODELDEPLOYMENT.name: {"model": {"source": "s3://bucket/model"}},
+}
+"""The smallest specs."""
+
+
+@dataclass(frozen=True)
+class RuleCase:
+    """A rule by a part of its message, the field that it names, and patches on the smallest spec around its edge."""
+
+    kind: Kind
+    message: str
+    field: str
+    refused: Patch
+    accepted: Patch
+
+
+def merged(spec: dict[str, Any], patch: Patch) -> dict[str, Any]:
+    """Return a spec with a JSON merge patch applied (RFC 7396)."""
+    result = {key: value for key, value in spec.items() if patch.get(key, value) is not None}
+    for key, value in patch.items():
+        if isinstance(value, dict):
+            result[key] = merged(spec.get(key, {}), value)
+        elif value is not None:
+            result[key] = value
+    return result
+
+
+def spec_of(kind: Kind, patch: Patch) -> dict[str, Any]:
+    """Return the smallest spec of a kind with a patch."""
+    return merged(SPECS[kind.name], patch)
+
+
+def rule_messages(kind: Kind) -> set[str]:
+    """Return the messages of the rules on a spec, those on a change left out."""
+    version = custom_resource_definition(kind)["spec"]["versions"][0]
+    return _messages(version["schema"]["openAPIV3Schema"]["properties"]["spec"])
+
+
+def _messages(schema: Any) -> set[str]:
+    if isinstance(schema, list):
+        return set().union(*map(_messages, schema))
+    if not isinstance(schema, dict):
+        return set()
+    rules = schema.get("x-kubernetes-validations", ())
+    own = {rule["message"] for rule in rules if "oldSelf" not in rule["rule"]}
+    return own.union(*(_messages(inner) for inner in schema.values()))
+
+
+def _pod_template(kind: Kind) -> tuple[RuleCase, ...]:
+    def case(message: str, field: str, refused: Patch, accepted: Patch) -> RuleCase:
+        return RuleCase(
+            kind, message, f"spec.podTemplate.{field}", {"podTemplate": refused}, {"podTemplate": accepted}
+        )
+
+    keys = tuple(
+        case(f"a key of {field}", field, {field: {"a b": ""}}, {field: {"example.com/a-b": ""}})
+        for field in ("labels", "annotations", "nodeSelector")
+    )
+    own = tuple(
+        case(
+            f"{field} must not set",
+            field,
+            {field: {"modelgarden.dev/step": "x"}},
+            {field: {"modelgarden.example/step": "x"}},
+        )
+        for field in ("labels", "annotations")
+    )
+    return (
+        *keys,
+        *own,
+        case(
+            "without a key must have operator Exists",
+            "tolerations[0].operator",
+            {"tolerations": [{"value": "x"}]},
+            {"tolerations": [{"operator": "Exists"}]},
+        ),
+        case(
+            "with operator Exists must have no value",
+            "tolerations[0].value",
+            {"tolerations": [{"key": "a", "operator": "Exists", "value": "x"}]},
+            {"tolerations": [{"key": "a", "operator": "Equal", "value": "x"}]},
+        ),
+    )
+
+
+RULE_CASES: tuple[RuleCase, ...] = (
+    RuleCase(
+        FINETUNEJOB,
+        "revision and tokenSecretRef are for an hf:// source only",
+        "spec.model",
+        {"model": {"revision": "main"}},
+        {"model": {"source": "hf://org/name", "revision": "main", "tokenSecretRef": {"name": "hub"}}},
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "method QLoRA needs a GPU",
+        "spec.method",
+        {"method": "QLoRA", "resources": {"gpus": 0}},
+        {"method": "QLoRA", "resources": {"gpus": 1}},
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "method Full makes no adapter",
+        "spec.output.formats",
+        {"method": "Full", "output": {"formats": ["Merged16Bit", "Adapter"]}},
+        {"method": "Full", "output": {"formats": ["Merged16Bit"]}},
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "must be at least 0.01",
+        "spec.dataset.validationSplit",
+        {"dataset": {"validationSplit": 0}},
+        {"dataset": {"validationSplit": 0.01}},
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "must be at least 1e-08",
+        "spec.training.learningRate",
+        {"training": {"learningRate": 0}},
+        {"training": {"learningRate": 1e-8}},
+    ),
+    RuleCase(
+        MODELDEPLOYMENT,
+        "exactly one of fineTuneJobRef, source must be set",
+        "spec.model",
+        {"model": {"fineTuneJobRef": {"name": "bot"}}},
+        {"model": {"source": None, "fineTuneJobRef": {"name": "bot"}}},
+    ),
+    RuleCase(
+        MODELDEPLOYMENT,
+        "engine.extraArgs must not set what the operator sets",
+        "spec.engine.extraArgs",
+        {"engine": {"extraArgs": ["--seed=1", "--port=1"]}},
+        {"engine": {"extraArgs": ["--seed=1", "--ports=1"]}},
+    ),
+    RuleCase(
+        MODELDEPLOYMENT,
+        "must be at least 0.05",
+        "spec.engine.args.gpuMemoryUtilization",
+        {"engine": {"args": {"gpuMemoryUtilization": 0}}},
+        {"engine": {"args": {"gpuMemoryUtilization": 0.05}}},
+    ),
+    *_pod_template(FINETUNEJOB),
+    *_pod_template(MODELDEPLOYMENT),
+)

@@ -1,0 +1,329 @@
+"""From a new FineTuneJob to a prepared dataset: every state of secret, inputs and prepare Job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from modelgarden.api.conditions import REASONS
+from modelgarden.api.names import INPUTS_HASH_ANNOTATION
+from modelgarden.api.pods import TerminationMessage
+from modelgarden.finetune.observe import Observation
+from modelgarden.finetune.plan import decide
+from modelgarden.finetune.subject import Subject
+from modelgarden.finetune.workloads import Problem
+from modelgarden.kube.plan import Plan
+from modelgarden.kube.resources import JOBS
+from tests.unit.builders import (
+    FINGERPRINT,
+    NOW,
+    SETTINGS,
+    JobBuilder,
+    condition,
+    ended_pod,
+    make_dataset,
+    make_pod,
+    make_subject,
+    running_pod,
+    stamp,
+    unschedulable_pod,
+    written_status,
+)
+
+
+def plan_of(subject: Subject, **seen: Any) -> Plan:
+    return decide(subject, Observation(**seen), SETTINGS, NOW)
+
+
+def conditions_of(plan: Plan) -> dict[str, dict[str, Any]]:
+    assert plan.status is not None
+    found = {one["type"]: one for one in plan.status["conditions"]}
+    assert all(one["reason"] in REASONS for one in found.values())
+    assert all(one["message"] for one in found.values())
+    return found
+
+
+def phase_of(plan: Plan) -> str:
+    assert plan.status is not None
+    return str(plan.status["phase"])
+
+
+def names_of(plan: Plan) -> list[str]:
+    return [one["metadata"]["name"] for one in plan.objects]
+
+
+def refused_by(reason: str, message: str = "Line 3 lacks the field prompt.") -> dict[str, Any]:
+    return ended_pod("prepare", 64, message=TerminationMessage(reason=reason, message=message))
+
+
+def test_a_new_job_is_accepted_and_starts_to_prepare() -> None:
+    plan = plan_of(make_subject(), inputs=FINGERPRINT)
+
+    found = conditions_of(plan)
+    assert names_of(plan) == ["bot-prepare"]
+    assert plan.objects[0]["metadata"]["annotations"] == {INPUTS_HASH_ANNOTATION: FINGERPRINT}
+    assert found["Accepted"]["status"] == "True"
+    assert found["DatasetReady"]["reason"] == "Preparing"
+    assert phase_of(plan) == "Preparing"
+    assert plan.status is not None
+    assert plan.status["startTime"] == stamp()
+    assert plan.status["observedGeneration"] == 1
+    assert plan.event is not None
+    assert (plan.event.type, plan.event.reason) == ("Normal", "Preparing")
+
+
+def test_nothing_changes_from_applying_the_prepare_job_until_its_pod_runs() -> None:
+    subject = make_subject()
+    first = plan_of(subject, inputs=FINGERPRINT)
+    subject = written_status(subject, first.status)
+    job = JobBuilder(subject, "prepare")
+
+    statuses = [
+        plan_of(subject, prepare=job.state()).status,
+        plan_of(subject, prepare=job.with_pod(make_pod("prepare")).state()).status,
+        plan_of(subject, prepare=job.with_pod(running_pod("prepare")).state()).status,
+    ]
+
+    assert statuses == [first.status] * 3
+
+
+@pytest.mark.parametrize(
+    "reason",
+    ["SecretNotFound", "SecretInvalid", "BucketNotFound", "DatasetNotFound", "ModelNotFound", "AccessDenied",
+     "StorageUnavailable"],
+)  # fmt: skip
+def test_a_problem_with_the_inputs_blocks_and_creates_nothing(reason: str) -> None:
+    plan = plan_of(make_subject(), inputs=Problem(reason, "Create it."))
+
+    assert plan.objects == ()
+    assert conditions_of(plan)["Accepted"] | {"message": ""} == {
+        "type": "Accepted",
+        "status": "False",
+        "reason": reason,
+        "message": "",
+        "observedGeneration": 1,
+        "lastTransitionTime": stamp(),
+    }
+    assert phase_of(plan) == "Blocked"
+    assert plan.status is not None
+    assert "startTime" not in plan.status
+    assert plan.requeue_after == 5.0
+    assert plan.event is not None
+    assert (plan.event.type, plan.event.reason) == ("Warning", reason)
+
+
+@pytest.mark.parametrize(
+    ("seconds_ago", "want_wait"),
+    [(0, 5.0), (8, 5.0), (40, 20.0), (3600, 60.0)],
+    ids=["at first 5 s", "still 5 s after 8 s", "half the time that it has been so", "never more than 60 s"],
+)
+def test_the_wait_for_mended_inputs_grows(seconds_ago: float, want_wait: float) -> None:
+    blocked = condition("Accepted", "False", "SecretNotFound", seconds_ago=seconds_ago)
+
+    plan = plan_of(make_subject(conditions=(blocked,)), inputs=Problem("SecretNotFound", "Create it."))
+
+    assert plan.requeue_after == want_wait
+    assert conditions_of(plan)["Accepted"]["lastTransitionTime"] == stamp(seconds_ago)
+
+
+def test_mended_inputs_are_accepted_without_any_other_help() -> None:
+    blocked = condition("Accepted", "False", "BucketNotFound")
+
+    plan = plan_of(make_subject(conditions=(blocked,)), inputs=FINGERPRINT)
+
+    assert names_of(plan) == ["bot-prepare"]
+    assert conditions_of(plan)["Accepted"]["status"] == "True"
+    assert conditions_of(plan)["Accepted"]["lastTransitionTime"] == stamp()
+
+
+@pytest.mark.parametrize(
+    ("pod", "want_reason", "want_phase"),
+    [
+        pytest.param(unschedulable_pod("prepare"), "Unschedulable", "Preparing", id="no node has room"),
+        pytest.param(
+            unschedulable_pod("prepare", seconds_ago=1), "Preparing", "Preparing",
+            id="a place may still be found within 5 s",
+        ),
+        pytest.param(
+            make_pod("prepare", state={"waiting": {"reason": "ErrImagePull", "message": "not found"}}),
+            "ImagePullFailed", "Preparing",
+            id="the image cannot be pulled",
+        ),
+        pytest.param(
+            make_pod(
+                "prepare",
+                state={"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "s3" not found'}},
+            ),
+            "SecretNotFound", "Blocked",
+            id="the secret was removed meanwhile",
+        ),
+        pytest.param(
+            ended_pod("prepare", 75, message=TerminationMessage(reason="StorageUnavailable", message="S3 is away.")),
+            "Preparing", "Preparing",
+            id="storage is away and the Job tries again",
+        ),
+    ],
+)  # fmt: skip
+def test_what_the_prepare_pod_waits_for(pod: dict[str, Any], want_reason: str, want_phase: str) -> None:
+    subject = make_subject()
+
+    plan = plan_of(subject, prepare=JobBuilder(subject, "prepare").with_pod(pod).state())
+
+    assert conditions_of(plan)["DatasetReady"]["reason"] == want_reason
+    assert phase_of(plan) == want_phase
+    assert plan.deletes == ()
+
+
+def test_a_place_that_may_still_be_found_is_looked_for_again_soon() -> None:
+    subject = make_subject()
+    pod = unschedulable_pod("prepare", seconds_ago=1)
+
+    plan = plan_of(subject, prepare=JobBuilder(subject, "prepare").with_pod(pod).state())
+
+    assert plan.requeue_after == 4.0
+
+
+def test_a_prepare_job_that_a_queue_holds_back_is_left_alone() -> None:
+    subject = make_subject(podTemplate={"labels": {"kueue.x-k8s.io/queue-name": "gpus"}})
+
+    plan = plan_of(subject, prepare=JobBuilder(subject, "prepare").suspended().state())
+
+    assert plan.objects == ()
+    assert phase_of(plan) == "Preparing"
+
+
+@pytest.mark.parametrize("from_pod", [True, False], ids=["from its pod", "from the report in S3"])
+def test_a_prepared_dataset_starts_the_training(from_pod: bool) -> None:
+    subject = make_subject()
+    found = make_dataset(dropped={"TooLong": 2})
+    message = TerminationMessage(reason="DatasetReady", message="Done.", dataset=found)
+    job = JobBuilder(subject, "prepare").complete()
+    seen: dict[str, Any] = {"prepare": job.state(), "dataset": found}
+    if from_pod:
+        seen = {"prepare": job.with_pod(ended_pod("prepare", 0, message=message)).state()}
+
+    plan = plan_of(subject, **seen)
+
+    assert names_of(plan) == ["bot-train"]
+    assert conditions_of(plan)["DatasetReady"]["status"] == "True"
+    assert "100 rows to train on and 20 held out" in conditions_of(plan)["DatasetReady"]["message"]
+    assert conditions_of(plan)["Running"]["reason"] == "Pending"
+    assert phase_of(plan) == "Training"
+    assert plan.status is not None
+    assert plan.status["dataset"]["dropped"] == {"TooLong": 2}
+
+
+def test_training_starts_even_when_nobody_can_tell_what_prepare_found() -> None:
+    subject = make_subject()
+
+    plan = plan_of(subject, prepare=JobBuilder(subject, "prepare").complete().state())
+
+    assert names_of(plan) == ["bot-train"]
+    assert plan.status is not None
+    assert "dataset" not in plan.status
+
+
+@pytest.mark.parametrize("reason", ["DatasetInvalid", "ModelInvalid", "AccessDenied", "InvalidConfiguration"])
+def test_a_refused_dataset_blocks_but_does_not_fail(reason: str) -> None:
+    subject = make_subject()
+    job = JobBuilder(subject, "prepare").failed("PodFailurePolicy").with_pod(refused_by(reason))
+
+    plan = plan_of(subject, prepare=job.state(), inputs=FINGERPRINT)
+
+    found = conditions_of(plan)
+    assert found["DatasetReady"]["reason"] == reason
+    assert "Line 3 lacks the field prompt." in found["DatasetReady"]["message"]
+    assert "Failed" not in found
+    assert phase_of(plan) == "Blocked"
+    assert plan.deletes == ()
+    assert plan.requeue_after is not None
+    assert 10 <= plan.requeue_after <= 30
+    assert plan.event is not None
+    assert (plan.event.type, plan.event.reason) == ("Warning", reason)
+
+
+def test_changed_inputs_start_prepare_again_in_two_steps() -> None:
+    subject = make_subject()
+    job = JobBuilder(subject, "prepare", inputs_hash="old").failed().with_pod(refused_by("DatasetInvalid"))
+
+    remove = plan_of(subject, prepare=job.state(), inputs=FINGERPRINT)
+    again = plan_of(written_status(subject, remove.status), inputs=FINGERPRINT)
+
+    assert remove.deletes == ((JOBS, "bot-prepare"),)
+    assert remove.objects == ()
+    assert phase_of(remove) == "Preparing"
+    assert remove.requeue_after is not None
+    assert names_of(again) == ["bot-prepare"]
+    assert again.objects[0]["metadata"]["annotations"] == {INPUTS_HASH_ANNOTATION: FINGERPRINT}
+
+
+def test_inputs_that_vanish_after_a_refusal_are_told() -> None:
+    subject = make_subject()
+    job = JobBuilder(subject, "prepare").failed().with_pod(refused_by("DatasetInvalid"))
+
+    plan = plan_of(subject, prepare=job.state(), inputs=Problem("DatasetNotFound", "Upload it."))
+
+    assert conditions_of(plan)["Accepted"]["reason"] == "DatasetNotFound"
+    assert conditions_of(plan)["DatasetReady"]["reason"] == "DatasetInvalid"
+    assert plan.deletes == ()
+
+
+@pytest.mark.parametrize(
+    ("source", "reason", "seconds_ago", "want_again"),
+    [
+        pytest.param(
+            "hf://org/name", "ModelInvalid", 301, True, id="a hub's model is tried again after 5 minutes"
+        ),
+        pytest.param(
+            "hf://org/name", "ModelInvalid", 200, False, id="a hub's model is not tried again before"
+        ),
+        pytest.param(
+            "s3://models/tiny", "ModelInvalid", 301, False, id="a model in S3 is tried again when it changes"
+        ),
+        pytest.param(
+            "s3://models/tiny", "AccessDenied", 301, True, id="permissions cannot be seen, so they are tried"
+        ),
+        pytest.param("hf://org/name", "DatasetInvalid", 301, False, id="the dataset is always seen"),
+    ],
+)
+def test_what_is_tried_again_by_time(source: str, reason: str, seconds_ago: float, want_again: bool) -> None:
+    subject = make_subject(model={"source": source})
+    job = JobBuilder(subject, "prepare").failed(seconds_ago=seconds_ago).with_pod(refused_by(reason))
+
+    plan = plan_of(subject, prepare=job.state(), inputs=FINGERPRINT)
+
+    assert plan.deletes == (((JOBS, "bot-prepare"),) if want_again else ())
+
+
+@pytest.mark.parametrize(
+    ("pods", "want_reason", "want_words"),
+    [
+        pytest.param([ended_pod("prepare", 1)], "PrepareFailed", "exit code 1", id="a crash"),
+        pytest.param(
+            [ended_pod("prepare", 137, reason="OOMKilled")], "OutOfMemory", "4Gi", id="out of memory"
+        ),
+        pytest.param([], "PrepareFailed", "Job has reached", id="the pods are gone"),
+    ],
+)
+def test_a_prepare_job_that_failed_otherwise(
+    pods: list[dict[str, Any]], want_reason: str, want_words: str
+) -> None:
+    subject = make_subject()
+    job = JobBuilder(subject, "prepare").failed(message="Job has reached the specified backoff limit")
+    for pod in pods:
+        job.with_pod(pod)
+
+    plan = plan_of(subject, prepare=job.state(), inputs=FINGERPRINT)
+
+    assert conditions_of(plan)["DatasetReady"]["reason"] == want_reason
+    assert want_words in conditions_of(plan)["DatasetReady"]["message"]
+    assert phase_of(plan) == "Blocked"
+
+
+def test_prepare_waits_for_the_pod_of_a_deleted_job() -> None:
+    plan = plan_of(make_subject(), inputs=FINGERPRINT, strays=("bot-prepare-x",))
+
+    assert plan.objects == ()
+    assert "bot-prepare-x" in conditions_of(plan)["DatasetReady"]["message"]
+    assert plan.requeue_after is not None

@@ -1,0 +1,215 @@
+"""Suspension, deadlines, time to live, changed limits, and the end that stays the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from modelgarden.api.conditions import Condition
+from modelgarden.finetune.observe import Observation
+from modelgarden.finetune.plan import decide, invalid
+from modelgarden.kube.plan import Plan
+from modelgarden.kube.resources import FINETUNEJOBS, JOBS
+from tests.unit.builders import (
+    FINGERPRINT,
+    NOW,
+    SETTINGS,
+    JobBuilder,
+    condition,
+    ended_pod,
+    make_registration,
+    make_subject,
+    ready,
+    running_pod,
+    stamp,
+    with_status,
+)
+from tests.unit.finetune.test_acceptance_and_preparation import conditions_of, names_of, phase_of, plan_of
+
+QUEUED = {"labels": {"kueue.x-k8s.io/queue-name": "gpus"}}
+SUSPENDED = condition("Suspended", "True", "Suspended", seconds_ago=100)
+RESUMED = condition("Suspended", "False", "Resumed", seconds_ago=100)
+
+
+def suspends_of(plan: Plan) -> list[Any]:
+    return [one["spec"].get("suspend") for one in plan.objects]
+
+
+def test_a_job_that_is_created_suspended_is_checked_but_starts_nothing() -> None:
+    plan = plan_of(make_subject(suspend=True), inputs=FINGERPRINT)
+
+    assert plan.objects == ()
+    assert conditions_of(plan)["Accepted"]["status"] == "True"
+    assert conditions_of(plan)["Suspended"]["status"] == "True"
+    assert phase_of(plan) == "Suspended"
+
+
+@pytest.mark.parametrize("step", ["prepare", "train"])
+def test_suspending_stops_the_running_job(step: Any) -> None:
+    subject = make_subject(suspend=True, conditions=ready() if step == "train" else ())
+    job = JobBuilder(subject, step).with_pod(running_pod(step))
+
+    plan = plan_of(subject, **{step: job.state()})
+
+    assert names_of(plan) == [f"bot-{step}"]
+    assert suspends_of(plan) == [True]
+    assert phase_of(plan) == "Suspended"
+
+
+def test_a_suspended_job_is_not_written_again() -> None:
+    subject = make_subject(suspend=True, conditions=ready(SUSPENDED))
+
+    plan = plan_of(subject, train=JobBuilder(subject, "train").suspended().state())
+
+    assert plan.objects == ()
+    assert conditions_of(plan)["Running"]["reason"] == "Suspended"
+
+
+def test_a_suspended_train_job_is_sent_back_as_it_is_but_for_suspend() -> None:
+    subject = make_subject(suspend=True, conditions=ready())
+    job = JobBuilder(subject, "train").with_pod(running_pod("train"))
+    job.body["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example/train:older"
+
+    (sent,) = plan_of(subject, train=job.state()).objects
+
+    assert sent["spec"] == {**job.body["spec"], "suspend": True}
+    assert sent["metadata"]["resourceVersion"] == "7"
+    assert "status" not in sent
+
+
+def test_resuming_starts_the_job_again() -> None:
+    subject = make_subject(conditions=ready(SUSPENDED))
+
+    plan = plan_of(subject, train=JobBuilder(subject, "train").suspended().state())
+
+    assert suspends_of(plan) == [False]
+    assert (conditions_of(plan)["Suspended"]["status"], conditions_of(plan)["Suspended"]["reason"]) == (
+        "False",
+        "Resumed",
+    )
+    assert phase_of(plan) == "Training"
+
+
+def test_a_job_that_somebody_else_suspended_is_left_alone() -> None:
+    subject = make_subject(conditions=ready(RESUMED))
+
+    plan = plan_of(subject, train=JobBuilder(subject, "train").suspended().state())
+
+    assert plan.objects == ()
+    assert conditions_of(plan)["Running"]["reason"] == "Pending"
+
+
+def test_suspending_a_queued_job_gives_its_quota_back() -> None:
+    subject = make_subject(suspend=True, podTemplate=QUEUED, conditions=ready())
+    job = JobBuilder(subject, "train").with_pod(running_pod("train"))
+
+    plan = plan_of(subject, train=job.state())
+
+    assert plan.deletes == ((JOBS, "bot-train"),)
+    assert plan.objects == ()
+
+
+def test_resuming_a_queued_job_queues_it_anew_without_deciding_for_the_queue() -> None:
+    subject = make_subject(podTemplate=QUEUED, conditions=ready(SUSPENDED))
+
+    plan = plan_of(subject)
+
+    assert names_of(plan) == ["bot-train"]
+    assert suspends_of(plan) == [None]
+
+
+def test_a_training_that_ended_is_registered_even_while_suspended() -> None:
+    subject = make_subject(suspend=True, conditions=ready())
+    job = JobBuilder(subject, "train").complete().with_pod(ended_pod("train", 0))
+
+    plan = plan_of(subject, train=job.state(), registration=make_registration(subject))
+
+    assert phase_of(plan) == "Complete"
+
+
+def test_a_changed_backoff_limit_reaches_the_running_job() -> None:
+    before = make_subject(conditions=ready())
+    job = JobBuilder(before, "train").with_pod(running_pod("train"))
+
+    (sent,) = plan_of(make_subject(backoffLimit=9, conditions=ready()), train=job.state()).objects
+
+    assert sent["spec"] == {**job.body["spec"], "backoffLimit": 9}
+
+
+@pytest.mark.parametrize(
+    ("started", "conditions", "suspend", "want_failed"),
+    [
+        pytest.param(99, (), False, False, id="not before the deadline"),
+        pytest.param(100, (), False, True, id="at the deadline"),
+        pytest.param(500, (SUSPENDED,), True, False, id="not while suspended"),
+        pytest.param(500, (SUSPENDED,), False, False, id="not at the moment of resumption"),
+        pytest.param(500, (condition("Suspended", "False", "Resumed", seconds_ago=20),), False, False,
+                     id="the clock starts anew on resumption"),
+        pytest.param(500, (RESUMED,), False, True, id="at the deadline after resumption"),
+    ],
+)  # fmt: skip
+def test_the_deadline(
+    started: float, conditions: tuple[Condition, ...], suspend: bool, want_failed: bool
+) -> None:
+    subject = with_status(
+        make_subject(activeDeadlineSeconds=100, suspend=suspend, conditions=ready(*conditions)),
+        start_time=stamp(started),
+    )
+    job = JobBuilder(subject, "train").with_pod(running_pod("train"))
+
+    plan = plan_of(subject, train=job.state())
+
+    assert (phase_of(plan) == "Failed") == want_failed
+    assert plan.deletes == (((JOBS, "bot-train"),) if want_failed else ())
+    if want_failed:
+        assert conditions_of(plan)["Failed"]["reason"] == "DeadlineExceeded"
+
+
+def test_the_deadline_wakes_the_operator() -> None:
+    subject = with_status(make_subject(activeDeadlineSeconds=100, conditions=ready()), start_time=stamp(96))
+
+    plan = plan_of(subject, train=JobBuilder(subject, "train").state())
+
+    assert plan.requeue_after == 4
+
+
+@pytest.mark.parametrize("end", ["Complete", "Failed"])
+def test_the_end_stays_the_end(end: str) -> None:
+    over = condition(end, "True", "Succeeded" if end == "Complete" else "TrainingFailed")
+    subject = make_subject(conditions=ready(over))
+
+    plan = decide(subject, Observation(), SETTINGS, NOW)
+
+    assert (plan.objects, plan.deletes, plan.requeue_after) == ((), (), None)
+    assert phase_of(plan) == end
+
+
+@pytest.mark.parametrize(
+    ("ended", "want_deleted", "want_wait"),
+    [(30, False, 30), (60, True, None), (600, True, None)],
+    ids=["waits for its time", "is deleted at its time", "is deleted when its time was missed"],
+)
+def test_a_finished_job_with_a_time_to_live(
+    ended: float, want_deleted: bool, want_wait: float | None
+) -> None:
+    over = condition("Complete", "True", "Succeeded")
+    subject = with_status(
+        make_subject(ttlSecondsAfterFinished=60, conditions=ready(over)), completion_time=stamp(ended)
+    )
+
+    plan = decide(subject, Observation(), SETTINGS, NOW)
+
+    assert plan.deletes == (((FINETUNEJOBS, "bot"),) if want_deleted else ())
+    assert plan.requeue_after == want_wait
+
+
+def test_a_spec_that_cannot_be_read_changes_nothing_but_the_status() -> None:
+    subject = make_subject(conditions=ready())
+
+    plan = invalid(subject.status, generation=2, message="spec.method: Input should be 'LoRA'.", now=NOW)
+
+    assert (plan.objects, plan.deletes) == ((), ())
+    assert conditions_of(plan)["Accepted"]["reason"] == "InvalidSpec"
+    assert conditions_of(plan)["DatasetReady"]["observedGeneration"] == 2
+    assert phase_of(plan) == "Blocked"

@@ -1,0 +1,146 @@
+"""The manifests of both Jobs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from modelgarden.api.pods import RunConfig
+from modelgarden.finetune.resources import prepare_job, train_job
+from modelgarden.settings import Settings
+from tests.unit.builders import FINGERPRINT, SETTINGS, make_subject
+
+GPU_SPEC: dict[str, Any] = {
+    "model": {"source": "hf://org/name", "revision": "abc", "tokenSecretRef": {"name": "hub"}},
+    "method": "QLoRA",
+    "resources": {"gpus": 2, "cpu": "8", "memory": "32Gi"},
+    "carbon": {"zone": "DEU", "pue": 1.25},
+    "podTemplate": {
+        "labels": {"kueue.x-k8s.io/queue-name": "gpus"},
+        "annotations": {"prometheus.io/scrape": "false", "team": "nlp"},
+        "nodeSelector": {"nvidia.com/gpu.product": "H200"},
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "priorityClassName": "batch",
+        "runtimeClassName": "nvidia",
+        "serviceAccountName": "trainer",
+        "imagePullSecrets": [{"name": "registry"}],
+    },
+}
+
+
+def container_of(job: dict[str, Any]) -> dict[str, Any]:
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    return dict(container)
+
+
+def variables_of(job: dict[str, Any]) -> dict[str, Any]:
+    return {one["name"]: one.get("value", one.get("valueFrom")) for one in container_of(job)["env"]}
+
+
+def config_of(job: dict[str, Any]) -> RunConfig:
+    return RunConfig.model_validate_json(variables_of(job)["MODELGARDEN_CONFIG"])
+
+
+@pytest.mark.parametrize("spec", [{}, GPU_SPEC], ids=["on a CPU", "on GPUs"])
+def test_the_prepare_job(spec: dict[str, Any], snapshot: SnapshotAssertion) -> None:
+    assert prepare_job(make_subject(**spec), SETTINGS, inputs_hash=FINGERPRINT) == snapshot
+
+
+@pytest.mark.parametrize("spec", [{}, GPU_SPEC], ids=["on a CPU", "on GPUs"])
+def test_the_train_job(spec: dict[str, Any], snapshot: SnapshotAssertion) -> None:
+    assert train_job(make_subject(**spec), SETTINGS) == snapshot
+
+
+@pytest.mark.parametrize("spec", [{}, GPU_SPEC], ids=["on a CPU", "on GPUs"])
+def test_pods_satisfy_the_restricted_profile_and_get_no_token(spec: dict[str, Any]) -> None:
+    subject = make_subject(**spec)
+    for job in (prepare_job(subject, SETTINGS, inputs_hash="x"), train_job(subject, SETTINGS)):
+        pod, container = job["spec"]["template"]["spec"], container_of(job)
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] == 65532
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+def test_the_prepare_pod_takes_no_gpu_and_little_else() -> None:
+    job = prepare_job(make_subject(**GPU_SPEC), SETTINGS, inputs_hash="x")
+
+    assert container_of(job)["resources"] == {
+        "requests": {"cpu": "500m", "memory": "2Gi"},
+        "limits": {"memory": "2Gi"},
+    }
+    assert config_of(job).gpus == 0
+    assert variables_of(job)["NVIDIA_VISIBLE_DEVICES"] == "void"
+
+
+@pytest.mark.parametrize(
+    ("cpu", "memory", "want"),
+    [
+        ("250m", "1Gi", {"cpu": "250m", "memory": "1Gi"}),
+        ("0.25", "1500M", {"cpu": "0.25", "memory": "1500M"}),
+        (1, 1_000_000_000, {"cpu": "500m", "memory": "1000000000"}),
+        ("500m", "2Gi", {"cpu": "500m", "memory": "2Gi"}),
+    ],
+)
+def test_the_prepare_pod_takes_less_when_less_is_asked(cpu: Any, memory: Any, want: dict[str, str]) -> None:
+    subject = make_subject(resources={"gpus": 0, "cpu": cpu, "memory": memory})
+
+    assert container_of(prepare_job(subject, SETTINGS, inputs_hash="x"))["resources"]["requests"] == want
+
+
+def test_the_train_pod_on_gpus_never_trains_on_a_cpu() -> None:
+    job = train_job(make_subject(**GPU_SPEC), SETTINGS)
+
+    assert container_of(job)["resources"]["limits"] == {"memory": "32Gi", "nvidia.com/gpu": "2"}
+    assert variables_of(job)["UNSLOTH_DISABLE_CPU_FALLBACK"] == "1"
+    assert config_of(job).gpus == 2
+    mounts = {one["mountPath"] for one in container_of(job)["volumeMounts"]}
+    assert "/dev/shm" in mounts
+
+
+def test_a_queues_label_is_on_job_and_pod_and_the_queue_decides_when_it_runs() -> None:
+    job = train_job(make_subject(**GPU_SPEC), SETTINGS)
+
+    for labels in (job["metadata"]["labels"], job["spec"]["template"]["metadata"]["labels"]):
+        assert labels["modelgarden.dev/step"] == "train"
+        assert labels["kueue.x-k8s.io/queue-name"] == "gpus"
+    assert "suspend" not in job["spec"]
+
+
+def test_the_hub_token_reaches_the_pods_from_its_secret() -> None:
+    job = train_job(make_subject(**GPU_SPEC), SETTINGS)
+
+    assert variables_of(job)["HF_TOKEN"] == {"secretKeyRef": {"name": "hub", "key": "HF_TOKEN"}}
+
+
+@pytest.mark.parametrize(
+    ("carbon", "settings", "want"),
+    [
+        ({"zone": "DEU", "pue": 1.2}, {}, ("DEU", 1200, True)),
+        ({}, {"default_zone": "FRA", "default_pue": 1.35}, ("FRA", 1350, False)),
+        ({}, {}, (None, 1000, False)),
+        ({"pue": 1.1}, {"default_zone": "FRA"}, ("FRA", 1100, True)),
+    ],
+    ids=["given", "the operator's", "unknown zone", "given in part"],
+)
+def test_what_emissions_are_computed_with(
+    carbon: dict[str, Any], settings: dict[str, Any], want: tuple[str | None, int, bool]
+) -> None:
+    job = train_job(make_subject(carbon=carbon), Settings(train_image="t", serve_image="s", **settings))
+
+    found = config_of(job).carbon
+    assert (found.zone, found.pue_milli, found.pue_given) == want
+
+
+def test_the_same_spec_gives_the_same_job() -> None:
+    first, second = (json.dumps(train_job(make_subject(**GPU_SPEC), SETTINGS)) for _ in range(2))
+
+    assert first == second

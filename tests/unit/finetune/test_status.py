@@ -1,0 +1,153 @@
+"""Conditions keep their history, the status keeps its size, and what another version wrote is survived."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modelgarden.api.conditions import Condition
+from modelgarden.api.emissions import Energy
+from modelgarden.api.finetunejob import AttemptStatus, FineTuneJobStatus, Resolved
+from modelgarden.finetune.status import Finding, conditions, patience, phase_of, written
+from modelgarden.finetune.subject import status_of
+from tests.unit.builders import NOW, condition, make_emissions, make_owner, make_report, stamp
+
+LARGEST_STATUS_BYTES = 32 * 1024
+
+
+def test_the_time_of_a_condition_moves_only_when_its_status_flips() -> None:
+    before = (
+        condition("Accepted", "True", "Accepted", seconds_ago=90),
+        condition("Running", "False", "Pending", seconds_ago=90),
+    )
+
+    after = conditions(
+        before,
+        (Finding("Running", True, "Training", "It trains."), Finding("Accepted", True, "Accepted", "Fine.")),
+        generation=2,
+        now=NOW,
+    )
+
+    times = {one.type: one.last_transition_time for one in after}
+    assert times == {"Accepted": stamp(90), "Running": stamp()}
+    assert {one.observed_generation for one in after} == {2}
+
+
+def test_a_condition_of_which_nothing_is_found_stays() -> None:
+    before = (condition("DatasetReady", "True", "DatasetReady", seconds_ago=90),)
+
+    after = conditions(before, (Finding("Accepted", True, "Accepted", "Fine."),), generation=1, now=NOW)
+
+    assert [one.type for one in after] == ["Accepted", "DatasetReady"]
+    assert after[1].last_transition_time == stamp(90)
+
+
+ACCEPTED = condition("Accepted", "True", "Accepted")
+READY = condition("DatasetReady", "True", "DatasetReady")
+
+
+@pytest.mark.parametrize(
+    ("found", "want_phase"),
+    [
+        pytest.param((), "Pending", id="nothing is known"),
+        pytest.param((condition("Accepted", "False", "SecretNotFound"),), "Blocked", id="not accepted"),
+        pytest.param((ACCEPTED,), "Preparing", id="accepted"),
+        pytest.param(
+            (ACCEPTED, condition("DatasetReady", "False", "Preparing")), "Preparing", id="preparing"
+        ),
+        pytest.param(
+            (ACCEPTED, condition("DatasetReady", "False", "DatasetInvalid")), "Blocked", id="refused"
+        ),
+        pytest.param(
+            (ACCEPTED, READY, condition("Running", "False", "Pending")), "Training", id="waits to train"
+        ),
+        pytest.param((ACCEPTED, READY, condition("Running", "True", "Training")), "Training", id="trains"),
+        pytest.param(
+            (ACCEPTED, READY, condition("ArtifactRegistered", "False", "Registering")),
+            "Registering",
+            id="registers",
+        ),
+        pytest.param(
+            (ACCEPTED, READY, condition("Suspended", "True", "Suspended")), "Suspended", id="suspended"
+        ),
+        pytest.param(
+            (condition("Suspended", "True", "Suspended"), condition("Complete", "True", "Succeeded")),
+            "Complete",
+            id="complete, though suspended",
+        ),
+        pytest.param((condition("Failed", "True", "OutOfMemory"),), "Failed", id="failed"),
+    ],
+)
+def test_the_phase_sums_the_conditions_up(found: tuple[Condition, ...], want_phase: str) -> None:
+    assert phase_of(found) == want_phase
+
+
+def test_patience_never_waits_less_than_nothing_when_clocks_jump() -> None:
+    assert patience(NOW, NOW.replace(year=2025), shortest=5, longest=60) == 5
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    text=st.text(min_size=1, max_size=1500),
+    attempts=st.integers(min_value=0, max_value=32),
+    parts=st.integers(min_value=1, max_value=64),
+    hyperparameters=st.integers(min_value=0, max_value=64),
+)
+def test_no_status_is_larger_than_32_kib(text: str, attempts: int, parts: int, hyperparameters: int) -> None:
+    message = text[:1000]
+    status = FineTuneJobStatus(
+        conditions=conditions(
+            (),
+            [
+                Finding(kind, False, "Preparing", message * 4)
+                for kind in (
+                    "Accepted",
+                    "DatasetReady",
+                    "Running",
+                    "ArtifactRegistered",
+                    "Suspended",
+                    "Failed",
+                )
+            ],
+            generation=1,
+            now=NOW,
+        ),
+        attempts=tuple(
+            AttemptStatus(pod=f"p{place}" * 40, start_time=stamp(), reason="TrainingFailed", message=message)
+            for place in range(attempts)
+        ),
+        carbon=make_emissions(
+            {f"{place:064d}": 10**9 for place in range(parts)}, devices=tuple("G" * 60 for _ in range(64))
+        ),
+        resolved=Resolved(hyperparameters={f"key{place}": message[:128] for place in range(hyperparameters)}),
+        progress=make_report().progress,
+    )
+
+    form = written(status)
+
+    assert len(json.dumps(form, ensure_ascii=False).encode()) < LARGEST_STATUS_BYTES
+    read = FineTuneJobStatus.from_dict(form)
+    assert read.carbon is not None
+    assert sum((one.energy_joules for one in read.carbon.attempts), Energy()) == read.carbon.energy_joules
+
+
+def test_a_small_status_loses_nothing() -> None:
+    status = FineTuneJobStatus(
+        conditions=(ACCEPTED,), carbon=make_emissions(), progress=make_report().progress
+    )
+
+    assert FineTuneJobStatus.from_dict(written(status)) == status
+
+
+def test_what_another_version_wrote_is_left_out_and_the_rest_is_read() -> None:
+    known = FineTuneJobStatus(conditions=(ACCEPTED,), start_time=stamp()).to_dict()
+    owner = make_owner(status={**known, "phase": "Dreaming", "cost": {"total": "12"}})
+
+    status = status_of(owner)
+
+    assert status.conditions == (ACCEPTED,)
+    assert status.start_time == stamp()
+    assert status.phase is None

@@ -1,0 +1,349 @@
+"""From a prepared dataset to a registered artifact or a failure: every state of the train Job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from modelgarden.api.finetunejob import AttemptStatus
+from modelgarden.api.pods import TerminationMessage
+from modelgarden.finetune.observe import Observation
+from modelgarden.finetune.plan import decide
+from modelgarden.finetune.training import awaits_registration
+from modelgarden.finetune.workloads import Problem
+from tests.unit.builders import (
+    NOW,
+    SETTINGS,
+    JobBuilder,
+    condition,
+    disruption,
+    ended_pod,
+    make_emissions,
+    make_pod,
+    make_registration,
+    make_report,
+    make_subject,
+    ready,
+    running_pod,
+    stamp,
+    unschedulable_pod,
+    with_status,
+    written_status,
+)
+from tests.unit.finetune.test_acceptance_and_preparation import conditions_of, names_of, phase_of, plan_of
+
+
+def said(reason: str, message: str) -> TerminationMessage:
+    return TerminationMessage(reason=reason, message=message)
+
+
+@pytest.mark.parametrize(
+    ("pods", "want_reason", "want_words"),
+    [
+        pytest.param([], "Pending", "waits for its pod", id="there is no pod yet"),
+        pytest.param([make_pod("train")], "Pending", "waits for its pod", id="the pod is starting"),
+        pytest.param([unschedulable_pod("train")], "Unschedulable", "Insufficient", id="no node has a free GPU"),
+        pytest.param(
+            [make_pod("train", state={"waiting": {"reason": "ImagePullBackOff", "message": "401"}})],
+            "ImagePullFailed", "401",
+            id="the image cannot be pulled",
+        ),
+        pytest.param(
+            [ended_pod("train", 143, message=said("Terminated", "Checkpoint 40 is written."))],
+            "Retrying", "Checkpoint 40",
+            id="the pod was stopped and the next is on its way",
+        ),
+        pytest.param(
+            [ended_pod("train", 75, message=said("StorageUnavailable", "S3 is away."))],
+            "Retrying", "S3 is away",
+            id="storage was away",
+        ),
+    ],
+)  # fmt: skip
+def test_training_that_does_not_run(pods: list[dict[str, Any]], want_reason: str, want_words: str) -> None:
+    subject = make_subject(conditions=ready())
+    job = JobBuilder(subject, "train")
+    for pod in pods:
+        job.with_pod(pod)
+
+    plan = plan_of(subject, train=job.state())
+
+    running = conditions_of(plan)["Running"]
+    assert (running["status"], running["reason"]) == ("False", want_reason)
+    assert want_words in running["message"]
+    assert phase_of(plan) == "Training"
+    assert plan.objects == ()
+
+
+def test_a_running_pod_trains_and_is_asked_every_ten_seconds() -> None:
+    subject = make_subject(conditions=ready())
+    job = JobBuilder(subject, "train").with_pod(running_pod("train"))
+
+    plan = plan_of(subject, train=job.state(), report=make_report(step=50))
+
+    assert conditions_of(plan)["Running"]["status"] == "True"
+    assert plan.requeue_after == 10
+    assert plan.status is not None
+    assert plan.status["progress"]["percent"] == 50
+    assert plan.status["carbon"]["energyJoules"]["total"] == 7200
+    assert plan.status["attempts"] == [{"pod": "bot-pod-1", "startTime": stamp(60)}]
+    assert plan.status["resolved"] == {
+        "revision": "0123abc",
+        "image": "registry.example/train:1",
+        "imageDigest": "registry.example/train@sha256:1234",
+        "hyperparameters": {"micro_batch_size": "4"},
+    }
+
+
+def test_a_silent_pod_changes_nothing() -> None:
+    subject = make_subject(conditions=ready())
+    job = JobBuilder(subject, "train").with_pod(running_pod("train"))
+    first = plan_of(subject, train=job.state(), report=make_report(step=50))
+
+    second = plan_of(written_status(subject, first.status), train=job.state(), report=None)
+
+    assert second.status == first.status
+
+
+def test_an_attempt_that_follows_another_keeps_its_energy() -> None:
+    subject = make_subject(conditions=ready())
+    job = JobBuilder(subject, "train").with_pod(running_pod("train", name="first"))
+    first = plan_of(
+        subject,
+        train=job.state(),
+        report=make_report(attempt="uid-of-first", emissions=make_emissions({"uid-of-first": 5000})),
+    )
+    job = JobBuilder(subject, "train").with_pod(running_pod("train", name="second"))
+
+    second = plan_of(
+        written_status(subject, first.status),
+        train=job.state(),
+        report=make_report(attempt="uid-of-second", emissions=make_emissions({"uid-of-second": 700})),
+    )
+
+    assert second.status is not None
+    assert second.status["carbon"]["energyJoules"]["total"] == 5700
+    assert [(one["pod"], one.get("reason")) for one in second.status["attempts"]] == [
+        ("first", "Lost"),
+        ("second", None),
+    ]
+
+
+def test_attempts_tell_how_they_ended() -> None:
+    subject = make_subject(conditions=ready())
+    job = (
+        JobBuilder(subject, "train")
+        .with_pod(ended_pod("train", 143, name="a", conditions=(disruption("EvictionByEvictionAPI"),)))
+        .with_pod(ended_pod("train", 137, name="b", reason="OOMKilled"))
+        .with_pod(running_pod("train", name="c"))
+    )
+
+    plan = plan_of(subject, train=job.state())
+
+    assert plan.status is not None
+    assert [one.get("reason") for one in plan.status["attempts"]] == [
+        "EvictionByEvictionAPI",
+        "OutOfMemory",
+        None,
+    ]
+
+
+def test_only_the_newest_attempts_are_listed() -> None:
+    known = tuple(
+        AttemptStatus(
+            pod=f"pod-{place}", start_time=stamp(10_000 - place), end_time=stamp(9_000 - place), reason="Lost"
+        )
+        for place in range(40)
+    )
+    subject = with_status(make_subject(conditions=ready()), attempts=known)
+    job = JobBuilder(subject, "train").with_pod(running_pod("train"))
+
+    plan = plan_of(subject, train=job.state())
+
+    assert plan.status is not None
+    assert len(plan.status["attempts"]) == 32
+    assert plan.status["attempts"][-1]["pod"] == "bot-pod-1"
+    assert plan.status["attempts"][0]["pod"] == "pod-9"
+
+
+@pytest.mark.parametrize(
+    ("pods", "job_reason", "want_reason", "want_words"),
+    [
+        pytest.param(
+            [ended_pod("train", 64, message=said("InvalidConfiguration", "maxSequenceLength 9000 is too long."))],
+            "PodFailurePolicy", "InvalidConfiguration", "9000",
+            id="a user error fails at once with the pod's words",
+        ),
+        pytest.param(
+            [ended_pod("train", 1, message="KeyError: 'x'")],
+            "BackoffLimitExceeded", "BackoffLimitExceeded", "KeyError",
+            id="too many failures say how the last one ended",
+        ),
+        pytest.param(
+            [ended_pod("train", 137, reason="OOMKilled")],
+            "BackoffLimitExceeded", "OutOfMemory", "limit of 4Gi",
+            id="too many kills by the kernel are out of memory",
+        ),
+        pytest.param(
+            [], "BackoffLimitExceeded", "BackoffLimitExceeded", "Job has failed",
+            id="without a pod the Job's words remain",
+        ),
+        pytest.param(
+            [], "PodFailurePolicy", "TrainingFailed", "Job has failed",
+            id="a failure policy without a pod is a failure of the training",
+        ),
+        pytest.param(
+            [running_pod("train")], "DeadlineExceeded", "DeadlineExceeded", "Job has failed",
+            id="somebody gave the Job a deadline",
+        ),
+    ],
+)  # fmt: skip
+def test_training_that_failed(
+    pods: list[dict[str, Any]], job_reason: str, want_reason: str, want_words: str
+) -> None:
+    subject = make_subject(conditions=ready())
+    job = JobBuilder(subject, "train").failed(job_reason, message="Job has failed")
+    for pod in pods:
+        job.with_pod(pod)
+
+    plan = plan_of(subject, train=job.state())
+
+    failed = conditions_of(plan)["Failed"]
+    assert (failed["status"], failed["reason"]) == ("True", want_reason)
+    assert want_words in failed["message"]
+    assert conditions_of(plan)["Running"]["status"] == "False"
+    assert phase_of(plan) == "Failed"
+    assert plan.status is not None
+    assert plan.status["completionTime"] == stamp()
+    assert plan.event is not None
+    assert (plan.event.type, plan.event.reason) == ("Warning", want_reason)
+
+
+def test_a_failed_attempt_whose_pod_is_gone_is_remembered() -> None:
+    attempt = AttemptStatus(
+        pod="gone", start_time=stamp(60), end_time=stamp(5), reason="TrainingFailed", message="KeyError: 'x'"
+    )
+    subject = with_status(make_subject(conditions=ready()), attempts=(attempt,))
+
+    plan = plan_of(subject, train=JobBuilder(subject, "train").failed().state())
+
+    assert "KeyError: 'x'" in conditions_of(plan)["Failed"]["message"]
+
+
+def test_a_failed_run_keeps_what_it_used() -> None:
+    subject = with_status(make_subject(conditions=ready()), carbon=make_emissions({"uid-of-bot-pod-1": 900}))
+    job = JobBuilder(subject, "train").failed().with_pod(ended_pod("train", 1))
+
+    plan = plan_of(subject, train=job.state())
+
+    assert plan.status is not None
+    assert plan.status["carbon"]["energyJoules"]["total"] == 900
+
+
+def complete_observation(subject: Any, **seen: Any) -> Observation:
+    job = JobBuilder(subject, "train").complete().with_pod(ended_pod("train", 0))
+    return Observation(train=job.state(), **seen)
+
+
+def test_a_finished_training_awaits_its_registration() -> None:
+    subject = make_subject(conditions=ready())
+    seen = complete_observation(subject)
+
+    plan = decide(subject, seen, SETTINGS, NOW)
+
+    assert awaits_registration(subject, seen)
+    assert conditions_of(plan)["ArtifactRegistered"]["reason"] == "Registering"
+    assert phase_of(plan) == "Registering"
+    assert plan.requeue_after is not None
+
+
+def test_a_registered_artifact_completes_the_job() -> None:
+    subject = with_status(make_subject(conditions=ready()), progress=make_report(step=93).progress)
+    seen = complete_observation(subject, registration=make_registration(subject, version=7))
+
+    plan = decide(subject, seen, SETTINGS, NOW)
+
+    found = conditions_of(plan)
+    assert found["ArtifactRegistered"]["status"] == "True"
+    assert found["Complete"]["status"] == "True"
+    assert found["Running"]["reason"] == "TrainingFinished"
+    assert phase_of(plan) == "Complete"
+    assert plan.status is not None
+    assert plan.status["artifact"] == {
+        "uri": "s3://garden/root/runs/team/bot/0b3f6a1e-52f4-4e0a-9d0b-7a1c5f1f0001/manifest.json",
+        "manifestSha256": "ab" * 32,
+        "modelName": "bot",
+        "version": 7,
+        "formats": ["Merged16Bit"],
+        "bytes": 4096,
+    }
+    assert plan.status["progress"]["percent"] == 100
+    assert plan.status["evaluation"]["tuned"]["exactMatch"] == "0.75"
+    assert plan.status["dataset"]["trainingRows"] == 100
+    assert plan.status["carbon"]["emissionsMilligrams"] == make_emissions().emissions_milligrams
+    assert plan.status["completionTime"] == stamp()
+    assert plan.requeue_after is None
+    assert plan.event is not None
+    assert (plan.event.type, plan.event.reason) == ("Normal", "Succeeded")
+
+
+@pytest.mark.parametrize("reason", ["StorageUnavailable", "AccessDenied", "BucketNotFound", "SecretNotFound"])
+def test_an_artifact_that_cannot_be_registered_yet_is_not_lost(reason: str) -> None:
+    subject = make_subject(conditions=ready())
+    seen = complete_observation(subject, registration=Problem(reason, "S3 is away."))
+
+    plan = decide(subject, seen, SETTINGS, NOW)
+
+    found = conditions_of(plan)
+    assert (found["ArtifactRegistered"]["status"], found["ArtifactRegistered"]["reason"]) == ("False", reason)
+    assert "Failed" not in found
+    assert phase_of(plan) == "Registering"
+    assert plan.requeue_after == 5.0
+
+
+def test_registration_backs_off_to_a_minute() -> None:
+    waiting = condition("ArtifactRegistered", "False", "StorageUnavailable", seconds_ago=600)
+    subject = make_subject(conditions=ready(waiting))
+    seen = complete_observation(subject, registration=Problem("StorageUnavailable", "S3 is away."))
+
+    assert decide(subject, seen, SETTINGS, NOW).requeue_after == 60.0
+
+
+def test_an_artifact_that_does_not_match_its_manifest_fails_the_job() -> None:
+    subject = make_subject(conditions=ready())
+    problem = Problem("ArtifactInvalid", "model.safetensors has 3 bytes, the manifest says 4.")
+    seen = complete_observation(subject, registration=problem)
+
+    plan = decide(subject, seen, SETTINGS, NOW)
+
+    found = conditions_of(plan)
+    assert found["Failed"]["reason"] == "ArtifactInvalid"
+    assert found["ArtifactRegistered"]["status"] == "False"
+    assert phase_of(plan) == "Failed"
+
+
+def test_training_waits_for_the_pod_of_a_deleted_job() -> None:
+    subject = make_subject(conditions=ready())
+
+    plan = plan_of(subject, strays=("bot-train-x",))
+
+    assert plan.objects == ()
+    assert "bot-train-x" in conditions_of(plan)["Running"]["message"]
+
+
+def test_a_deleted_train_job_is_made_again_and_resumes() -> None:
+    known = AttemptStatus(pod="bot-train-1", start_time=stamp(60))
+    subject = with_status(make_subject(conditions=ready()), attempts=(known,))
+
+    plan = plan_of(subject)
+
+    assert names_of(plan) == ["bot-train"]
+    assert plan.status is not None
+    assert plan.status["attempts"][0]["reason"] == "Lost"
+
+
+def test_prepare_is_not_asked_for_again_once_the_dataset_is_ready() -> None:
+    plan = plan_of(make_subject(conditions=ready()))
+
+    assert names_of(plan) == ["bot-train"]

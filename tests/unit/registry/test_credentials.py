@@ -1,0 +1,76 @@
+"""Stores are shared by those with the same credentials, and say what a secret lacks."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from modelgarden.api.common import Storage
+from modelgarden.registry.errors import Refused
+from modelgarden.registry.store import MOST_CLIENTS, Stores
+
+
+@pytest.fixture
+def stores() -> Iterator[Stores]:
+    opened = Stores(threads=2)
+    yield opened
+    opened.close()
+
+
+def secret(**values: str) -> dict[str, Any]:
+    data = {name: base64.b64encode(value.encode()).decode() for name, value in values.items()}
+    return {"metadata": {"name": "s3"}, "data": data}
+
+
+def test_the_same_credentials_share_a_store(stores: Stores) -> None:
+    keys = secret(AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
+
+    first = stores.for_storage(Storage(endpoint="http://s3:9000"), keys)
+
+    assert stores.for_storage(Storage(endpoint="http://s3:9000"), keys) is first
+    assert stores.for_storage(Storage(endpoint="http://s3:9001"), keys) is not first
+    assert stores.for_storage(Storage(endpoint="http://s3:9000"), None) is not first
+
+
+def test_other_keys_in_the_secret_make_another_store(stores: Stores) -> None:
+    before = stores.for_storage(Storage(), secret(AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b"))
+    after = stores.for_storage(Storage(), secret(AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="c"))
+
+    assert after is not before
+
+
+@pytest.mark.parametrize(
+    ("given", "want"),
+    [
+        ({}, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        ({"AWS_ACCESS_KEY_ID": "a"}, "lacks AWS_SECRET_ACCESS_KEY"),
+        ({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": " "}, "lacks AWS_SECRET_ACCESS_KEY"),
+    ],
+    ids=["an empty secret", "a key is missing", "a key is blank"],
+)
+def test_a_secret_without_a_key_is_refused_by_name(stores: Stores, given: dict[str, str], want: str) -> None:
+    with pytest.raises(Refused) as refused:
+        stores.for_storage(Storage(), secret(**given))
+
+    assert refused.value.reason == "SecretInvalid"
+    assert want in refused.value.message
+
+
+def test_a_secret_that_is_not_text_is_refused_without_its_value(stores: Stores) -> None:
+    data = {"AWS_ACCESS_KEY_ID": base64.b64encode(b"\xff\xfe").decode()}
+
+    with pytest.raises(Refused) as refused:
+        stores.for_storage(Storage(), {"metadata": {"name": "s3"}, "data": data})
+
+    assert refused.value.message == "Key AWS_ACCESS_KEY_ID of secret 's3' is not text."
+
+
+def test_old_stores_make_room(stores: Stores) -> None:
+    first = stores.for_storage(Storage(region="r-0"), None)
+    for number in range(1, MOST_CLIENTS + 1):
+        stores.for_storage(Storage(region=f"r-{number}"), None)
+
+    assert stores.for_storage(Storage(region="r-0"), None) is not first

@@ -1,0 +1,51 @@
+"""Settings from the environment."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from modelgarden.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELGARDEN_TRAIN_IMAGE", "train:1")
+    monkeypatch.setenv("MODELGARDEN_SERVE_IMAGE", "serve:1")
+
+
+@pytest.mark.parametrize(
+    ("value", "want"), [("", ()), ("team", ("team",)), ("team, other ,", ("team", "other"))]
+)
+def test_namespaces_are_separated_by_commas(
+    monkeypatch: pytest.MonkeyPatch, value: str, want: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("MODELGARDEN_WATCH_NAMESPACES", value)
+    assert Settings().watch_namespaces == want
+
+
+def test_an_empty_zone_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELGARDEN_DEFAULT_ZONE", "")
+    assert Settings().default_zone is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WORKERS", "0"),
+        ("DEFAULT_PUE", "0.9"),
+        ("RESYNC_SECONDS", "0"),
+        ("LOG_FORMAT", "xml"),
+        ("TRAIN_IMAGE", ""),
+    ],
+)
+def test_a_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"MODELGARDEN_{name}", value)
+    with pytest.raises(ValidationError):
+        Settings()
+
+
+def test_the_images_are_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MODELGARDEN_TRAIN_IMAGE")
+    with pytest.raises(ValidationError, match="train_image"):
+        Settings()

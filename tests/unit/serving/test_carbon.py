@@ -1,0 +1,191 @@
+"""Totals over pods that come and go."""
+
+from __future__ import annotations
+
+import random
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelgarden.api.emissions import emissions_milligrams
+from modelgarden.api.modeldeployment import ServingCarbon
+from modelgarden.serving.carbon import EARLIER, KEPT_GONE, account
+from tests.unit.serving.builders import report
+
+
+def totals(carbon: ServingCarbon | None) -> tuple[int, int, int]:
+    assert carbon is not None
+    return carbon.total.energy_joules.total, carbon.idle_joules, carbon.generated_tokens
+
+
+def holds(carbon: ServingCarbon) -> None:
+    """Check the identities that an auditor relies on."""
+    total = carbon.total
+    assert total.energy_joules.total == sum(one.energy_joules.total for one in total.attempts)
+    assert [one.id for one in total.attempts] == [one.id for one in carbon.pods]
+    assert len({one.id for one in total.attempts}) == len(total.attempts) <= 64
+    assert carbon.idle_joules == sum(one.idle_joules for one in carbon.pods)
+    if total.intensity is not None:
+        assert total.emissions_milligrams == emissions_milligrams(
+            total.energy_joules.total,
+            pue_milli=total.pue_milli,
+            milligrams_per_kwh=total.intensity.milligrams_per_kwh,
+        )
+
+
+def test_nothing_is_recorded_before_a_pod_reports() -> None:
+    assert account(None, (), frozenset({"a"})) is None
+
+
+def test_pods_add_up() -> None:
+    carbon = account(
+        None, [report("a", joules=100, idle=40, tokens=7), report("b", joules=50)], frozenset("ab")
+    )
+
+    assert totals(carbon) == (150, 40, 7)
+    assert carbon is not None
+    assert carbon.prompt_tokens == 14
+    holds(carbon)
+
+
+def test_a_newer_report_replaces_the_older_one_of_its_pod() -> None:
+    first = account(None, [report("a", joules=100, tokens=5)], frozenset("a"))
+    second = account(first, [report("a", joules=130, tokens=9, seconds=90)], frozenset("a"))
+
+    assert totals(second) == (130, 0, 9)
+    assert second is not None
+    assert second.total.duration_seconds == 90
+
+
+def test_a_pod_that_is_gone_still_counts() -> None:
+    first = account(None, [report("a", joules=100, idle=60, tokens=5)], frozenset("a"))
+    second = account(first, [report("b", joules=20, start=60)], frozenset("b"))
+
+    assert totals(second) == (120, 60, 5)
+    assert second is not None
+    assert {one.id: one.reason for one in second.total.attempts} == {"a": "Terminated", "b": "Running"}
+    assert second.total.duration_seconds == 120
+
+
+def test_a_pod_that_does_not_answer_keeps_its_figures() -> None:
+    first = account(None, [report("a", joules=100), report("b", joules=10)], frozenset("ab"))
+    second = account(first, [report("b", joules=30)], frozenset("ab"))
+
+    assert totals(second)[0] == 130
+
+
+def test_counters_that_began_anew_add_to_what_was_counted() -> None:
+    first = account(None, [report("a", joules=100, tokens=50)], frozenset("a"))
+    second = account(first, [report("a", joules=5, tokens=1, start=100)], frozenset("a"))
+    third = account(second, [report("a", joules=8, tokens=2, start=100)], frozenset("a"))
+
+    assert totals(second) == (105, 0, 51)
+    assert totals(third) == (108, 0, 52)
+    assert third is not None
+    assert [one.id for one in third.total.attempts] == [EARLIER, "a"]
+    holds(third)
+
+
+def test_the_oldest_pods_that_are_gone_become_one_entry() -> None:
+    carbon: ServingCarbon | None = None
+    for number in range(KEPT_GONE + 10):
+        carbon = account(
+            carbon, [report(f"p{number}", joules=10, tokens=1, start=number)], frozenset([f"p{number}"])
+        )
+    assert carbon is not None
+
+    assert totals(carbon) == ((KEPT_GONE + 10) * 10, 0, KEPT_GONE + 10)
+    assert carbon.total.attempts[0].id == EARLIER
+    assert len(carbon.total.attempts) == KEPT_GONE + 2
+    holds(carbon)
+
+
+def test_more_pods_than_a_record_lists_are_a_partial_record() -> None:
+    reports = [report(f"p{number}", joules=10, start=number) for number in range(80)]
+    live = frozenset(one.attempt for one in reports)
+
+    first = account(None, reports, live)
+    second = account(first, reports, live)
+
+    assert first is not None
+    assert first.total.state == "Partial"
+    assert len(first.total.attempts) == 64
+    assert second is not None
+    assert [one.id for one in second.total.attempts] == [one.id for one in first.total.attempts]
+
+
+def test_a_zone_that_is_given_later_counts_for_all_energy() -> None:
+    first = account(None, [report("a", joules=3_600_000, intensity=None)], frozenset("a"))
+    second = account(first, [report("b", joules=3_600_000, start=60)], frozenset("b"))
+
+    assert first is not None
+    assert first.total.emissions_milligrams is None
+    assert second is not None
+    assert second.total.emissions_milligrams == 2 * 381_000 * 12 // 10
+
+
+def test_milligrams_per_1000_tokens_leave_idle_energy_out() -> None:
+    carbon = account(None, [report("a", joules=7_200_000, idle=3_600_000, tokens=500)], frozenset("a"))
+
+    assert carbon is not None
+    assert Decimal(carbon.milligrams_per_1000_tokens or "0") == Decimal(381_000) * Decimal("1.2") * 2
+
+
+def test_a_few_tokens_have_a_figure_below_a_milligram() -> None:
+    carbon = account(None, [report("a", joules=1, tokens=1000)], frozenset("a"))
+
+    assert carbon is not None
+    assert carbon.milligrams_per_1000_tokens == "0.127"
+
+
+def test_without_tokens_there_is_no_figure_per_token() -> None:
+    carbon = account(None, [report("a", joules=1000)], frozenset("a"))
+
+    assert carbon is not None
+    assert carbon.milligrams_per_1000_tokens is None
+
+
+@pytest.mark.parametrize("states", [("Estimated", "Unavailable"), ("Unavailable", "Estimated")])
+def test_a_pod_that_cannot_meter_makes_the_total_partial(states: tuple[str, str]) -> None:
+    reports = [report("a", joules=1, state=states[0]), report("b", joules=1, state=states[1])]
+
+    carbon = account(None, reports, frozenset("ab"))
+
+    assert carbon is not None
+    assert carbon.total.state == "Partial"
+
+
+@given(seed=st.integers(0, 10**9))
+def test_totals_never_fall_and_the_identities_hold(seed: int) -> None:
+    dice = random.Random(seed)
+    counters: dict[str, list[int]] = {}
+    carbon: ServingCarbon | None = None
+    before = (0, 0, 0)
+    truth = 0
+    for step in range(40):
+        if len(counters) < 4 and dice.random() < 0.4:
+            counters[f"p{step}"] = [0, 0, step]
+        if counters and dice.random() < 0.2:
+            counters.pop(dice.choice(list(counters)))
+        for count in counters.values():
+            if dice.random() < 0.05:
+                count[0] = count[1] = 0
+            gained = dice.randint(1, 50)
+            count[0], count[1], truth = count[0] + gained, count[1] + dice.randint(0, 9), truth + gained
+        reports = [
+            report(
+                uid, joules=count[0], idle=count[0] // 2, tokens=count[1], start=count[2], seconds=step + 1
+            )
+            for uid, count in counters.items()
+            if dice.random() < 0.8
+        ]
+        carbon = account(carbon, reports, frozenset(counters))
+        if carbon is None:
+            continue
+        holds(carbon)
+        now = totals(carbon)
+        assert all(new >= old for new, old in zip(now, before, strict=True))
+        assert now[0] <= truth
+        before = now

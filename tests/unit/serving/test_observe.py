@@ -1,0 +1,138 @@
+"""Reading the children, and what a model refers to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from modelgarden.api.modeldeployment import ModelSource, ServedArtifact
+from modelgarden.kube.podstate import pod_problem
+from modelgarden.serving import references
+from modelgarden.serving.observe import by_revision, revisions_of
+from modelgarden.serving.resolve import same_source
+from modelgarden.serving.resources import deployment
+from tests.unit.serving.builders import DIGEST, RUN, crashed, live, pod, unschedulable, wanted
+
+
+@pytest.mark.parametrize(
+    ("spec", "want"),
+    [
+        ({"model": {"fineTuneJobRef": {"name": "tune"}}}, {"tune"}),
+        ({"model": {"source": "s3://models/base"}}, set()),
+        ({"model": {"fineTuneJobRef": {}}}, set()),
+        ({}, set()),
+    ],
+)
+def test_references(spec: dict[str, Any], want: set[str]) -> None:
+    assert references(spec) == want
+
+
+@pytest.mark.parametrize(
+    ("uri", "model", "want"),
+    [
+        pytest.param(RUN, {"fineTuneJobRef": {"name": "tune"}}, True, id="a run of the job"),
+        pytest.param(RUN, {"fineTuneJobRef": {"name": "other"}}, False, id="a run of another job"),
+        pytest.param("s3://models/base", {"source": "s3://models/base"}, True, id="the folder"),
+        pytest.param(
+            "s3://models/run/manifest.json", {"source": "s3://models/run"}, True, id="the manifest in it"
+        ),
+        pytest.param("s3://models/base2", {"source": "s3://models/base"}, False, id="another folder"),
+        pytest.param(
+            "s3://models/base", {"fineTuneJobRef": {"name": "base"}}, False, id="a folder, not a job"
+        ),
+    ],
+)
+def test_same_source(uri: str, model: dict[str, Any], want: bool) -> None:
+    found = ServedArtifact(uri=uri, sha256=DIGEST)
+
+    assert same_source(found, ModelSource.from_dict(model), "default") is want
+
+
+def test_a_pod_that_is_ending_holds_its_place_but_tells_no_trouble() -> None:
+    one = live(deployment(wanted(), replicas=1, annotations={}))
+    ending = pod(wanted(), **crashed("serve", 1))
+    ending["metadata"]["deletionTimestamp"] = "2026-11-21T11:59:00Z"
+
+    (revision,) = revisions_of(by_revision([one]), [ending])
+
+    assert revision.held == 1
+    assert revision.problem is None
+
+
+def test_a_deployment_that_is_being_deleted_is_no_revision() -> None:
+    one = live(deployment(wanted(), replicas=1, annotations={}))
+    one["metadata"]["deletionTimestamp"] = "2026-11-21T11:59:00Z"
+
+    assert by_revision([one]) == {}
+
+
+def test_readiness_after_a_restart_does_not_count_as_progress() -> None:
+    one = live(deployment(wanted(), replicas=1, annotations={}))
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-21T11:59:00Z"}
+    steady = {"name": "serve", "image": "i", "ready": True, "restartCount": 0, "state": {}}
+    pods = [
+        pod(
+            wanted(),
+            phase="Running",
+            conditions=[ready],
+            containerStatuses=[{**steady, "restartCount": count}],
+        )
+        for count in (0, 1)
+    ]
+
+    seen = [revisions_of(by_revision([one]), [each])[0].last_ready_at for each in pods]
+
+    assert seen[0] is not None
+    assert seen[1] is None
+
+
+def test_a_pod_that_preempts_others_is_not_starved() -> None:
+    one = live(deployment(wanted(), replicas=1, annotations={}))
+    placed = unschedulable("1 Insufficient nvidia.com/gpu.", seconds=60)
+    placed["nominatedNodeName"] = "node-1"
+
+    (revision,) = revisions_of(by_revision([one]), [pod(wanted(), **placed)])
+
+    assert revision.starved_since is None
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "text"),
+    [
+        pytest.param(unschedulable("no node", seconds=1), "Unschedulable", "no node", id="no node"),
+        pytest.param(
+            {"containerStatuses": [{"name": "serve", "image": "i:1", "state": {"waiting": {
+                "reason": "ImagePullBackOff", "message": "not found"}}}]},
+            "ImagePullFailed", "i:1: not found", id="no image",
+        ),
+        pytest.param(
+            {"initContainerStatuses": [{"name": "fetch", "image": "i", "state": {"waiting": {
+                "reason": "CreateContainerConfigError", "message": 'secret "s3" not found'}}}]},
+            "PodsFailing", 'secret "s3" not found', id="no secret",
+        ),
+        pytest.param(
+            crashed("fetch", 75, '{"reason":"StorageUnavailable","message":"S3 is away"}'),
+            "PodsFailing", "StorageUnavailable: S3 is away", id="a program that says why it ended",
+        ),
+        pytest.param(crashed("serve", 137), "PodsFailing", "exit code 137; see its log", id="one that does not"),
+        pytest.param(
+            {"containerStatuses": [{"name": "serve", "image": "i", "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                                    "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]},
+            "PodsFailing", "memory limit", id="out of memory",
+        ),
+    ],
+)  # fmt: skip
+def test_pod_problem(status: dict[str, Any], reason: str, text: str) -> None:
+    problem = pod_problem(pod(wanted(), **status))
+
+    assert problem is not None
+    assert problem.reason == reason
+    assert text in problem.message
+
+
+def test_a_pod_that_starts_as_it_should_has_no_problem() -> None:
+    starting = {"waiting": {"reason": "PodInitializing"}}
+    status: dict[str, Any] = {"containerStatuses": [{"name": "serve", "image": "i", "state": starting}]}
+
+    assert pod_problem(pod(wanted(), **status)) is None

@@ -1,0 +1,381 @@
+"""Plans: what is applied and what the status says, one situation a test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from modelgarden.api.conditions import REASONS
+from modelgarden.api.modeldeployment import ModelDeploymentStatus
+from modelgarden.kube.plan import Plan
+from modelgarden.serving.observe import Observed
+from modelgarden.serving.plan import plan
+from modelgarden.serving.resolve import Resolution
+from modelgarden.serving.resources import deployment, revision_name
+from modelgarden.serving.rollout import Problem
+from tests.unit.serving.builders import (
+    DIGEST,
+    NOW,
+    OTHER_DIGEST,
+    SETTINGS,
+    artifact,
+    crashed,
+    live,
+    observed,
+    pod,
+    report,
+    spec,
+    unschedulable,
+    wanted,
+)
+
+SERVED = {"modelgarden.dev/served": "true"}
+_NONE: Mapping[str, str] = {}
+NO_GPU = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+WRONG_NODE = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."
+TERMINATED = '{"reason":"InvalidConfiguration","message":"vLLM knows no argument --no-such-flag"}'
+
+
+def planned(seen: Observed) -> Plan:
+    made = plan(seen, SETTINGS)
+    assert made.status is not None
+    ModelDeploymentStatus.from_dict(made.status)
+    return made
+
+
+def conditions(made: Plan) -> dict[str, tuple[str, str]]:
+    assert made.status is not None
+    found = {one["type"]: (one["status"], one["reason"]) for one in made.status["conditions"]}
+    assert {reason for _, reason in found.values()} <= set(REASONS)
+    return found
+
+
+def message(made: Plan, condition: str) -> str:
+    assert made.status is not None
+    return next(str(one["message"]) for one in made.status["conditions"] if one["type"] == condition)
+
+
+def replicas(made: Plan) -> dict[str, int]:
+    return {
+        child["metadata"]["name"]: child["spec"]["replicas"]
+        for child in made.objects
+        if child["kind"] == "Deployment"
+    }
+
+
+def state(made: Plan) -> dict[str, str]:
+    assert made.status is not None
+    return {one["name"]: one["state"] for one in made.status.get("revisions", [])}
+
+
+def phase(made: Plan) -> str:
+    assert made.status is not None
+    return str(made.status["phase"])
+
+
+OLD = wanted(sha256=OTHER_DIGEST)
+NEW = wanted()
+OLD_NAME, NEW_NAME = f"bot-{revision_name(OLD)}", f"bot-{revision_name(NEW)}"
+
+
+def old(ready: int = 1, count: int = 1) -> dict[str, Any]:
+    return live(deployment(OLD, replicas=count, annotations=SERVED), ready=ready, age=86_400)
+
+
+def new(ready: int = 0, count: int = 1, age: float = 60, notes: Mapping[str, str] = _NONE) -> dict[str, Any]:
+    return live(deployment(NEW, replicas=count, annotations=notes), ready=ready, age=age)
+
+
+def test_the_first_reconcile_makes_service_and_revision() -> None:
+    made = planned(observed(the_spec=spec(replicas=2)))
+
+    assert [child["kind"] for child in made.objects] == ["Service", "Deployment"]
+    assert list(replicas(made).values()) == [2]
+    assert phase(made) == "RollingOut"
+    assert conditions(made) == {
+        "Accepted": ("True", "Accepted"),
+        "ModelResolved": ("True", "Resolved"),
+        "Ready": ("False", "NotServing"),
+        "Progressing": ("True", "RollingOut"),
+        "Degraded": ("False", "Healthy"),
+    }
+    assert made.status is not None
+    assert made.status["url"] == "http://bot.default.svc.cluster.local/v1"
+    assert made.status["selector"] == "modelgarden.dev/modeldeployment=bot"
+
+
+def test_it_waits_for_the_job_that_it_names() -> None:
+    waiting = Problem(
+        "WaitingForFineTuneJob", "FineTuneJob 'tune' has no artifact yet; its phase is Training."
+    )
+
+    made = planned(observed(resolution=Resolution(problem=waiting, waits=True)))
+
+    assert replicas(made) == {}
+    assert phase(made) == "Pending"
+    assert conditions(made)["ModelResolved"] == ("False", "WaitingForFineTuneJob")
+    assert conditions(made)["Progressing"] == ("False", "WaitingForFineTuneJob")
+    assert made.requeue_after is None
+
+
+def test_a_refused_secret_blocks_and_is_looked_at_again() -> None:
+    refused = Problem("SecretNotFound", "Secret 's3' does not exist; create it.")
+
+    made = planned(observed(resolution=Resolution(refused=refused)))
+
+    assert replicas(made) == {}
+    assert phase(made) == "Blocked"
+    assert conditions(made)["Accepted"] == ("False", "SecretNotFound")
+    assert made.requeue_after == 5
+    assert made.event is not None
+    assert (made.event.type, made.event.reason) == ("Warning", "SecretNotFound")
+
+
+def test_the_wait_grows_with_the_age_of_the_problem() -> None:
+    problem = Resolution(problem=Problem("StorageUnavailable", "S3 does not answer"))
+    first = planned(observed(resolution=problem))
+    assert first.status is not None
+    status = ModelDeploymentStatus.from_dict(first.status)
+
+    waits = [
+        planned(observed(resolution=problem, status=status, now=NOW + timedelta(seconds=age))).requeue_after
+        for age in (0, 40, 4000)
+    ]
+
+    assert waits == [5, 10, 60]
+
+
+def test_a_ready_revision_is_ready_and_noted_as_having_served() -> None:
+    made = planned(observed(deployments=(new(ready=1),)))
+
+    assert phase(made) == "Ready"
+    assert conditions(made)["Ready"] == ("True", "Serving")
+    assert conditions(made)["Progressing"] == ("False", "RolledOut")
+    assert made.objects[1]["metadata"]["annotations"]["modelgarden.dev/served"] == "true"
+    assert state(made) == {revision_name(NEW): "Active"}
+
+
+def test_a_settled_deployment_is_applied_as_it_was_before() -> None:
+    first = planned(observed(deployments=(new(ready=1),)))
+    settled = live(first.objects[1], ready=1)
+
+    again = planned(observed(deployments=(settled,)))
+
+    assert again.objects == first.objects
+
+
+def test_a_new_artifact_rolls_out_beside_the_old_one() -> None:
+    made = planned(observed(deployments=(old(),)))
+
+    assert replicas(made) == {NEW_NAME: 1}
+    assert state(made) == {revision_name(NEW): "Progressing", revision_name(OLD): "Retiring"}
+    assert conditions(made)["Ready"] == ("False", "NotServing")
+    assert "1 of an earlier one answer meanwhile" in message(made, "Ready")
+    assert made.status is not None
+    assert made.status["readyReplicas"] == 0
+
+
+def test_a_new_engine_argument_leaves_it_ready_while_old_pods_answer_for_the_same_model() -> None:
+    changed = spec(engine={"args": {"maxModelLen": 128}})
+
+    made = planned(observed(the_spec=changed, deployments=(new(ready=1, notes=SERVED),)))
+
+    assert conditions(made)["Ready"] == ("True", "Serving")
+    assert conditions(made)["Progressing"] == ("True", "RollingOut")
+    assert phase(made) == "RollingOut"
+
+
+def test_an_old_pod_makes_room_on_a_full_cluster() -> None:
+    waiting = pod(NEW, **unschedulable(NO_GPU, seconds=30))
+    serving = pod(OLD, "p0", phase="Running")
+
+    made = planned(observed(deployments=(old(), new()), pods=(serving, waiting)))
+
+    assert replicas(made) == {NEW_NAME: 1, OLD_NAME: 0}
+    assert conditions(made)["Degraded"] == ("False", "Healthy")
+
+
+def test_an_old_pod_gives_no_room_to_a_pod_that_fits_no_node() -> None:
+    waiting = pod(NEW, **unschedulable(WRONG_NODE, seconds=300))
+
+    made = planned(observed(deployments=(old(), new()), pods=(waiting,)))
+
+    assert replicas(made) == {NEW_NAME: 1}
+
+
+def test_a_pod_without_place_is_looked_at_again_when_its_grace_is_over() -> None:
+    waiting = pod(NEW, **unschedulable(NO_GPU, seconds=5))
+
+    made = planned(observed(deployments=(old(), new()), pods=(waiting,)))
+
+    assert replicas(made) == {NEW_NAME: 1}
+    assert made.requeue_after == pytest.approx(10)
+
+
+def test_an_exceeded_quota_makes_an_old_pod_give_room() -> None:
+    short = new()
+    short["status"]["conditions"] = [
+        {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",
+         "message": 'pods "bot-x" is forbidden: exceeded quota: gpus, requested: requests.nvidia.com/gpu=1',
+         "lastTransitionTime": "2026-11-21T11:59:00Z"},
+    ]  # fmt: skip
+
+    assert replicas(planned(observed(deployments=(old(), short))))[OLD_NAME] == 0
+
+
+def test_a_revision_past_its_deadline_is_rolled_back_and_says_why() -> None:
+    the_spec = spec(rollout={"progressDeadlineSeconds": 1800})
+    late = live(deployment(wanted(the_spec), replicas=1, annotations={}), age=1801)
+    failing = pod(wanted(the_spec), **crashed("serve", 1))
+
+    made = planned(observed(the_spec=the_spec, deployments=(old(ready=0, count=0), late), pods=(failing,)))
+
+    assert replicas(made) == {late["metadata"]["name"]: 0, OLD_NAME: 1}
+    assert state(made) == {revision_name(wanted(the_spec)): "Failed", revision_name(OLD): "Active"}
+    assert conditions(made)["Degraded"] == ("True", "ProgressDeadlineExceeded")
+    assert "exit code 1" in message(made, "Degraded")
+    assert phase(made) == "Degraded"
+
+
+def test_a_rolled_back_revision_is_not_tried_again() -> None:
+    first = planned(observed(deployments=(old(), new(age=1801))))
+    failed = live(next(c for c in first.objects if c["metadata"]["name"] == NEW_NAME))
+
+    again = planned(observed(deployments=(old(), failed), now=NOW + timedelta(days=1)))
+
+    assert replicas(again) == {NEW_NAME: 0}
+    assert state(again)[revision_name(NEW)] == "Failed"
+    assert again.deletes == ()
+    assert conditions(again)["Progressing"] == ("False", "ProgressDeadlineExceeded")
+
+
+def test_another_spec_forgets_the_failed_revision() -> None:
+    first = planned(observed(deployments=(old(), new(age=1801))))
+    failed = live(next(c for c in first.objects if c["metadata"]["name"] == NEW_NAME))
+
+    made = planned(
+        observed(the_spec=spec(replicas=1, engine={"args": {"maxNumSeqs": 4}}), deployments=(old(), failed))
+    )
+
+    assert [name for _, name in made.deletes] == [NEW_NAME]
+    assert sorted(replicas(made).values()) == [1]
+
+
+def test_what_the_program_refuses_is_rolled_back_at_once() -> None:
+    refusing = pod(NEW, **crashed("serve", 64, TERMINATED))
+
+    made = planned(observed(deployments=(old(), new()), pods=(refusing,)))
+
+    assert conditions(made)["Degraded"] == ("True", "PodsFailing")
+    assert "InvalidConfiguration: vLLM knows no argument --no-such-flag" in message(made, "Degraded")
+    assert replicas(made)[NEW_NAME] == 0
+
+
+def test_a_crash_is_told_before_the_deadline() -> None:
+    failing = pod(NEW, **crashed("serve", 1))
+
+    made = planned(observed(deployments=(new(),), pods=(failing,)))
+
+    assert conditions(made)["Degraded"] == ("True", "PodsFailing")
+    assert conditions(made)["Progressing"] == ("True", "RollingOut")
+
+
+def test_old_revisions_go_when_the_new_one_has_served() -> None:
+    made = planned(observed(deployments=(old(ready=0, count=0), new(ready=1, notes=SERVED))))
+
+    assert [name for _, name in made.deletes] == [OLD_NAME]
+
+
+def test_scaling_changes_the_replicas_of_the_same_revision() -> None:
+    made = planned(observed(the_spec=spec(replicas=3), deployments=(new(ready=1, notes=SERVED),)))
+
+    assert replicas(made) == {NEW_NAME: 3}
+    assert phase(made) == "Ready"
+    assert conditions(made)["Progressing"] == ("True", "RollingOut")
+
+
+def test_a_deployment_that_someone_scaled_is_applied_again() -> None:
+    before = planned(observed(deployments=(new(ready=1, notes=SERVED),))).objects[1]
+    drifted = live({**before, "spec": {**before["spec"], "replicas": 4}}, ready=1)
+
+    made = planned(observed(deployments=(drifted,)))
+
+    assert replicas(made) == {NEW_NAME: 1}
+    assert made.objects[1] != before
+
+
+def test_no_replicas_is_no_trouble() -> None:
+    made = planned(observed(the_spec=spec(replicas=0), deployments=(new(count=0, notes=SERVED),)))
+
+    assert phase(made) == "ScaledToZero"
+    assert conditions(made)["Ready"] == ("False", "ScaledToZero")
+    assert conditions(made)["Degraded"] == ("False", "Healthy")
+
+
+def test_storage_that_went_away_leaves_what_runs_and_starts_nothing_new() -> None:
+    away = Resolution(artifact=artifact(), problem=Problem("StorageUnavailable", "S3 does not answer."))
+
+    made = planned(observed(resolution=away, deployments=(old(),)))
+
+    assert replicas(made) == {}
+    assert conditions(made)["Degraded"] == ("True", "StorageUnavailable")
+    assert conditions(made)["ModelResolved"] == ("True", "Resolved")
+    assert made.requeue_after == 5
+
+
+def test_another_job_that_is_not_done_leaves_the_earlier_model_serving_but_not_ready() -> None:
+    waiting = Resolution(problem=Problem("WaitingForFineTuneJob", "not yet"), waits=True)
+
+    made = planned(observed(resolution=waiting, deployments=(old(),)))
+
+    assert replicas(made) == {}
+    assert conditions(made)["Ready"] == ("False", "NotServing")
+    assert phase(made) == "Pending"
+
+
+def test_the_energy_of_the_pods_is_in_the_status_and_asked_for_again() -> None:
+    running = pod(NEW, phase="Running")
+    told = (report("uid-p1", joules=50, tokens=3),)
+
+    made = planned(observed(deployments=(new(ready=1, notes=SERVED),), pods=(running,), reports=told))
+
+    assert made.status is not None
+    assert made.status["carbon"]["total"]["energyJoules"]["total"] == 50
+    assert made.status["carbon"]["generatedTokens"] == 3
+    assert made.requeue_after == 30
+
+
+def test_the_energy_stays_in_the_status_between_two_questions() -> None:
+    told = (report("uid-p1", joules=50),)
+    first = planned(
+        observed(deployments=(new(ready=1, notes=SERVED),), pods=(pod(NEW, phase="Running"),), reports=told)
+    )
+    assert first.status is not None
+    status = ModelDeploymentStatus.from_dict(first.status)
+
+    again = planned(observed(deployments=(new(ready=1, notes=SERVED),), status=status))
+
+    assert again.status is not None
+    assert again.status["carbon"] == first.status["carbon"]
+
+
+def test_times_stay_while_nothing_flips() -> None:
+    first = planned(observed(deployments=(new(ready=1, notes=SERVED),)))
+    assert first.status is not None
+    status = ModelDeploymentStatus.from_dict(first.status)
+
+    later = planned(
+        observed(deployments=(new(ready=1, notes=SERVED),), status=status, now=NOW + timedelta(hours=1))
+    )
+
+    assert later.status == first.status
+
+
+def test_the_artifact_is_named() -> None:
+    made = planned(observed())
+
+    assert made.status is not None
+    assert made.status["artifact"]["sha256"] == DIGEST

@@ -1,0 +1,165 @@
+"""The children's manifests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from modelgarden.api.modeldeployment import Engine, ServedArtifact
+from modelgarden.api.pods import ServeConfig
+from modelgarden.serving.resources import (
+    GRACE_SECONDS,
+    deployment,
+    engine_args,
+    rescaled,
+    revision_name,
+    serve_config,
+    service,
+)
+from tests.unit.serving.builders import DIGEST, OTHER_DIGEST, SETTINGS, live, spec, wanted
+
+FULL: dict[str, Any] = {
+    "servedModelName": "support",
+    "engine": {
+        "args": {"maxModelLen": 4096, "gpuMemoryUtilization": 0.8, "maxNumSeqs": 32, "dtype": "bfloat16",
+                 "enforceEager": True},
+        "extraArgs": ["--enable-prefix-caching", "--kv-cache-dtype=fp8"],
+    },
+    "replicas": 2,
+    "resources": {"gpus": 2, "cpu": 6, "memory": "64Gi"},
+    "podTemplate": {
+        "labels": {"kueue.x-k8s.io/queue-name": "serving"},
+        "annotations": {"team": "search"},
+        "nodeSelector": {"gpu": "h200"},
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "priorityClassName": "high",
+        "runtimeClassName": "nvidia",
+        "serviceAccountName": "models-reader",
+        "imagePullSecrets": [{"name": "registry"}],
+    },
+    "rollout": {"progressDeadlineSeconds": 600},
+    "storage": {
+        "endpoint": "http://s3.example.com:9000", "region": "eu-central-1", "credentialsSecretRef": {"name": "s3"},
+    },
+    "carbon": {"zone": "DEU", "pue": 1.25},
+}  # fmt: skip
+
+
+def test_deployment_with_everything_set(snapshot: SnapshotAssertion) -> None:
+    assert deployment(wanted(spec(**FULL)), replicas=2, annotations={}) == snapshot
+
+
+def test_deployment_with_the_defaults(snapshot: SnapshotAssertion) -> None:
+    assert deployment(wanted(), replicas=1, annotations={"modelgarden.dev/served": "true"}) == snapshot
+
+
+def test_service(snapshot: SnapshotAssertion) -> None:
+    assert service("default", "bot") == snapshot
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"servedModelName": "other"}, id="the served name"),
+        pytest.param({"engine": {"args": {"maxModelLen": 128}}}, id="an engine argument"),
+        pytest.param({"resources": {"gpus": 2}}, id="the resources"),
+        pytest.param({"podTemplate": {"annotations": {"restarted": "now"}}}, id="the pod template"),
+        pytest.param({"storage": {"region": "eu-west-1"}}, id="the storage"),
+        pytest.param({"carbon": {"zone": "FRA"}}, id="the zone"),
+    ],
+)
+def test_what_reaches_the_pods_makes_a_revision(change: dict[str, Any]) -> None:
+    assert revision_name(wanted(spec(**change))) != revision_name(wanted())
+
+
+def test_another_artifact_or_image_makes_a_revision() -> None:
+    names = {revision_name(wanted()), revision_name(wanted(sha256=OTHER_DIGEST))}
+    other_image = SETTINGS.model_copy(update={"serve_image": "example.com/serve:2"})
+    one = wanted()
+    names.add(revision_name(type(one)(one.namespace, one.name, one.spec, one.artifact, other_image)))
+    assert len(names) == 3
+
+
+def test_scaling_makes_no_revision() -> None:
+    assert revision_name(wanted(spec(replicas=7))) == revision_name(wanted())
+
+
+def test_the_credentials_reach_only_the_init_container() -> None:
+    pod = deployment(wanted(spec(**FULL)), replicas=1, annotations={})["spec"]["template"]["spec"]
+
+    variables = {
+        kind: {variable["name"] for variable in pod[kind][0]["env"]}
+        for kind in ("initContainers", "containers")
+    }
+
+    assert "AWS_SECRET_ACCESS_KEY" in variables["initContainers"]
+    assert not any(name.startswith("AWS_") for name in variables["containers"])
+
+
+def test_the_startup_budget_is_the_progress_deadline() -> None:
+    template = deployment(wanted(spec(**FULL)), replicas=1, annotations={})["spec"]["template"]["spec"]
+
+    probe = template["containers"][0]["startupProbe"]
+
+    assert probe["periodSeconds"] * probe["failureThreshold"] == 600
+
+
+def test_the_grace_period_outlasts_the_drain() -> None:
+    assert serve_config(wanted()).drain_seconds + 15 < GRACE_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("uri", "manifest", "listing"),
+    [
+        pytest.param("s3://models/run/manifest.json", DIGEST, None, id="a run is held against its manifest"),
+        pytest.param("s3://models/folder", None, DIGEST, id="a folder is held against its listing"),
+    ],
+)
+def test_the_pod_is_told_what_to_verify(uri: str, manifest: str | None, listing: str | None) -> None:
+    one = wanted()
+    served = ServedArtifact(uri=uri, sha256=DIGEST)
+
+    config = serve_config(type(one)(one.namespace, one.name, one.spec, served, one.settings))
+
+    assert (config.manifest_sha256, config.listing_sha256) == (manifest, listing)
+
+
+def test_the_configuration_survives_its_way_through_the_environment() -> None:
+    one = wanted(spec(**FULL))
+    pod = deployment(one, replicas=1, annotations={})["spec"]["template"]["spec"]
+    variables = {variable["name"]: variable.get("value") for variable in pod["containers"][0]["env"]}
+
+    assert ServeConfig.model_validate_json(variables["MODELGARDEN_CONFIG"]) == serve_config(one)
+
+
+@pytest.mark.parametrize(
+    ("extra", "want"),
+    [
+        pytest.param([], ("--tensor-parallel-size=4",), id="several GPUs share one model"),
+        pytest.param(
+            ["--data-parallel-size=4"],
+            ("--data-parallel-size=4",),
+            id="unless the user splits them otherwise",
+        ),
+    ],
+)
+def test_parallelism(extra: list[str], want: tuple[str, ...]) -> None:
+    assert engine_args(Engine.from_dict({"extraArgs": extra}), gpus=4) == want
+
+
+def test_rescaling_keeps_the_template_and_our_notes() -> None:
+    before = live(deployment(wanted(), replicas=2, annotations={"modelgarden.dev/served": "true"}), ready=2)
+    before["metadata"]["annotations"] |= {
+        "deployment.kubernetes.io/revision": "1", "modelgarden.dev/desired-hash": "x",
+    }  # fmt: skip
+
+    after = rescaled(before, replicas=1, annotations={"modelgarden.dev/scaled-at": "now"})
+
+    assert after["spec"] == {**before["spec"], "replicas": 1}
+    assert after["metadata"]["annotations"] == {
+        "modelgarden.dev/model": f"bot@{DIGEST}",
+        "modelgarden.dev/served": "true",
+        "modelgarden.dev/scaled-at": "now",
+    }
