@@ -49,16 +49,16 @@ verify: ## Check format, lint, types, layers, generated files and the chart
 	@$(RUN) ruff check .
 	@$(RUN) mypy
 	@$(RUN) lint-imports
-	@$(RUN) python hack/crds.py --check
-	@$(RUN) python hack/docs.py --check
+	@$(RUN) python -m hack.crds --check
+	@$(RUN) python -m hack.docs --check
 	@$(RUN) python -m hack.demo.dataset --check
 	@$(CLUSTERCTL) binaries helm
 	@$(CLUSTERCTL) helm lint --strict charts/modelgarden
 
 .PHONY: crds
 crds: ## Generate the CRDs, the chart's copies and the reference pages from the API
-	@$(RUN) python hack/crds.py
-	@$(RUN) python hack/docs.py
+	@$(RUN) python -m hack.crds
+	@$(RUN) python -m hack.docs
 
 .PHONY: images
 images: ## Build the operator, train and serve images into the local cluster

@@ -49,24 +49,34 @@ class Inputs:
         await self._lookups.get((store, "bucket", bucket), lambda: store.require_bucket(bucket))
 
     async def _dataset(self, store: Store, location: Location) -> ObjectInfo:
-        found = await self._lookups.get((store, "head", location), lambda: store.head(location))
-        if found is None:
-            raise Missing(
-                "DatasetNotFound",
-                f"{location} does not exist. Upload the dataset there; for another place create a new "
-                "FineTuneJob.",
-            )
-        return found
+        missing = Missing(
+            "DatasetNotFound",
+            f"{location} does not exist. Upload the dataset there; for another place create a new FineTuneJob.",
+        )
+        return await self._lookups.get(
+            (store, "dataset", location), lambda: _required(store, location, missing)
+        )
 
     async def _model(self, store: Store, location: Location) -> str:
         config = location.child(MODEL_CONFIG)
-        if await self._lookups.get((store, "head", config), lambda: store.head(config)) is None:
-            raise Missing(
-                "ModelNotFound",
-                f"{config} does not exist. Upload the base model as a Hugging Face folder to {location}; for "
-                "another place create a new FineTuneJob.",
-            )
-        return await self._lookups.get((store, "list", location), lambda: folder_digest(store, location))
+        missing = Missing(
+            "ModelNotFound",
+            f"{config} does not exist. Upload the base model as a Hugging Face folder to {location}; for another "
+            "place create a new FineTuneJob.",
+        )
+
+        async def look() -> str:
+            await _required(store, config, missing)
+            return await folder_digest(store, location)
+
+        return await self._lookups.get((store, "model", location), look)
+
+
+async def _required(store: Store, location: Location, missing: Missing) -> ObjectInfo:
+    found = await store.head(location)
+    if found is None:
+        raise missing
+    return found
 
 
 async def folder_digest(store: Store, folder: Location) -> str:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-KEEP_SECONDS = 30.0
+KEEP_SECONDS = 10.0
 KEEP_PROBLEM_SECONDS = 4.0
 """Shorter than the shortest back-off, so that a mended input is seen by the next look."""
 MOST_ENTRIES = 4096

@@ -30,7 +30,7 @@ def test_a_null_in_a_list_is_refused() -> None:
         _deployment(engine={"extraArgs": [None]})
 
 
-@pytest.mark.parametrize("number", [5.0, 0.5e1, 5])
+@pytest.mark.parametrize("number", [5.0, 5])
 def test_a_whole_float_is_an_integer(number: float) -> None:
     assert _job({"training": {"epochs": number}}).training.epochs == 5
 
