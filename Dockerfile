@@ -30,6 +30,7 @@ RUN python3 -m compileall -q /app/modelgarden
 FROM python
 COPY --from=app /app /app
 ENV PATH=/app/.venv/bin:$PATH \
+    HOME=/tmp \
     PYTHONPATH=/app \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1

@@ -1,14 +1,18 @@
-"""Write the reference pages from the API: docs/conditions.md and docs/api.md.
+"""Write the reference pages: docs/conditions.md and docs/api.md from the API, the chart's README from its values.
 
 `python -m hack.docs` writes, `python -m hack.docs --check` fails where a file is not current.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from hack.generated import ROOT, main
 from modelgarden.api.conditions import REASONS, TYPES
@@ -52,6 +56,51 @@ def api_page() -> str:
     for kind in KINDS:
         lines += _kind(kind)
     return "\n".join(lines)
+
+
+def chart_page() -> str:
+    """Return the chart's README: its values with their comments (`# --`) and defaults."""
+    chart = ROOT / "charts" / "modelgarden"
+    about = yaml.safe_load((chart / "Chart.yaml").read_text())
+    text = (chart / "values.yaml").read_text()
+    rows = [
+        (f"`{path}`", _default(yaml.safe_load(text), path), comment) for path, comment in _commented(text)
+    ]
+    lines = [
+        GENERATED,
+        f"# {about['name']}\n",
+        f"{about['description']}. Kubernetes {about['kubeVersion'].removesuffix('-0')}.\n",
+        "```",
+        "helm install modelgarden charts/modelgarden --namespace modelgarden-system --create-namespace",
+        "```\n",
+        "`values.schema.json` refuses a value that is not in this table.\n",
+        *_table(("value", "default", "meaning"), rows),
+    ]
+    return "\n".join(lines)
+
+
+def _commented(values: str) -> Iterator[tuple[str, str]]:
+    """Yield path and comment of every commented value."""
+    parents: list[str] = []
+    comment = ""
+    for line in values.splitlines():
+        found = re.match(r"( *)(# -- (?P<comment>.*)|(?P<key>\w+):.*)", line)
+        if found is None:
+            continue
+        if found["comment"]:
+            comment = found["comment"]
+            continue
+        parents[len(found[1]) // 2 :] = [found["key"]]
+        if comment:
+            yield ".".join(parents), comment
+        comment = ""
+
+
+def _default(values: dict[str, Any], path: str) -> str:
+    value: Any = values
+    for name in path.split("."):
+        value = value[name]
+    return f"`{json.dumps(value)}`"
 
 
 def _kind(kind: Kind) -> Iterator[str]:
@@ -115,14 +164,18 @@ def _rules(schema: Any) -> Iterator[str]:
             yield from _rules(inner)
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     escaped = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
     return [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {row} |" for row in escaped), ""]
 
 
 def files() -> dict[Path, str]:
     """Return every generated page with its text."""
-    return {ROOT / "docs" / "conditions.md": conditions_page(), ROOT / "docs" / "api.md": api_page()}
+    return {
+        ROOT / "docs" / "conditions.md": conditions_page(),
+        ROOT / "docs" / "api.md": api_page(),
+        ROOT / "charts" / "modelgarden" / "README.md": chart_page(),
+    }
 
 
 if __name__ == "__main__":

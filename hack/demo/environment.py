@@ -109,6 +109,12 @@ def build_images(environment: Environment, say: Say) -> None:
         _clusterctl("images", say=say)
 
 
+def operator_digest() -> str:
+    """Return the digest of the operator image in the local cluster."""
+    image = next(image for image in PROJECT_IMAGES if image.name.endswith("/operator:dev"))
+    return Cluster(DEFAULT_NAME).containerd.digest(image.name)
+
+
 def tear_down(say: Say) -> None:
     """Stop the local cluster and remove what it left."""
     _clusterctl("down", say=say)

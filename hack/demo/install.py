@@ -14,6 +14,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from hack.demo import environment as environments
 from hack.demo.environment import ROOT, Environment, Say
 from hack.demo.errors import DemoError
 from hack.demo.follow import get
@@ -82,10 +83,27 @@ def install_chart(environment: Environment) -> None:
             "--set-string",
             f"images.{part}.tag={tag}",
         ]
+    if environment.local:
+        # The tag of a local build stays the same, so this is what makes a new one roll out.
+        values += ["--set-string", f"podAnnotations.image={environments.operator_digest()}"]
+    _end_interrupted_operation(environment)
     environment.helm(
         "upgrade", "--install", RELEASE, str(ROOT / "charts" / "modelgarden"),
         "--namespace", SYSTEM_NAMESPACE, "--create-namespace", "--wait", "--timeout", "5m", *values,
     )  # fmt: skip
+
+
+def _end_interrupted_operation(environment: Environment) -> None:
+    """Take back an installation or upgrade that was stopped half-way, which helm would wait for for ever."""
+    release = ("--namespace", SYSTEM_NAMESPACE)
+    listed = json.loads(
+        environment.helm("list", *release, "--pending", "--filter", f"^{RELEASE}$", "--output", "json")
+    )
+    state = listed[0]["status"] if listed else ""
+    if state == "pending-install":
+        environment.helm("uninstall", RELEASE, *release, "--wait")
+    elif state.startswith("pending-"):
+        environment.helm("rollback", RELEASE, *release, "--wait")
 
 
 def create_namespace(environment: Environment) -> None:
@@ -98,9 +116,9 @@ def create_namespace(environment: Environment) -> None:
 
 def apply(environment: Environment, objects: list[Manifest]) -> None:
     """Apply objects in one call."""
-    environment.kubectl(
-        "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-    )
+    bundle = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    # On the server's side: the dataset in a ConfigMap is larger than an annotation may be.
+    environment.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=bundle)
 
 
 def upload_dataset(environment: Environment) -> Bucket:

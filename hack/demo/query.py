@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal
 
 Value = int | str
+Operator = Literal["=", "<", "<=", ">", ">="]
+
+_TURNED: Final[dict[Operator, Operator]] = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
 @dataclass(frozen=True)
@@ -17,22 +20,21 @@ class Filter:
     """One condition of a WHERE clause."""
 
     column: str
-    operator: Literal["=", "<", ">", "BETWEEN"]
-    values: tuple[Value, ...]
+    operator: Operator
+    value: Value
 
     def sql(self) -> str:
         """Return the condition as SQL."""
-        values = " AND ".join(f"'{value}'" if isinstance(value, str) else str(value) for value in self.values)
-        return f"{self.column} {self.operator} {values}"
+        value = f"'{self.value}'" if isinstance(self.value, str) else self.value
+        return f"{self.column} {self.operator} {value}"
 
     def near_misses(self) -> Iterator[Filter]:
-        """Yield the condition with its direction turned or one number off by one."""
-        if self.operator in ("<", ">"):
-            yield replace(self, operator="<" if self.operator == ">" else ">")
-        for index, value in enumerate(self.values):
-            if isinstance(value, int):
-                for off_by_one in (value - 1, value + 1):
-                    yield replace(self, values=(*self.values[:index], off_by_one, *self.values[index + 1 :]))
+        """Yield the condition with its direction turned or its number off by one."""
+        if self.operator in _TURNED:
+            yield replace(self, operator=_TURNED[self.operator])
+        if isinstance(self.value, int):
+            yield replace(self, value=self.value - 1)
+            yield replace(self, value=self.value + 1)
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Query:
 
     def sql(self) -> str:
         """Return the statement."""
-        parts = [f"SELECT {self.select} FROM {self.source}"]
+        parts = ["SELECT", self.select, "FROM", self.source]
         if self.where:
             parts.append("WHERE " + " AND ".join(one.sql() for one in self.where))
         if self.group_by:
@@ -62,7 +64,7 @@ class Query:
 
     def kind(self) -> str:
         """Return the statement without its values: what questions of one kind share."""
-        blank = tuple(replace(one, values=("?",) * len(one.values)) for one in self.where)
+        blank = tuple(replace(one, value="?") for one in self.where)
         return replace(self, where=blank, limit=self.limit and 1).sql()
 
     def near_misses(self) -> Iterator[Query]:

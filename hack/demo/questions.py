@@ -9,21 +9,21 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from hack.demo import shop
-from hack.demo.query import Filter, Query, Value
+from hack.demo.query import Filter, Operator, Query, Value
 
-Values = Callable[[random.Random], tuple[Value, ...]]
+Drawn = Callable[[random.Random], Value]
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A kind of filter: its column and operator, where its values come from, and how people say it."""
+    """A kind of filter: its column and operator, where its value comes from, and how people say it."""
 
     column: str
-    operator: Literal["=", "<", ">", "BETWEEN"]
-    values: Values
+    operator: Operator
+    drawn: Drawn
     phrases: tuple[str, ...]
     join: str = ""
 
@@ -56,9 +56,9 @@ def draw(frame: Frame, random_: random.Random) -> tuple[str, Query]:
     conditions = _distinct_columns(usable, random_.choice(frame.filters), random_)
     filters, phrases = [], []
     for condition in conditions:
-        values = condition.values(random_)
-        filters.append(Filter(condition.column, condition.operator, values))
-        phrases.append(random_.choice(condition.phrases).format(*values))
+        value = condition.drawn(random_)
+        filters.append(Filter(condition.column, condition.operator, value))
+        phrases.append(random_.choice(condition.phrases).format(value))
     limit = random_.choice(frame.limits) if frame.limits else None
     question = random_.choice(frame.sentences).format(filters=" and ".join(phrases), limit=limit)
     source = frame.subject.table + "".join(dict.fromkeys(one.join for one in conditions))
@@ -77,16 +77,12 @@ def _distinct_columns(conditions: Sequence[Condition], count: int, random_: rand
     return [random_.choice(by_column[column]) for column in columns]
 
 
-def _one_of(pool: Sequence[Value]) -> Values:
-    return lambda random_: (random_.choice(pool),)
+def _one_of(pool: Sequence[Value]) -> Drawn:
+    return lambda random_: random_.choice(pool)
 
 
-def _span(pool: range) -> Values:
-    return lambda random_: tuple(sorted(random_.sample(pool, 2)))
-
-
-def _pair(first: Sequence[str], second: Sequence[str]) -> Values:
-    return lambda random_: (f"{random_.choice(first)} {random_.choice(second)}",)
+def _pair(first: Sequence[str], second: Sequence[str]) -> Drawn:
+    return lambda random_: f"{random_.choice(first)} {random_.choice(second)}"
 
 
 _ITS_CUSTOMER: Final = " JOIN customers ON customers.id = customer_id"
@@ -98,7 +94,8 @@ _CUSTOMERS: Final = Subject(
         Condition("city", "=", _one_of(shop.CITIES), ("from {}", "living in {}", "based in {}")),
         Condition("age", ">", _one_of(shop.AGES), ("older than {}", "over {}", "above the age of {}")),
         Condition("age", "<", _one_of(shop.AGES), ("younger than {}", "under {}", "below the age of {}")),
-        Condition("age", "BETWEEN", _span(shop.AGES), ("aged {} to {}", "between {} and {} years old")),
+        Condition("age", ">=", _one_of(shop.AGES), ("at least {} years old", "aged {} or more")),
+        Condition("age", "<=", _one_of(shop.AGES), ("at most {} years old", "aged {} or less")),
     ),
 )
 _PRODUCTS: Final = Subject(
@@ -111,9 +108,8 @@ _PRODUCTS: Final = Subject(
         Condition(
             "price", "<", _one_of(shop.PRICES), ("priced below {}", "costing less than {}", "under {} euros")
         ),
-        Condition(
-            "price", "BETWEEN", _span(shop.PRICES), ("costing {} to {} euros", "priced between {} and {}")
-        ),
+        Condition("price", ">=", _one_of(shop.PRICES), ("costing at least {}", "for {} euros or more")),
+        Condition("price", "<=", _one_of(shop.PRICES), ("costing at most {}", "for {} euros or less")),
         Condition(
             "stock", ">", _one_of(shop.STOCKS), ("with more than {} in stock", "with a stock above {}")
         ),

@@ -19,7 +19,6 @@ from tests.integration.harness.api import NAMESPACES, SERVICE_ACCOUNTS, Api
 from tests.integration.harness.garden import Garden
 from tests.integration.harness.node import FakeNode
 from tests.integration.harness.process import OperatorProcess
-from tests.integration.harness.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNING = "MODELGARDEN_TEST_KUBECONFIG"
@@ -41,12 +40,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     running = os.environ.get(RUNNING)
     if running:
         found = ControlPlane(Path(running).parent, Endpoints.free(), ControlPlaneOptions())
-        _install(found)
+        install(found)
         yield found
         return
     started = start_control_plane(tmp_path_factory.mktemp("control-plane"))
     try:
-        _install(started)
+        install(started)
         yield started
     finally:
         started.stop()
@@ -71,10 +70,7 @@ def api(cluster: ControlPlane) -> Api:
 @pytest.fixture
 def namespace(api: Api) -> Iterator[str]:
     """A namespace of the test's own."""
-    name = f"test-{uuid.uuid4().hex[:10]}"
-    api.create(NAMESPACES, {"metadata": {"name": name}})
-    # Pods are refused until the namespace has its service account.
-    wait_for(lambda: api.get(SERVICE_ACCOUNTS, name, "default"), what="the default service account")
+    name = create_namespace(api)
     yield name
     api.delete(NAMESPACES, None, name)
 
@@ -150,7 +146,18 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
             report.sections.append((f"operator log {process.log.name}", process.tail()))
 
 
-def _install(control_plane: ControlPlane) -> None:
+def create_namespace(api: Api) -> str:
+    """Create a namespace in which pods can be created at once, and return its name."""
+    name = f"test-{uuid.uuid4().hex[:10]}"
+    api.create(NAMESPACES, {"metadata": {"name": name}})
+    # Pods are refused until the namespace has its service account, which a busy machine's controllers bring late.
+    api.apply(SERVICE_ACCOUNTS, {
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": name},
+    })  # fmt: skip
+    return name
+
+
+def install(control_plane: ControlPlane) -> None:
     control_plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
     control_plane.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
     control_plane.kubectl(

@@ -242,6 +242,26 @@ def test_storage_that_is_away_at_registration_loses_nothing(own_garden: Garden, 
     assert own_garden.finetunejob("bot")["status"]["artifact"]["version"] == 1
 
 
+def test_an_artifact_survives_the_deletion_of_its_job_while_storage_is_away(
+    own_garden: Garden, node: FakeNode, api: Api
+) -> None:
+    own_garden.create_finetunejob("bot")
+    trainer = goes_on(own_garden, node)
+    node.run("bot-train")
+    message = trainer.train()
+    own_garden.s3.stop()
+    node.succeed("bot-train", message)
+    blocked_by(own_garden, "ArtifactRegistered", "StorageUnavailable")
+
+    api.delete(JOBS, own_garden.namespace, "bot-train")
+    stays(lambda: not node.active_pods("bot-train"), 6, what="no second training")
+    own_garden.s3.start()
+
+    wait_for(lambda: phase(own_garden.finetunejob("bot")) == "Complete", MENDED_SECONDS)
+    assert own_garden.finetunejob("bot")["status"]["artifact"]["version"] == 1
+    assert api.get(JOBS, own_garden.namespace, "bot-train") is None
+
+
 def test_a_secret_that_is_gone_at_registration_loses_nothing(garden: Garden, node: FakeNode) -> None:
     garden.create_finetunejob("bot")
     trainer = goes_on(garden, node)

@@ -19,9 +19,9 @@ import pytest
 from hack.cluster import S3Server, start_s3
 from modelgarden.api.artifact import FileEntry, RunIdentity, VersionRecord
 from modelgarden.api.common import Storage
-from modelgarden.api.layout import LATEST, MANIFEST, Location, alias_key, version_key
+from modelgarden.api.layout import LATEST, MANIFEST, Location, alias_key, listing_digest, version_key
 from modelgarden.registry.errors import Missing, Refused, StorageError, Unavailable
-from modelgarden.registry.inputs import Inputs, InputSources
+from modelgarden.registry.inputs import Inputs, InputSources, folder_digest
 from modelgarden.registry.lookups import Lookups
 from modelgarden.registry.sources import resolve_source
 from modelgarden.registry.store import REST_SECONDS, Store, Stores
@@ -350,3 +350,14 @@ async def test_a_source_is_a_run_or_a_folder(store: Store, bucket: str, sources:
     with pytest.raises(Missing) as missing:
         await resolve_source(store, f"s3://{bucket}/nothing", lookups=lookups)
     assert missing.value.reason == "ModelNotFound"
+
+
+async def test_a_folder_has_the_digest_that_the_serving_pod_finds(store: Store, bucket: str) -> None:
+    """Both sides list the folder; ETags are compared without quotes, folder markers do not count."""
+    await store.put_bytes(Location(bucket, "model/config.json"), b"{}")
+    await store.put_bytes(Location(bucket, "model/parts/a.bin"), b"abc")
+    etags = {b"{}": "99914b932bd37a50b983c5e7c90ae93b", b"abc": "900150983cd24fb0d6963f7d28e17f72"}
+
+    digest = await folder_digest(store, Location(bucket, "model"))
+
+    assert digest == listing_digest([("config.json", etags[b"{}"], 2), ("parts/a.bin", etags[b"abc"], 3)])

@@ -39,8 +39,8 @@ TYPES: Final[dict[str, dict[str, str]]] = {
         ACCEPTED: "The spec is valid; what it refers to can be reached.",
         MODEL_RESOLVED: "The artifact to serve is known.",
         READY: "A replica answers for the wanted model.",
-        PROGRESSING: "A revision is rolling out, or its roll-out is done.",
-        DEGRADED: "A revision failed; the one before it keeps serving.",
+        PROGRESSING: "A revision is rolling out.",
+        DEGRADED: "A revision or a pod has failed; what is active keeps serving.",
     },
 }
 """Condition types of each kind and what True means."""

@@ -26,6 +26,11 @@ def continued(known: EmissionsRecord | None, reported: EmissionsRecord) -> Emiss
     if any(attempt.id == EARLIER for attempt in known.attempts):
         return reported if reported.energy_joules.total >= known.energy_joules.total else known
     attempts = {attempt.id: attempt for attempt in reported.attempts}
+    if all(
+        attempt.id in attempts and not _reported_more(attempts[attempt.id], attempt)
+        for attempt in known.attempts
+    ):
+        return reported
     energy, seconds = reported.energy_joules, reported.duration_seconds
     for seen in known.attempts:
         told = attempts.get(seen.id)
@@ -34,7 +39,7 @@ def continued(known: EmissionsRecord | None, reported: EmissionsRecord) -> Emiss
             attempts[seen.id] = seen.model_copy(update={"reason": ended})
             energy += seen.energy_joules
             seconds += _seconds(seen)
-        elif told.reason != "Completed" and told.energy_joules.total < seen.energy_joules.total:
+        elif _reported_more(told, seen):
             attempts[seen.id] = seen.model_copy(update={"reason": told.reason})
             energy = _exchanged(energy, without=told.energy_joules, plus=seen.energy_joules)
             seconds += max(0, _seconds(seen) - _seconds(told))
@@ -48,6 +53,11 @@ def continued(known: EmissionsRecord | None, reported: EmissionsRecord) -> Emiss
             "attempts": folded(list(attempts.values()), most=MOST_ATTEMPTS),
         }
     )
+
+
+def _reported_more(told: Attempt, seen: Attempt) -> bool:
+    """Tell whether an attempt that did not come to its end had counted more than its last record says."""
+    return told.reason != "Completed" and told.energy_joules.total < seen.energy_joules.total
 
 
 def folded(attempts: Sequence[Attempt], *, most: int) -> tuple[Attempt, ...]:

@@ -6,6 +6,7 @@ jobs cost it nothing.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,6 +36,8 @@ from modelgarden.registry.versions import Registration
 
 SECRET_SECONDS: Final = 4.0
 """How long a secret is kept for the resources that share it."""
+MOST_REPORTS: Final = 20_000
+"""Pods that are deleted with their FineTuneJob are never seen to end; their reports make room."""
 _CONTROLLER_UID: Final = "batch.kubernetes.io/controller-uid"
 
 
@@ -104,7 +107,7 @@ class ProgressReports:
         self._reports = reports
         self._interval = interval_seconds
         self._clock = clock
-        self._newest: dict[str, tuple[datetime, TrainReport | None]] = {}
+        self._newest: OrderedDict[str, tuple[datetime, TrainReport | None]] = OrderedDict()
 
     async def newest(self, pod: PodState) -> TrainReport | None:
         """Return the pod's report, not older than the interval, or the last one while the pod does not answer."""
@@ -116,6 +119,9 @@ class ProgressReports:
         if report is not None and report.attempt == pod.uid:
             known = report
         self._newest[pod.uid] = (self._clock(), known)
+        self._newest.move_to_end(pod.uid)
+        if len(self._newest) > MOST_REPORTS:
+            self._newest.popitem(last=False)
         return known
 
     def forget(self, pod: PodState) -> None:

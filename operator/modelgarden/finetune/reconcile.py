@@ -24,7 +24,7 @@ from modelgarden.registry.errors import StorageError
 from modelgarden.registry.inputs import Inputs
 from modelgarden.registry.sources import first_problem
 from modelgarden.registry.store import Stores
-from modelgarden.registry.versions import Candidate, Registration, register
+from modelgarden.registry.versions import Candidate, Registration, has_manifest, register
 from modelgarden.settings import Settings
 
 
@@ -65,7 +65,9 @@ class FineTuneReconciler:
         try:
             subject = subject_of(owner)
         except ValidationError as error:
-            message = f"spec.{first_problem(error)}. Create a FineTuneJob that fits this operator's CRD."
+            message = (
+                f"{first_problem(error, root='spec')}. Create a FineTuneJob that fits this operator's CRD."
+            )
             generation = owner["metadata"].get("generation", 0)
             return invalid(status_of(owner), generation=generation, message=message, now=self._clock())
         seen = await self._observer.observe(subject)
@@ -74,22 +76,29 @@ class FineTuneReconciler:
         return decide(subject, seen, self._settings, self._clock())
 
     async def _registered(self, subject: Subject, seen: Observation) -> Observation:
-        """Register the artifact of a training that the API server itself says has ended well."""
-        name = job_name(subject.run.name, TRAIN)
-        live = await self._kube.get(JOBS, subject.run.namespace, name)
-        if live is None or seen.train is None or live["metadata"]["uid"] != seen.train.uid:
-            return replace(seen, train=None)
-        if job_state(live, (), step=TRAIN).outcome != "Complete":
-            return seen
-        return replace(seen, registration=await self._register(subject))
+        """Register the artifact of a training that the API server itself says has ended well.
 
-    async def _register(self, subject: Subject) -> Registration | Problem:
+        Where somebody deleted the train Job, its artifact may be complete all the same: then it is registered too,
+        before a GPU is taken to make it again.
+        """
+        if seen.train is not None:
+            name = job_name(subject.run.name, TRAIN)
+            live = await self._kube.get(JOBS, subject.run.namespace, name)
+            if live is None or live["metadata"]["uid"] != seen.train.uid:
+                seen = replace(seen, train=None)
+            elif job_state(live, (), step=TRAIN).outcome != "Complete":
+                return seen
+        return replace(seen, registration=await self._register(subject, required=seen.train is not None))
+
+    async def _register(self, subject: Subject, *, required: bool) -> Registration | Problem | None:
         store = await self._storage.open(subject)
         if isinstance(store, Problem):
             return store
         output = subject.spec.output
         candidate = Candidate(run=subject.run, output_uri=output.uri, model_name=output.model_name)
         try:
+            if not required and not await has_manifest(store, candidate):
+                return None
             return await register(store, candidate, now=self._clock())
         except StorageError as error:
             return Problem(error.reason, error.message)

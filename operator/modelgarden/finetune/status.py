@@ -86,7 +86,8 @@ def phase_of(found: Iterable[Condition]) -> Phase:
     if not is_true(ACCEPTED):
         return "Blocked"
     if is_true(DATASET_READY):
-        return "Registering" if ARTIFACT_REGISTERED in by_type else "Training"
+        finished = RUNNING in by_type and by_type[RUNNING].reason == "TrainingFinished"
+        return "Registering" if finished else "Training"
     if DATASET_READY in by_type and by_type[DATASET_READY].reason not in _WAITING_FOR_PREPARE:
         return "Blocked"
     return "Preparing"

@@ -26,8 +26,12 @@ _LOST: Final = "Lost"
 
 
 def awaits_registration(subject: Subject, seen: Observation) -> bool:
-    """Tell whether training has ended well and its artifact has no version yet."""
-    return not subject.finished and seen.train is not None and seen.train.outcome == "Complete"
+    """Tell whether training has ended well, or may have before its Job was deleted, and has no version yet."""
+    if subject.finished:
+        return False
+    if seen.train is not None:
+        return seen.train.outcome == "Complete"
+    return bool(subject.status.attempts) and not seen.strays and not subject.spec.suspend
 
 
 def training(subject: Subject, seen: Observation, settings: Settings, now: datetime) -> Outcome:
@@ -36,8 +40,10 @@ def training(subject: Subject, seen: Observation, settings: Settings, now: datet
     pods = job.pods if job is not None else ()
     attempts = attempts_after(subject, pods, now, strays=seen.strays)
     told = Outcome(fields={"attempts": attempts})
+    if job is None and seen.registration is None:
+        return told.then(_start(subject, seen, settings)).then(_no_artifact(subject))
     if job is None:
-        return told.then(_start(subject, seen, settings))
+        return told.then(_registration(subject, seen, now))
     told = told.then(Outcome(fields=_reported(subject, seen, job)))
     match job.outcome:
         case "Complete":
@@ -45,7 +51,7 @@ def training(subject: Subject, seen: Observation, settings: Settings, now: datet
         case "Failed":
             return told.then(failed(_why(subject, job, attempts), now))
         case _:
-            return told.then(_under_way(subject, job, settings, now))
+            return told.then(_under_way(subject, job, settings, now)).then(_no_artifact(subject))
 
 
 def failed(why: Problem, now: datetime) -> Outcome:
@@ -84,6 +90,13 @@ def _under_way(subject: Subject, job: JobState, settings: Settings, now: datetim
         return _not_running("Retrying", f"Pod {pod.name} ended: {pod.ending.message} {again}")
     waiting = waiting_for(job, now)
     return _not_running(waiting.problem.reason, waiting.problem.message, requeue_after=waiting.requeue_after)
+
+
+def _no_artifact(subject: Subject) -> Outcome:
+    """Take back what was said of an artifact that was looked for in vain."""
+    if subject.condition(ARTIFACT_REGISTERED) is None:
+        return Outcome()
+    return Outcome(findings=(_unregistered("Training", "There is no artifact yet."),))
 
 
 def _why(subject: Subject, job: JobState, attempts: Sequence[AttemptStatus]) -> Problem:

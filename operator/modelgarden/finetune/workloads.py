@@ -33,6 +33,8 @@ _BELIEVED: Final = frozenset(
     }
 )  # fmt: skip
 """Reasons that a pod may give for its end."""
+_BELIEVED_OF_USERS: Final = _BELIEVED | {"PrepareFailed", "TrainingFailed"}
+"""Those it may give where its input is wrong; of a crash there is more to say than the pod does."""
 _OTHERWISE: Final[dict[Step, str]] = {PREPARE: "PrepareFailed", TRAIN: "TrainingFailed"}
 
 _IMAGE_REASONS: Final = frozenset(
@@ -220,7 +222,9 @@ def _ending(pod: Mapping[str, Any], terminated: Mapping[str, Any], *, step: Step
         return Ending(disruption, told or "It was disrupted.", code, said)
     if code == names.EXIT_TERMINATED:
         return Ending(TERMINATED, told or "It was stopped by SIGTERM.", code, said)
-    if said is not None and said.reason in _BELIEVED:
+    if said is not None and said.reason in (
+        _BELIEVED_OF_USERS if code == names.EXIT_USER_ERROR else _BELIEVED
+    ):
         return Ending(said.reason, told, code, said)
     if code == names.EXIT_TEMPORARY:
         return Ending("StorageUnavailable", told or "Storage or network is unavailable.", code, said)

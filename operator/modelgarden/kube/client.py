@@ -133,7 +133,7 @@ class Kube:
                 "GET", resource, path_of(resource, namespace), verb="list", query=query,
                 accept=_METADATA_LIST if metadata_only else None,
             )  # fmt: skip
-            items = answer["items"]
+            items = answer["items"] or []  # a list of metadata without items says null
             for item in items:
                 item["apiVersion"], item["kind"] = resource.api_version, resource.kind
             yield Page(items=items, resource_version=answer["metadata"]["resourceVersion"])

@@ -10,11 +10,12 @@ import hashlib
 from dataclasses import dataclass
 
 from modelgarden.api.layout import Location, listing_digest
-from modelgarden.registry.errors import Missing
+from modelgarden.registry.errors import Missing, Refused
 from modelgarden.registry.lookups import Lookups
 from modelgarden.registry.store import ObjectInfo, Store
 
 MODEL_CONFIG = "config.json"
+MOST_MODEL_FILES = 10_000
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,16 @@ async def folder_digest(store: Store, folder: Location) -> str:
     """Return the SHA-256 of a folder's listing: it changes when a file is added, removed or replaced.
 
     Raises:
-        StorageError: S3 refuses or does not answer.
+        StorageError: S3 refuses or does not answer, or the folder is too large for a model's (ModelInvalid).
     """
     prefix = f"{folder.key}/" if folder.key else ""
-    files = await store.list_keys(folder)
-    return listing_digest((file.key.removeprefix(prefix), file.etag, file.size) for file in files)
+    objects = await store.list_keys(folder, limit=MOST_MODEL_FILES + 1)
+    if len(objects) > MOST_MODEL_FILES:
+        raise Refused(
+            "ModelInvalid",
+            f"{folder} holds more than {MOST_MODEL_FILES} objects. Name the model's own folder in model.source.",
+        )
+    named = ((file.key.removeprefix(prefix), file) for file in objects)
+    return listing_digest(
+        (name, file.etag, file.size) for name, file in named if name and not name.endswith("/")
+    )

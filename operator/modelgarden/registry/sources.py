@@ -66,8 +66,8 @@ async def _resolve(store: Store, uri: str) -> ResolvedSource:
     return ResolvedSource(uri=str(folder), sha256=await folder_digest(store, folder), manifest=None)
 
 
-def first_problem(error: ValidationError) -> str:
-    """Return the first problem of a validation error as `field: what is wrong`, without the value itself."""
+def first_problem(error: ValidationError, *, root: str = "") -> str:
+    """Return the first problem of a validation error as `root.field: what is wrong`, without the value itself."""
     problem = error.errors(include_input=False, include_url=False)[0]
-    where = ".".join(str(part) for part in problem["loc"]) or "document"
-    return f"{where}: {problem['msg']}"
+    where = ".".join(str(part) for part in ((root,) if root else ()) + problem["loc"])
+    return f"{where or 'document'}: {problem['msg']}"

@@ -43,6 +43,7 @@ class ObjectInfo:
     key: str
     size: int
     etag: str
+    """Without the quotes that S3 puts around it."""
     last_modified: datetime
     sha256: str | None = None
     """From the object's metadata; never in a listing."""
@@ -86,7 +87,7 @@ class Store:
         return ObjectInfo(
             key=location.key,
             size=found["ContentLength"],
-            etag=found["ETag"],
+            etag=found["ETag"].strip('"'),
             last_modified=found["LastModified"],
             sha256=found["Metadata"].get(SHA256_METADATA),
         )
@@ -163,7 +164,10 @@ class Store:
             )
             return tuple(
                 ObjectInfo(
-                    key=item["Key"], size=item["Size"], etag=item["ETag"], last_modified=item["LastModified"]
+                    key=item["Key"],
+                    size=item["Size"],
+                    etag=item["ETag"].strip('"'),
+                    last_modified=item["LastModified"],
                 )
                 for page in pages
                 for item in page.get("Contents", ())

@@ -77,6 +77,15 @@ class Candidate:
         )
 
 
+async def has_manifest(store: Store, candidate: Candidate) -> bool:
+    """Tell whether the run has left its commit marker.
+
+    Raises:
+        StorageError: S3 refuses or does not answer.
+    """
+    return await store.head(candidate.folder.child(MANIFEST)) is not None
+
+
 async def register(store: Store, candidate: Candidate, *, now: datetime) -> Registration:
     """Verify the run's artifact, give it a version unless it has one, and move the alias `latest` to it.
 
@@ -118,7 +127,7 @@ async def _verify_file(store: Store, folder: Location, file: FileEntry) -> None:
     location = folder.child(file.path)
     found = await store.head(location)
     if found is None:
-        raise Missing("ArtifactInvalid", f"{location} is in the manifest but does not exist.")
+        raise Refused("ArtifactInvalid", f"{location} is in the manifest but does not exist.")
     if found.size != file.bytes:
         raise Refused(
             "ArtifactInvalid", f"{location} has {found.size} bytes, the manifest says {file.bytes}."

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import kopf
 
+from modelgarden.api.names import FIELD_MANAGER
 from modelgarden.kube.client import PAGE_SIZE, Connection
 from modelgarden.kube.resources import CHILDREN, MANAGED_SELECTOR, OWNERS, Resource
 from modelgarden.runtime.sink import Sink
@@ -87,6 +88,8 @@ async def watch(
         registry=_registry(sink, connection),
         settings=_settings(),
         standalone=True,
+        # Unused without peering, but kopf else asks for the name of the user, which a container's user has not.
+        identity=cast(Any, FIELD_MANAGER),
         clusterwide=not namespaces,
         namespaces=namespaces,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -40,6 +40,8 @@ from modelgarden.settings import Settings
 
 REPORT_SECONDS: Final = 30.0
 """How often pods are asked for their energy, and the status is written for that alone."""
+FAREWELL_SECONDS: Final = 5.0
+"""The same while a pod ends: it holds its last figures ready for a little longer than this."""
 SHORTEST_WAIT_SECONDS: Final = 5.0
 LONGEST_WAIT_SECONDS: Final = 60.0
 _TROUBLES: Final = ((ACCEPTED, "False"), (MODEL_RESOLVED, "False"), (DEGRADED, "True"))
@@ -170,7 +172,7 @@ def _next_look(observed: Observed, decision: _Decision | None) -> float | None:
     if resolution.refused or (resolution.problem and not resolution.waits):
         due.append(_patience(observed))
     if any(pod.get("status", {}).get("phase") == "Running" for pod in observed.pods):
-        due.append(REPORT_SECONDS)
+        due.append(report_interval(observed.pods))
     if decision is not None:
         target = decision.rollout.target
         if target.starved_since is not None and not target.starved(now):
@@ -180,6 +182,12 @@ def _next_look(observed: Observed, decision: _Decision | None) -> float | None:
             left = _seconds(progress_at(decision.rollout) + deadline - now)
             due.append(left if left > 0 else LONGEST_WAIT_SECONDS)
     return min(due, default=None)
+
+
+def report_interval(pods: Sequence[Mapping[str, Any]]) -> float:
+    """Return how many seconds lie between two questions for the pods' energy."""
+    ending = any("deletionTimestamp" in pod["metadata"] for pod in pods)
+    return FAREWELL_SECONDS if ending else REPORT_SECONDS
 
 
 def _seconds(span: timedelta) -> float:

@@ -21,7 +21,7 @@ from modelgarden.kube.resources import DEPLOYMENTS, MODELDEPLOYMENTS, PODS, Key
 from modelgarden.registry.sources import first_problem
 from modelgarden.registry.store import Stores
 from modelgarden.serving.observe import Observed, by_revision, read_reports, revisions_of
-from modelgarden.serving.plan import REPORT_SECONDS, plan
+from modelgarden.serving.plan import plan, report_interval
 from modelgarden.serving.resolve import Resolver
 from modelgarden.settings import Settings
 
@@ -89,7 +89,8 @@ class ModelDeploymentReconciler:
         self, key: Key, pods: Sequence[Mapping[str, Any]]
     ) -> tuple[ServeReport, ...] | None:
         now = time.monotonic()
-        if now - self._asked.get(key, -REPORT_SECONDS) < REPORT_SECONDS - 1:
+        interval = report_interval(pods)
+        if now - self._asked.get(key, -interval) < interval - 1:
             return None
         self._asked[key] = now
         return await read_reports(self._reports, pods)

@@ -44,6 +44,13 @@ STARTED_ANNOTATION: Final = f"{names.GROUP}/started-at"
 _PARALLEL_FLAGS: Final = ("--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size")
 
 
+# Without a GPU the model runs on as many threads as CPUs were requested; all of the node's would get in each other's way.
+_THREADS: Final[dict[str, Any]] = {
+    "name": "OMP_NUM_THREADS",
+    "valueFrom": {"resourceFieldRef": {"containerName": SERVE, "resource": "requests.cpu", "divisor": "1"}},
+}
+
+
 @dataclass(frozen=True)
 class Wanted:
     """One ModelDeployment and the artifact that it is to serve."""
@@ -225,9 +232,8 @@ def _serve(image: Image, config: list[dict[str, Any]], spec: ModelDeploymentSpec
     deadline = spec.rollout.progress_deadline_seconds
     # vLLM gives up on its own engine after 10 minutes, which a large model may need longer than.
     patience = {"name": "VLLM_ENGINE_READY_TIMEOUT_S", "value": str(deadline)}
-    serve = container(
-        SERVE, image, args=[SERVE], environment=[*config, patience], resources=compute(spec.resources)
-    )
+    variables = [*config, patience, *([] if spec.resources.gpus else [_THREADS])]
+    serve = container(SERVE, image, args=[SERVE], environment=variables, resources=compute(spec.resources))
     serve["ports"] = [
         {"name": "http", "containerPort": names.OPENAI_PORT, "protocol": "TCP"},
         {"name": "metrics", "containerPort": names.PROGRESS_PORT, "protocol": "TCP"},

@@ -99,7 +99,7 @@ class _Proxy:
             request.method,
             self._server + request.raw_path,
             headers=headers,
-            data=await request.read(),
+            data=await request.read() or None,
             timeout=aiohttp.ClientTimeout(total=None),
         )
         try:

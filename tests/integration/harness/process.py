@@ -40,7 +40,9 @@ class OperatorProcess:
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("AWS_", "MODELGARDEN_")) and not name.lower().endswith("_proxy")
+            if not name.startswith(("AWS_", "MODELGARDEN_"))
+            and not name.lower().endswith("_proxy")
+            and name != "PYTHONDONTWRITEBYTECODE"  # each start would compile every module anew
         }
         self._environment = {**kept, "KUBECONFIG": str(kubeconfig), **own}
         self._process: subprocess.Popen[bytes] | None = None

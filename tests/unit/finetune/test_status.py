@@ -66,7 +66,7 @@ READY = condition("DatasetReady", "True", "DatasetReady")
         ),
         pytest.param((ACCEPTED, READY, condition("Running", "True", "Training")), "Training", id="trains"),
         pytest.param(
-            (ACCEPTED, READY, condition("ArtifactRegistered", "False", "Registering")),
+            (ACCEPTED, READY, condition("Running", "False", "TrainingFinished")),
             "Registering",
             id="registers",
         ),

@@ -343,6 +343,48 @@ def test_a_deleted_train_job_is_made_again_and_resumes() -> None:
     assert plan.status["attempts"][0]["reason"] == "Lost"
 
 
+def test_an_artifact_whose_train_job_is_gone_is_registered_not_made_again() -> None:
+    subject = with_status(
+        make_subject(conditions=ready()), attempts=(AttemptStatus(pod="gone", start_time=stamp(60)),)
+    )
+    seen = Observation(registration=make_registration(subject))
+
+    plan = decide(subject, seen, SETTINGS, NOW)
+
+    assert awaits_registration(subject, Observation())
+    assert plan.objects == ()
+    assert phase_of(plan) == "Complete"
+
+
+def test_storage_that_is_away_keeps_a_deleted_train_job_from_being_made_again() -> None:
+    subject = with_status(
+        make_subject(conditions=ready()), attempts=(AttemptStatus(pod="gone", start_time=stamp(60)),)
+    )
+    seen = Observation(registration=Problem("StorageUnavailable", "S3 is away."))
+
+    plan = decide(subject, seen, SETTINGS, NOW)
+
+    assert plan.objects == ()
+    assert plan.requeue_after == 5.0
+
+
+def test_an_artifact_that_was_looked_for_in_vain_is_trained_again() -> None:
+    looked = condition("ArtifactRegistered", "False", "StorageUnavailable")
+    subject = with_status(
+        make_subject(conditions=ready(looked)), attempts=(AttemptStatus(pod="gone", start_time=stamp(60)),)
+    )
+
+    plan = plan_of(subject)
+
+    assert names_of(plan) == ["bot-train"]
+    assert conditions_of(plan)["ArtifactRegistered"]["reason"] == "Training"
+    assert phase_of(plan) == "Training"
+
+
+def test_a_job_that_never_trained_has_nothing_to_register() -> None:
+    assert not awaits_registration(make_subject(conditions=ready()), Observation())
+
+
 def test_prepare_is_not_asked_for_again_once_the_dataset_is_ready() -> None:
     plan = plan_of(make_subject(conditions=ready()))
 

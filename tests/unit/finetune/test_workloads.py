@@ -45,6 +45,16 @@ def said(reason: str, message: str = "Row 17 lacks completion.") -> TerminationM
             id="a crash shows what the image left, on one line",
         ),
         pytest.param(
+            ended_pod("train", 64, message=said("TrainingFailed", "The loss is not a number; lower learningRate.")),
+            "TrainingFailed", "lower learningRate.",
+            id="wrong input without a reason of its own keeps the pod's words",
+        ),
+        pytest.param(
+            ended_pod("train", 1, message=said("TrainingFailed", "KeyError: 'x'")),
+            "TrainingFailed", "see kubectl logs",
+            id="a crash also says where to look",
+        ),
+        pytest.param(
             ended_pod("train", 75), "StorageUnavailable", "unavailable",
             id="exit code 75 means storage even without a word",
         ),

@@ -1,0 +1,82 @@
+"""The API server goes away and comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hack.cluster import ControlPlane, S3Server, start_control_plane
+from tests.integration.conftest import OPERATORS, create_namespace, install
+from tests.integration.harness.api import Api, phase
+from tests.integration.harness.garden import Garden
+from tests.integration.harness.process import OperatorProcess
+from tests.integration.harness.waiting import wait_for
+
+
+@pytest.fixture(scope="module")
+def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane of this module's own: its controllers need a while to get over an outage."""
+    started = start_control_plane(tmp_path_factory.mktemp("control-plane"))
+    install(started)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def own_garden(own_cluster: ControlPlane, s3: S3Server) -> Garden:
+    """A planted namespace on that control plane."""
+    api = Api(own_cluster.kubeconfig)
+    garden = Garden(api, s3, create_namespace(api))
+    garden.plant()
+    return garden
+
+
+@pytest.fixture
+def leader(own_cluster: ControlPlane, own_garden: Garden, tmp_path: Path) -> Iterator[OperatorProcess]:
+    """An operator that holds the Lease."""
+    settings = {"watch_namespaces": own_garden.namespace, "lease_namespace": own_garden.namespace}
+    process = OperatorProcess(own_cluster.kubeconfig, tmp_path / "operator.log", settings)
+    OPERATORS.append(process)
+    process.start()
+    process.wait_until_leading()
+    yield process
+    process.kill()
+    OPERATORS.remove(process)
+
+
+def prepare(garden: Garden, name: str) -> None:
+    """Create a job and wait until it is prepared."""
+    garden.create_finetunejob(name)
+    wait_for(
+        lambda: phase(garden.finetunejob(name)) == "Preparing", timeout=60, what=f"{name} to be prepared"
+    )
+
+
+def test_an_absence_shorter_than_the_lease_is_survived(
+    own_cluster: ControlPlane, own_garden: Garden, leader: OperatorProcess
+) -> None:
+    pid = leader.pid
+    prepare(own_garden, "before")
+    own_cluster.apiserver.stop()
+    own_cluster.apiserver.start()
+    prepare(own_garden, "after")
+    assert leader.running
+    assert leader.pid == pid
+
+
+def test_a_long_absence_ends_the_leader_and_its_successor_waits_for_the_api_server(
+    own_cluster: ControlPlane, own_garden: Garden, leader: OperatorProcess
+) -> None:
+    prepare(own_garden, "before")
+    own_cluster.apiserver.stop()
+    try:
+        assert leader.wait(timeout=30) == 1
+        assert "The Lease was not renewed" in leader.tail()
+        leader.start(ready=False)  # as the kubelet does
+        wait_for(lambda: leader.health() == (200, "ok"), timeout=60, what="health without an API server")
+    finally:
+        own_cluster.apiserver.start()
+    leader.wait_until_leading()
+    prepare(own_garden, "after")
