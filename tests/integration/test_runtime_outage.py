@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hack.cluster import ControlPlane, S3Server, start_control_plane
-from tests.integration.conftest import OPERATORS, create_namespace, install
+from tests.integration.conftest import OPERATORS, StartOperator, create_namespace, install
 from tests.integration.harness.api import Api, phase
 from tests.integration.harness.garden import Garden
 from tests.integration.harness.process import OperatorProcess
@@ -34,16 +34,23 @@ def own_garden(own_cluster: ControlPlane, s3: S3Server) -> Garden:
 
 
 @pytest.fixture
-def leader(own_cluster: ControlPlane, own_garden: Garden, tmp_path: Path) -> Iterator[OperatorProcess]:
-    """An operator that holds the Lease."""
-    settings = {"watch_namespaces": own_garden.namespace, "lease_namespace": own_garden.namespace}
-    process = OperatorProcess(own_cluster.kubeconfig, tmp_path / "operator.log", settings)
-    OPERATORS.append(process)
-    process.start()
-    process.wait_until_leading()
-    yield process
-    process.kill()
-    OPERATORS.remove(process)
+def start(own_cluster: ControlPlane, own_garden: Garden, tmp_path: Path) -> Iterator[StartOperator]:
+    """Starts an operator of the namespace."""
+    started: list[OperatorProcess] = []
+
+    def start(**settings: object) -> OperatorProcess:
+        own = {"watch_namespaces": own_garden.namespace, "lease_namespace": own_garden.namespace, **settings}
+        process = OperatorProcess(own_cluster.kubeconfig, tmp_path / "operator.log", own)
+        started.append(process)
+        OPERATORS.append(process)
+        process.start()
+        process.wait_until_leading()
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        OPERATORS.remove(process)
 
 
 def prepare(garden: Garden, name: str) -> None:
@@ -54,21 +61,27 @@ def prepare(garden: Garden, name: str) -> None:
     )
 
 
-def test_an_absence_shorter_than_the_lease_is_survived(
-    own_cluster: ControlPlane, own_garden: Garden, leader: OperatorProcess
+def test_without_a_lease_an_absence_is_survived(
+    own_cluster: ControlPlane, own_garden: Garden, start: StartOperator
 ) -> None:
-    pid = leader.pid
+    operator = start(leader_election=False, resync_seconds=1)
+    pid = operator.pid
     prepare(own_garden, "before")
     own_cluster.apiserver.stop()
-    own_cluster.apiserver.start()
+    try:
+        wait_for(
+            lambda: operator.metric("modelgarden_api_errors_total", code="0"), what="an unanswered request"
+        )
+    finally:
+        own_cluster.apiserver.start()
     prepare(own_garden, "after")
-    assert leader.running
-    assert leader.pid == pid
+    assert (operator.running, operator.pid) == (True, pid)
 
 
-def test_a_long_absence_ends_the_leader_and_its_successor_waits_for_the_api_server(
-    own_cluster: ControlPlane, own_garden: Garden, leader: OperatorProcess
+def test_with_a_lease_an_absence_ends_the_leader_and_its_successor_waits_for_the_api_server(
+    own_cluster: ControlPlane, own_garden: Garden, start: StartOperator
 ) -> None:
+    leader = start()
     prepare(own_garden, "before")
     own_cluster.apiserver.stop()
     try:

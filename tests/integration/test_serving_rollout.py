@@ -10,14 +10,15 @@ import pytest
 from modelgarden.api import names
 from modelgarden.api.conditions import REASONS
 from modelgarden.kube.resources import DEPLOYMENTS, MODELDEPLOYMENTS, SERVICES
-from tests.integration.conftest import StartOperator
 from tests.integration.harness.api import Api, Obj, condition, phase, reason
 from tests.integration.harness.garden import Garden
-from tests.integration.harness.process import OperatorProcess
 from tests.integration.harness.reports import pod_report
 from tests.integration.harness.waiting import stays, wait_for
 from tests.integration.serving_node import ServingNode
 from tests.unit.serving.builders import report
+
+
+pytestmark = pytest.mark.usefixtures("operator")
 
 
 @pytest.fixture
@@ -62,7 +63,6 @@ def of_revision(pod: Obj, revision: str) -> bool:
     return bool(pod["metadata"]["labels"][names.REVISION_LABEL] == revision)
 
 
-@pytest.mark.usefixtures("operator")
 def test_the_first_revision_becomes_ready(garden: Garden, serving: ServingNode, api: Api) -> None:
     found = rolled_out(garden, serving, replicas=2)
 
@@ -79,7 +79,6 @@ def test_the_first_revision_becomes_ready(garden: Garden, serving: ServingNode, 
     assert service["spec"]["ports"][0]["targetPort"] == 8000
 
 
-@pytest.mark.usefixtures("operator")
 def test_scaling_makes_no_revision(garden: Garden, serving: ServingNode, api: Api) -> None:
     before = active(rolled_out(garden, serving))
 
@@ -96,7 +95,6 @@ def test_scaling_makes_no_revision(garden: Garden, serving: ServingNode, api: Ap
     assert active(serving.play_until(shows(garden, "Ready"))) == before
 
 
-@pytest.mark.usefixtures("operator")
 def test_a_new_revision_replaces_the_old_one_without_a_gap(
     garden: Garden, serving: ServingNode, api: Api
 ) -> None:
@@ -111,7 +109,6 @@ def test_a_new_revision_replaces_the_old_one_without_a_gap(
     assert serving.fewest_ready == 2
 
 
-@pytest.mark.usefixtures("operator")
 @pytest.mark.parametrize("replicas", [1, 3])
 def test_a_rollout_ends_with_exactly_the_gpus_it_has(
     garden: Garden, serving: ServingNode, api: Api, replicas: int
@@ -127,7 +124,6 @@ def test_a_rollout_ends_with_exactly_the_gpus_it_has(
     assert serving.fewest_ready >= replicas - 1
 
 
-@pytest.mark.usefixtures("operator")
 def test_a_revision_that_does_not_become_ready_is_rolled_back(
     garden: Garden, serving: ServingNode, api: Api
 ) -> None:
@@ -164,7 +160,6 @@ def test_a_revision_that_does_not_become_ready_is_rolled_back(
     serving.play_until(lambda: set(serving.deployments()) == {after}, what="the end of both old Deployments")
 
 
-@pytest.mark.usefixtures("operator")
 def test_what_vllm_refuses_is_rolled_back_at_once(garden: Garden, serving: ServingNode, api: Api) -> None:
     serving.places = 1
     before = active(rolled_out(garden, serving))
@@ -187,7 +182,6 @@ def test_what_vllm_refuses_is_rolled_back_at_once(garden: Garden, serving: Servi
     )
 
 
-@pytest.mark.usefixtures("operator")
 def test_a_deployment_that_someone_else_scaled_is_put_right(
     garden: Garden, serving: ServingNode, api: Api
 ) -> None:
@@ -199,7 +193,6 @@ def test_a_deployment_that_someone_else_scaled_is_put_right(
     serving.play_until(lambda: next(iter(serving.deployments().values()))["spec"]["replicas"] == 1)
 
 
-@pytest.mark.usefixtures("operator")
 def test_deleting_it_deletes_what_it_made(garden: Garden, serving: ServingNode, api: Api) -> None:
     rolled_out(garden, serving)
 
@@ -209,7 +202,6 @@ def test_deleting_it_deletes_what_it_made(garden: Garden, serving: ServingNode, 
     wait_for(lambda: api.get(SERVICES, garden.namespace, "bot") is None, what="the end of the Service")
 
 
-@pytest.mark.usefixtures("operator")
 def test_the_energy_of_a_pod_outlives_it(garden: Garden, serving: ServingNode, api: Api) -> None:
     garden.create_modeldeployment("bot")
     (pod,) = wait_for(serving.pods, what="the pod")
@@ -229,39 +221,3 @@ def test_the_energy_of_a_pod_outlives_it(garden: Garden, serving: ServingNode, a
     serving.play_until(shows(garden, "Ready"))
 
     assert garden.modeldeployment("bot")["status"]["carbon"]["total"]["energyJoules"]["total"] == 5000
-
-
-def test_a_restart_in_mid_rollout_changes_nothing(
-    garden: Garden, serving: ServingNode, api: Api, start_operator: StartOperator
-) -> None:
-    first: OperatorProcess = start_operator()
-    before = active(rolled_out(garden, serving, replicas=3))
-    serving.fewest_ready = 3
-    change(api, garden, engine=engine(maxModelLen=128))
-    serving.play_until(lambda: len(serving.deployments()) == 2, what="the new Deployment")
-    first.kill()
-    start_operator()
-
-    after = active(serving.play_until(shows(garden, "Ready"), 90, what="the new revision"))
-
-    assert after != before
-    assert serving.fewest_ready == 3
-    serving.play_until(lambda: set(serving.deployments()) == {after})
-
-
-def test_a_settled_deployment_costs_no_write_after_a_restart(
-    garden: Garden, serving: ServingNode, start_operator: StartOperator
-) -> None:
-    first: OperatorProcess = start_operator()
-    rolled_out(garden, serving)
-    wait_for(lambda: serving.deployments() and _settled(serving), what="the note that it served")
-    first.stop()
-
-    second: OperatorProcess = start_operator()
-    wait_for(lambda: second.metric("modelgarden_reconciles_total") > 0, what="a reconcile")
-    stays(lambda: not second.writes(), 3, what="no write")
-
-
-def _settled(serving: ServingNode) -> bool:
-    (deployment,) = serving.deployments().values()
-    return bool(deployment["metadata"]["annotations"].get("modelgarden.dev/served") == "true")

@@ -80,6 +80,8 @@ def prepare_environment(
     else:
         environ["UNSLOTH_FORCE_CPU"] = "1"
         environ["CUDA_VISIBLE_DEVICES"] = ""
+        # Threads that spin while they wait take the cores from whatever else runs on the node.
+        environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def go_offline(environ: MutableMapping[str, str] = os.environ) -> None:

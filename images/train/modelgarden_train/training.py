@@ -15,6 +15,7 @@ from modelgarden_train.chat import PLAIN_TEMPLATE, token_ids
 from modelgarden_train.checkpoint import Checkpoint, CheckpointUploader
 from modelgarden_train.memory import StepPlan, out_of_memory
 from modelgarden_train.model import parameter_counts, peak_gpu_memory_mib, release_memory
+from modelgarden_train.order import LengthGroupedSampler
 from modelgarden_train.prepared import PreparedRow
 from modelgarden_train.progress import ProgressBoard
 from modelgarden_train.run import Run
@@ -86,10 +87,23 @@ def fit(scope: Scope, model: Any, *, plan: StepPlan, resume: Checkpoint | None) 
         counted.tokens += sum(len(row["input_ids"]) for row in rows)
         return pad(rows)
 
-    trainer = SFTTrainer(
+    rows = tokenized(scope.tokenizer, scope.rows)
+    sampler = LengthGroupedSampler(
+        [len(row["input_ids"]) for row in rows],
+        batch=plan.effective_batch,
+        seed=scope.run.config.training.seed,
+    )
+
+    class Trainer(SFTTrainer):  # type: ignore[misc]
+        """TRL's trainer with our order of the rows."""
+
+        def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
+            return sampler
+
+    trainer = Trainer(
         model=model,
         args=_arguments(scope, plan),
-        train_dataset=Dataset.from_list(tokenized(scope.tokenizer, scope.rows)),
+        train_dataset=Dataset.from_list(rows),
         processing_class=scope.tokenizer,
         data_collator=collate,
         callbacks=[_callback(scope, counted)],

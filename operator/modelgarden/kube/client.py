@@ -66,18 +66,25 @@ class Kube:
         self._may_write = fence or (lambda: True)
 
     @classmethod
-    async def connect(cls, *, observer: Observer | None = None, fence: Fence | None = None) -> Kube:
-        """Connect with KUBECONFIG where set, else as the pod's service account, else with ~/.kube/config.
+    async def connect(
+        cls,
+        *,
+        kubeconfig: str | None = None,
+        observer: Observer | None = None,
+        fence: Fence | None = None,
+    ) -> Kube:
+        """Connect with the kubeconfig given or in KUBECONFIG, else as the service account, else ~/.kube/config.
 
         Raises:
             Lost: there are no credentials.
         """
         configuration = Configuration()
         try:
-            if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
+            kubeconfig = kubeconfig or os.environ.get("KUBECONFIG")
+            if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
                 config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
             else:
-                await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+                await config.load_kube_config(kubeconfig, client_configuration=configuration)  # type: ignore[no-untyped-call]
         except config.ConfigException as error:
             raise Lost(f"There are no credentials for the API server: {error}") from error
         api = ApiClient(configuration)

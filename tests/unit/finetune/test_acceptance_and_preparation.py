@@ -6,19 +6,12 @@ from typing import Any
 
 import pytest
 
-from modelgarden.api.conditions import REASONS
 from modelgarden.api.names import INPUTS_HASH_ANNOTATION
 from modelgarden.api.pods import TerminationMessage
-from modelgarden.finetune.observe import Observation
-from modelgarden.finetune.plan import decide
-from modelgarden.finetune.subject import Subject
 from modelgarden.finetune.workloads import Problem
-from modelgarden.kube.plan import Plan
 from modelgarden.kube.resources import JOBS
 from tests.unit.builders import (
     FINGERPRINT,
-    NOW,
-    SETTINGS,
     JobBuilder,
     condition,
     ended_pod,
@@ -30,27 +23,7 @@ from tests.unit.builders import (
     unschedulable_pod,
     written_status,
 )
-
-
-def plan_of(subject: Subject, **seen: Any) -> Plan:
-    return decide(subject, Observation(**seen), SETTINGS, NOW)
-
-
-def conditions_of(plan: Plan) -> dict[str, dict[str, Any]]:
-    assert plan.status is not None
-    found = {one["type"]: one for one in plan.status["conditions"]}
-    assert all(one["reason"] in REASONS for one in found.values())
-    assert all(one["message"] for one in found.values())
-    return found
-
-
-def phase_of(plan: Plan) -> str:
-    assert plan.status is not None
-    return str(plan.status["phase"])
-
-
-def names_of(plan: Plan) -> list[str]:
-    return [one["metadata"]["name"] for one in plan.objects]
+from tests.unit.finetune.plans import conditions_of, names_of, phase_of, plan_of
 
 
 def refused_by(reason: str, message: str = "Line 3 lacks the field prompt.") -> dict[str, Any]:

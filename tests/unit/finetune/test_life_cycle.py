@@ -25,7 +25,7 @@ from tests.unit.builders import (
     stamp,
     with_status,
 )
-from tests.unit.finetune.test_acceptance_and_preparation import conditions_of, names_of, phase_of, plan_of
+from tests.unit.finetune.plans import conditions_of, names_of, phase_of, plan_of
 
 QUEUED = {"labels": {"kueue.x-k8s.io/queue-name": "gpus"}}
 SUSPENDED = condition("Suspended", "True", "Suspended", seconds_ago=100)

@@ -31,7 +31,7 @@ from tests.unit.builders import (
     with_status,
     written_status,
 )
-from tests.unit.finetune.test_acceptance_and_preparation import conditions_of, names_of, phase_of, plan_of
+from tests.unit.finetune.plans import conditions_of, names_of, phase_of, plan_of
 
 
 def said(reason: str, message: str) -> TerminationMessage:
