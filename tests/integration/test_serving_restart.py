@@ -64,7 +64,7 @@ def test_a_settled_deployment_costs_no_write_after_a_restart(
     first.stop()
 
     second: OperatorProcess = start_operator()
-    wait_for(lambda: second.metric("modelgarden_reconciles_total") > 0, what="a reconcile")
+    wait_for(lambda: second.metric("modelgarden_reconcile_seconds_count") > 0, what="a reconcile")
     stays(lambda: not second.writes(), 3, what="no write")
 
 

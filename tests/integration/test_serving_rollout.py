@@ -17,7 +17,6 @@ from tests.integration.harness.waiting import stays, wait_for
 from tests.integration.serving_node import ServingNode
 from tests.unit.serving.builders import report
 
-
 pytestmark = pytest.mark.usefixtures("operator")
 
 
