@@ -95,16 +95,16 @@ class CheckpointUploader:
         self._attempt = attempt
         self._uploaded = uploaded
         self._changed = threading.Condition()
+        self._here: list[Checkpoint] = []
         self._waiting: Checkpoint | None = None
-        self._busy = False
-        self._newest: Checkpoint | None = None
+        self._current: Checkpoint | None = None
         self._refused: PodError | None = None
         threading.Thread(target=self._work, name="checkpoints", daemon=True).start()
 
     @property
     def newest_local(self) -> Checkpoint | None:
         """The newest checkpoint on this machine, to go on from after running out of memory."""
-        return self._newest
+        return self._here[-1] if self._here else None
 
     def submit(self, checkpoint: Checkpoint) -> None:
         """Have a checkpoint uploaded soon; one that still waits gives way to it.
@@ -114,10 +114,10 @@ class CheckpointUploader:
         """
         with self._changed:
             self._raise_refused()
-            replaced = self._waiting
-            self._waiting = self._newest = checkpoint
+            self._here.append(checkpoint)
+            self._waiting = checkpoint
+            self._remove_old()
             self._changed.notify_all()
-        _remove(replaced)
 
     def drain(self, seconds: float) -> None:
         """Wait until everything is uploaded.
@@ -128,7 +128,7 @@ class CheckpointUploader:
         """
         with self._changed:
             done = self._changed.wait_for(
-                lambda: self._refused is not None or not (self._busy or self._waiting), timeout=seconds
+                lambda: self._refused is not None or not (self._current or self._waiting), timeout=seconds
             )
             self._raise_refused()
         if not done:
@@ -142,7 +142,8 @@ class CheckpointUploader:
         while self._refused is None:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting is not None)
-                checkpoint, self._waiting, self._busy = self._waiting, None, True
+                checkpoint = self._current = self._waiting
+                self._waiting = None
             if checkpoint is not None:
                 self._upload(checkpoint)
 
@@ -160,15 +161,16 @@ class CheckpointUploader:
         except PodError as error:
             refused = error
         with self._changed:
-            self._busy, self._refused = False, refused
+            self._current, self._refused = None, refused
             if again and self._waiting is None:
                 self._waiting = checkpoint
-            done_with = checkpoint not in (self._waiting, self._newest)
+            self._remove_old()
             self._changed.notify_all()
-        if done_with:
-            _remove(checkpoint)
 
-
-def _remove(checkpoint: Checkpoint | None) -> None:
-    if checkpoint is not None:
-        shutil.rmtree(checkpoint.path, ignore_errors=True)
+    def _remove_old(self) -> None:
+        """Remove from this machine all but the newest checkpoint and those still to be uploaded."""
+        needed = [one for one in self._here if one in (self._here[-1], self._waiting, self._current)]
+        for one in self._here:
+            if one not in needed:
+                shutil.rmtree(one.path, ignore_errors=True)
+        self._here = needed

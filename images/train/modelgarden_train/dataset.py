@@ -143,7 +143,10 @@ def parse_row(value: dict[str, Any], format: DatasetFormat) -> Row:  # noqa: A00
 
 def without_duplicates(rows: Iterable[Row]) -> list[Row]:
     """Return the rows, the first of equal ones only."""
-    return list({row.digest: row for row in reversed(list(rows))}.values())[::-1]
+    first: dict[str, Row] = {}
+    for row in rows:
+        first.setdefault(row.digest, row)
+    return list(first.values())
 
 
 def split_rows(rows: Sequence[Row], *, share: float, seed: int) -> tuple[list[Row], list[Row]]:
@@ -173,7 +176,7 @@ def split_rows(rows: Sequence[Row], *, share: float, seed: int) -> tuple[list[Ro
 
 def _parse_line(line: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(line.decode("utf-8-sig"))
+        value = json.loads(line.decode("utf-8-sig").rstrip("\r\n"))
     except UnicodeDecodeError as error:
         raise RowError(f"byte {error.start + 1} is not UTF-8") from error
     except json.JSONDecodeError as error:

@@ -1,0 +1,145 @@
+"""The trainer on local files, as a person would try it: real Unsloth on the CPU with a tiny random Llama."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from modelgarden.api.artifact import Evaluation, Manifest
+from modelgarden.api.zones import ZONES
+from tests.integration.trainer_process import (
+    TrainerProcess,
+    make_config,
+    make_rows,
+    trainer_python,
+    write_rows,
+)
+
+TINY_MODEL = Path(__file__).with_name("tiny_model.py")
+
+
+@pytest.fixture(scope="module")
+def python() -> Path:
+    return trainer_python()
+
+
+@pytest.fixture(scope="module")
+def tiny_model(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    subprocess.run([python, TINY_MODEL, folder, "--plain"], check=True, capture_output=True)
+    return folder
+
+
+def make_process(
+    python: Path, model: Path, folder: Path, *, rows: list[dict[str, str]], **fields: object
+) -> TrainerProcess:
+    dataset = folder / "rows.jsonl"
+    write_rows(dataset, rows)
+    config = make_config(run_uri=str(folder / "run"), model=str(model), dataset=dataset.as_uri(), **fields)
+    return TrainerProcess(python, folder / "process", config, attempt="attempt-1")
+
+
+def test_a_wrong_row_ends_prepare_with_its_line_and_field(
+    python: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    rows = [*make_rows(4), {"prompt": "no answer"}]
+
+    ended = make_process(python, tiny_model, tmp_path, rows=rows).run("prepare")
+
+    assert (ended.exit_code, ended.message.reason) == (64, "DatasetInvalid")
+    assert 'line 5: field "completion" is missing' in ended.message.message
+    assert not list((tmp_path / "run").rglob("*.parquet"))
+
+
+def test_a_full_training_of_a_base_model_without_a_chat_template(
+    python: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    """One run from prepare to evaluate: the plain template, method Full, drops, a manifest that is what it says."""
+    rows = [*make_rows(120), make_rows(1)[0], {"prompt": "long " * 60, "completion": "x"}]
+    process = make_process(
+        python, tiny_model, tmp_path, rows=rows, method="Full", formats=["Merged16Bit"], carbon={}
+    )
+
+    prepared = process.run("prepare")
+    assert prepared.exit_code == 0, prepared.log
+    status = prepared.message.dataset
+    assert status is not None
+    assert (status.training_rows, status.validation_rows) == (108, 12)
+    assert status.dropped == {"Duplicate": 1, "TooLong": 1}
+
+    trained = process.run("train")
+    assert trained.exit_code == 0, trained.log
+    run = tmp_path / "run"
+    body = (run / "manifest.json").read_bytes()
+    manifest = Manifest.model_validate_json(body)
+    assert trained.message.manifest_sha256 == hashlib.sha256(body).hexdigest()
+    assert manifest.formats == {"Merged16Bit": "artifact/merged"}
+    assert manifest.hyperparameters["chatTemplate"] == "plain"
+    assert manifest.hyperparameters["microBatchSize"] == "32"
+    for entry in manifest.files:
+        content = (run / entry.path).read_bytes()
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (entry.bytes, entry.sha256)
+    listed = {entry.path for entry in manifest.files}
+    assert {
+        "artifact/merged/model.safetensors",
+        "artifact/merged/chat_template.jinja",
+        "evaluation.json",
+    } <= listed
+    merged = json.loads((run / "artifact/merged/config.json").read_text())
+    assert merged["dtype"] == "bfloat16"
+    scores = manifest.evaluation
+    assert float(scores.tuned.perplexity) < float(scores.base.perplexity)
+    evaluation = Evaluation.model_validate_json((run / "evaluation.json").read_bytes())
+    assert len(evaluation.rows) == scores.rows == 12
+    assert all(row.prompt.startswith("Say the number after") for row in evaluation.rows)
+    # No zone: the energy is there, emissions are left out, and the state says so.
+    assert manifest.emissions.state == "Partial"
+    assert manifest.emissions.emissions_milligrams is None
+    assert manifest.emissions.energy_joules.total > 0
+
+    again = process.run("train")
+    assert (again.exit_code, again.message.manifest_sha256) == (0, trained.message.manifest_sha256)
+
+    output = tmp_path / "again.json"
+    evaluated = process.run("evaluate", "--output", str(output))
+    assert evaluated.exit_code == 0, evaluated.log
+    rescored = Evaluation.model_validate_json(output.read_bytes()).scores
+    assert float(rescored.tuned.perplexity) == pytest.approx(float(scores.tuned.perplexity), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("fields", "want_reason", "want_text"),
+    [
+        ({"modelSource": "/nowhere"}, "ModelNotFound", "/nowhere does not exist"),
+        ({"datasetSource": "/nowhere/rows.jsonl"}, "DatasetNotFound", "upload it or correct dataset.source"),
+        ({"method": "QLoRA"}, "InvalidConfiguration", "QLoRA needs a GPU"),
+    ],
+)
+def test_wrong_input_is_never_retried_and_says_what_to_do(
+    fields: dict[str, object],
+    want_reason: str,
+    want_text: str,
+    python: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+) -> None:
+    process = make_process(python, tiny_model, tmp_path, rows=make_rows(4), **fields)
+
+    ended = process.run("prepare")
+
+    assert (ended.exit_code, ended.message.reason) == (64, want_reason)
+    assert want_text in ended.message.message
+
+
+def test_the_zones_of_the_api_are_those_of_codecarbon(python: Path) -> None:
+    code = (
+        "from codecarbon.input import DataSource; print(*sorted(DataSource().get_global_energy_mix_data()))"
+    )
+
+    printed = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout
+
+    assert tuple(printed.split()) == tuple(sorted(ZONES))

@@ -1,0 +1,228 @@
+"""The trainer against a real S3 server: eviction, a crash, an outage, and what the next attempt makes of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hack.cluster import S3Server
+from modelgarden.api.artifact import Manifest
+from modelgarden.api.emissions import EmissionsRecord, emissions_milligrams
+from modelgarden.api.pods import PodStorage
+from modelgarden_pod.errors import CorruptObject, TemporaryError, UserError
+from modelgarden_pod.retry import Patience
+from modelgarden_pod.storage import Folder, open_folder
+from tests.integration.harness.waiting import wait_for
+from tests.integration.trainer_process import (
+    START_SECONDS,
+    TrainerProcess,
+    make_config,
+    make_rows,
+    trainer_python,
+)
+
+TINY_MODEL = Path(__file__).with_name("tiny_model.py")
+BUCKET = "trainer"
+
+
+@pytest.fixture
+def storage(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> PodStorage:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3.secret_key)
+    (s3.data / BUCKET).mkdir(exist_ok=True)
+    return PodStorage(endpoint=s3.endpoint, region=s3.access.region)
+
+
+@pytest.fixture
+def folder(storage: PodStorage, request: pytest.FixtureRequest) -> Folder:
+    return open_folder(f"s3://{BUCKET}/{request.node.name}", storage, patience=Patience(total=5))
+
+
+@dataclass
+class Job:
+    """One run in S3, whatever attempts it takes."""
+
+    python: Path
+    root: Path
+    folder: Folder
+    config: dict[str, Any]
+
+    def attempt(self, name: str) -> TrainerProcess:
+        """Return the next attempt: a pod of its own, with an empty workspace."""
+        return TrainerProcess(self.python, self.root / name, self.config, attempt=name)
+
+
+@pytest.fixture
+def job(folder: Folder, storage: PodStorage, tmp_path: Path) -> Job:
+    python = trainer_python()
+    model = tmp_path / "tiny"
+    subprocess.run([python, TINY_MODEL, model], check=True, capture_output=True)
+    for path in model.iterdir():
+        folder.upload(path, f"model/{path.name}")
+    rows = "".join(f"{json.dumps(row)}\n" for row in make_rows())
+    folder.write("rows.jsonl", rows.encode())
+    config = make_config(
+        run_uri=f"{folder.uri}/run",
+        model=f"{folder.uri}/model",
+        dataset=f"{folder.uri}/rows.jsonl",
+        storage={"endpoint": storage.endpoint, "region": storage.region},
+        training={
+            "epochs": 60,
+            "learningRate": 5e-3,
+            "effectiveBatchSize": 32,
+            "maxSequenceLength": 64,
+            "lora": {"rank": 8, "alpha": 16},
+        },
+    )
+    return Job(python, tmp_path / "attempts", folder.child("run"), config)
+
+
+def test_a_run_outlives_eviction_crash_and_outage(job: Job, s3: S3Server) -> None:
+    """Attempt 1 gets SIGTERM, attempt 2 is killed, S3 goes away under attempt 3."""
+    prepared = job.attempt("prepare").run("prepare")
+    assert prepared.exit_code == 0, prepared.log
+
+    evicted = job.attempt("evicted")
+    evicted.start("train")
+    wait_for(lambda: evicted.reached(20), START_SECONDS, what="the first checkpoint")
+    before = evicted.report()
+    evicted.send(signal.SIGTERM)
+    ended = evicted.wait(60)
+    assert ended.exit_code == 143, ended.log
+    saved = newest_checkpoint(job.folder)
+    assert before is not None
+    assert saved >= before.progress.step
+
+    killed = job.attempt("killed")
+    killed.start("train")
+    wait_for(lambda: killed.reached(saved + 1), START_SECONDS, what="a checkpoint after the resumption")
+    resumed = killed.report()
+    assert resumed is not None
+    assert resumed.progress.resumed_from_step == saved
+    killed.send(signal.SIGKILL)
+    killed.wait(30)
+    kept = newest_checkpoint(job.folder)
+    # An upload that was cut off: files without the marker.
+    job.folder.write(f"checkpoints/{kept + 7}/adapter_model.safetensors", b"half of it")
+
+    finishing = job.attempt("finishing")
+    finishing.start("train")
+    wait_for(lambda: finishing.reached(kept + 1), START_SECONDS, what="training to go on")
+    report = finishing.report()
+    assert report is not None
+    assert report.progress.resumed_from_step == kept
+    s3.stop()
+    try:
+        step = report.progress.step
+        wait_for(lambda: steps(finishing) > step + 5, 60, what="training to go on without S3")
+    finally:
+        s3.start()
+    ended = finishing.wait(START_SECONDS)
+    assert ended.exit_code == 0, ended.log
+
+    manifest = Manifest.model_validate_json(job.folder.read("manifest.json"))
+    assert ended.message.manifest_sha256 == hashlib.sha256(job.folder.read("manifest.json")).hexdigest()
+    check_files(job.folder, manifest)
+    check_emissions(job.folder, manifest)
+
+
+def test_storage_errors_say_what_is_wrong(storage: PodStorage, folder: Folder) -> None:
+    assert folder.stat("nothing") is None
+    for action, want in (
+        (lambda: open_folder("s3://no-such-bucket/x", storage).stat("y"), "BucketNotFound"),
+        (lambda: open_folder("s3://no-such-bucket/x", storage).list(), "BucketNotFound"),
+        (lambda: open_folder("s3://no-such-bucket/x", storage).write("y", b""), "BucketNotFound"),
+    ):
+        with pytest.raises(UserError) as raised:
+            action()
+        assert raised.value.reason == want
+
+
+def test_wrong_credentials_are_denied(storage: PodStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+
+    with pytest.raises(UserError) as raised:
+        open_folder(f"s3://{BUCKET}/x", storage).read("y")
+
+    assert raised.value.reason == "AccessDenied"
+
+
+def test_an_outage_is_waited_out(folder: Folder, s3: S3Server) -> None:
+    folder.write("file", b"content")
+    s3.stop()
+    try:
+        with pytest.raises(TemporaryError, match="s3:GetObject on"):
+            folder.with_patience(Patience(total=1)).read("file")
+    finally:
+        s3.start()
+
+    assert folder.read("file") == b"content"
+
+
+def test_large_files_keep_their_digest_and_ranges(folder: Folder, tmp_path: Path) -> None:
+    source = tmp_path / "weights"
+    block = bytes(range(256)) * 4096
+    source.write_bytes(block * 70)  # more than one part
+
+    entry = folder.upload(source, "weights")
+
+    found = folder.stat("weights")
+    assert found is not None
+    assert (found.sha256, found.bytes) == (entry.sha256, 70 * 2**20)
+    folder.download("weights", tmp_path / "back", sha256=entry.sha256)
+    assert folder.read_range("weights", start=2**20 + 5, length=3, etag=found.etag) == b"\x05\x06\x07"
+    with pytest.raises(CorruptObject):
+        folder.download("weights", tmp_path / "back", sha256="0" * 64)
+    folder.delete(["weights"])
+    assert folder.list() == []
+
+
+def newest_checkpoint(folder: Folder) -> int:
+    """Return the step of the newest complete checkpoint."""
+    names = [file.name for file in folder.child("checkpoints").list()]
+    return max(int(name.split("/")[0]) for name in names if name.endswith("/checkpoint.json"))
+
+
+def steps(process: TrainerProcess) -> int:
+    """Return the steps done."""
+    report = process.report()
+    return report.progress.step if report else 0
+
+
+def check_files(folder: Folder, manifest: Manifest) -> None:
+    """Hold every file against the manifest: its content and its metadata."""
+    for entry in manifest.files:
+        found = folder.stat(entry.path)
+        assert found is not None
+        assert (found.bytes, found.sha256) == (entry.bytes, entry.sha256)
+        assert hashlib.sha256(folder.read(entry.path)).hexdigest() == entry.sha256
+    assert set(manifest.formats) == {"Adapter", "Merged16Bit"}
+
+
+def check_emissions(folder: Folder, manifest: Manifest) -> None:
+    """The manifest counts all attempts, as their own records say, and the sums can be redone."""
+    total = manifest.emissions
+    assert [(one.id, one.reason) for one in total.attempts] == [
+        ("evicted", "Terminated"),
+        ("killed", "Lost"),
+        ("finishing", "Completed"),
+    ]
+    for one in total.attempts[:2]:
+        own = EmissionsRecord.model_validate_json(folder.read(f"emissions/{one.id}.json"))
+        assert one.energy_joules == own.energy_joules
+        assert one.energy_joules.total > 0
+    energy = total.energy_joules
+    assert energy.total == energy.cpu + energy.ram == sum(one.energy_joules.total for one in total.attempts)
+    assert total.intensity is not None
+    assert total.emissions_milligrams == emissions_milligrams(
+        energy.total, pue_milli=1200, milligrams_per_kwh=total.intensity.milligrams_per_kwh
+    )
+    assert total.state == "Estimated"
+    assert len(folder.read("emissions.jsonl").splitlines()) == 3

@@ -1,0 +1,167 @@
+"""The trainer as a process, in the environment of its own lock file, which lives in the user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hack.uv import cache_root, uv
+from modelgarden.api.pods import TerminationMessage, TrainReport
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = ROOT / "images" / "train"
+SOURCES = (ROOT / "operator", ROOT / "images" / "pod", PROJECT)
+START_SECONDS = 240.0
+
+
+def trainer_python() -> Path:
+    """Return the Python of the trainer's environment, made or brought up to date first."""
+    digest = hashlib.sha256((PROJECT / "uv.lock").read_bytes()).hexdigest()[:12]
+    environment = cache_root() / f"train-env-{digest}"
+    subprocess.run(
+        [uv(), "sync", "--quiet", "--locked", "--project", PROJECT],
+        env={**os.environ, "UV_PROJECT_ENVIRONMENT": str(environment)},
+        check=True,
+    )
+    return environment / "bin" / "python"
+
+
+@dataclass
+class Ended:
+    """How a command ended."""
+
+    exit_code: int
+    message: TerminationMessage
+    log: str
+
+
+@dataclass
+class TrainerProcess:
+    """One run of `python -m modelgarden_train`."""
+
+    python: Path
+    folder: Path
+    config: Mapping[str, Any]
+    attempt: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.port = _free_port()
+        self.log = self.folder / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def run(self, command: str, *options: str) -> Ended:
+        """Run a command to its end."""
+        self.start(command, *options)
+        return self.wait()
+
+    def start(self, command: str, *options: str) -> None:
+        """Start a command."""
+        job = self.folder / "job.json"
+        job.write_text(json.dumps(self.config))
+        port = ["--port", str(self.port)] if command == "train" else []
+        self._process = subprocess.Popen(
+            [self.python, "-m", "modelgarden_train", command, "--config", job, *port, *options],
+            env={**os.environ, **self._environment(), **self.variables},
+            stdout=self.log.open("wb"),
+            stderr=subprocess.STDOUT,
+            cwd=self.folder,
+        )
+
+    def wait(self, timeout: float = START_SECONDS) -> Ended:
+        """Wait for the end."""
+        assert self._process is not None
+        code = self._process.wait(timeout)
+        text = self.log.read_text()
+        left = self.folder / "termination"
+        assert left.exists() or code < 0, text
+        message = (
+            TerminationMessage.model_validate_json(left.read_text())
+            if left.exists()
+            else TerminationMessage(reason="Killed", message="")
+        )
+        return Ended(exit_code=code, message=message, log=text)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def report(self) -> TrainReport | None:
+        """Return what /progress tells, None while nothing answers; fails when the process has ended."""
+        assert self._process is not None
+        code = self._process.poll()
+        if code is not None:
+            raise RuntimeError(f"the trainer ended with {code}:\n{self.log.read_text()}")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/progress", timeout=5) as answer:
+                return TrainReport.model_validate_json(answer.read())
+        except OSError:
+            return None
+
+    def reached(self, step: int) -> bool:
+        """Tell whether the newest complete checkpoint is of this step or later."""
+        report = self.report()
+        return report is not None and (report.progress.checkpoint_step or 0) >= step
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "PYTHONPATH": os.pathsep.join(map(str, SOURCES)),
+            "MODELGARDEN_ATTEMPT": self.attempt,
+            "MODELGARDEN_LOG_FORMAT": "json",
+            "MODELGARDEN_TERMINATION_LOG": str(self.folder / "termination"),
+            "MODELGARDEN_WORKSPACE": str(self.folder / "workspace"),
+        }
+
+
+def make_rows(count: int = 300) -> list[dict[str, str]]:
+    """Return rows that a tiny model can learn something of."""
+    return [
+        {"prompt": f"Say the number after {number}", "completion": str(number + 1)} for number in range(count)
+    ]
+
+
+def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
+    """Write rows as JSON Lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+def make_config(
+    *, run_uri: str, model: str, dataset: str, uid: str = "run-1", **fields: Any
+) -> dict[str, Any]:
+    """Return a RunConfig for the tiny model; keywords replace fields."""
+    return {
+        "run": {"namespace": "default", "name": "count", "uid": uid},
+        "runUri": run_uri,
+        "modelSource": model,
+        "datasetSource": dataset,
+        "modelName": "count",
+        "training": {
+            "epochs": 2,
+            "learningRate": 5e-3,
+            "effectiveBatchSize": 32,
+            "maxSequenceLength": 64,
+            "lora": {"rank": 8, "alpha": 16},
+        },
+        "formats": ["Adapter", "Merged16Bit"],
+        "checkpoint": {"everySteps": 20, "keep": 2},
+        "evaluation": {"maxNewTokens": 8},
+        "carbon": {"zone": "DEU", "pueMilli": 1200, "pueGiven": True},
+    } | fields
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

@@ -1,0 +1,68 @@
+"""The endpoints of a pod."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+
+import pytest
+from prometheus_client import CollectorRegistry, Gauge
+
+from modelgarden.api.emissions import Energy
+from modelgarden_pod.errors import UserError
+from modelgarden_pod.http import Answer, json_route, metrics_route, ready_route, serve_routes
+
+
+def get(port: int, path: str) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def broken() -> Answer:
+    raise RuntimeError("secret detail")
+
+
+def serve(**routes: Callable[[], Answer]) -> int:
+    server = serve_routes({f"/{name}": route for name, route in routes.items()}, port=0, host="127.0.0.1")
+    return int(server.server_address[1])
+
+
+def test_a_report_is_json_with_the_names_of_the_wire() -> None:
+    port = serve(progress=json_route(lambda: Energy.of(cpu=2)))
+
+    assert json.loads(get(port, "/progress?x=1")[1]) == {"gpu": 0, "cpu": 2, "ram": 0, "total": 2}
+
+
+def test_metrics_are_read_when_they_are_scraped() -> None:
+    registry = CollectorRegistry()
+    gauge = Gauge("steps", "Steps.", registry=registry)
+    port = serve(metrics=metrics_route(registry))
+    gauge.set(7)
+
+    assert b"\nsteps 7.0\n" in get(port, "/metrics")[1]
+
+
+@pytest.mark.parametrize(("ready", "want_status"), [(True, 200), (False, 503)])
+def test_readiness_is_told_by_the_status(ready: bool, want_status: int) -> None:
+    port = serve(readyz=ready_route(lambda: ready))
+
+    assert get(port, "/readyz")[0] == want_status
+
+
+def test_a_failing_route_is_a_500_without_details_and_an_unknown_one_a_404() -> None:
+    port = serve(broken=broken)
+
+    assert get(port, "/broken") == (500, b"RuntimeError\n")
+    assert get(port, "/other")[0] == 404
+
+
+def test_a_taken_port_says_what_to_do() -> None:
+    port = serve(a=broken)
+
+    with pytest.raises(UserError, match="--port"):
+        serve_routes({}, port=port, host="127.0.0.1")

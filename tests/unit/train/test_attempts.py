@@ -1,0 +1,145 @@
+"""Emissions over attempts: what was evicted or lost still counts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelgarden.api.emissions import (
+    EmissionsRecord,
+    Energy,
+    Intensity,
+    Methods,
+    emissions_milligrams,
+    merge_records,
+)
+from modelgarden.api.pods import PodCarbon
+from modelgarden_pod.energy import Metering, Span, attempt_record
+from modelgarden_pod.errors import Terminated
+from modelgarden_pod.local import LocalFolder
+from modelgarden_train.attempts import Attempts
+
+START = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
+METERING = Metering(
+    methods=Methods(gpu="nvml-energy-counter", cpu="cpu-load-model", ram="dimm-model-share"),
+    devices=("GPU-1",),
+    intensity=Intensity(milligrams_per_kwh=380_950, zone="DEU", source="data", data_year=2023),
+    tool="codecarbon 3.3.2",
+)
+
+
+def make_record(
+    number: int,
+    *,
+    joules: int = 3_600,
+    reason: str = "Running",
+    metering: Metering = METERING,
+    covered: float = 60,
+) -> EmissionsRecord:
+    start = START + timedelta(minutes=number)
+    return attempt_record(
+        Energy.of(gpu=joules, cpu=joules // 2),
+        metering=metering,
+        carbon=PodCarbon(zone="DEU", pue_milli=1300),
+        span=Span(start=start, end=start + timedelta(seconds=60), covered_seconds=covered),
+        attempt=f"attempt-{number}",
+        reason=reason,
+    )
+
+
+class StandInMeter:
+    """A meter that has metered a fixed amount."""
+
+    def start(self) -> None:
+        """Nothing to start."""
+
+    def record(self, reason: str = "Running") -> EmissionsRecord:
+        return make_record(5, reason=reason)
+
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+
+def make_attempts(folder: LocalFolder) -> Attempts:
+    return Attempts(folder, attempt="attempt-5", meter=StandInMeter())  # type: ignore[arg-type]
+
+
+def leave(folder: LocalFolder, record: EmissionsRecord) -> None:
+    folder.write(f"emissions/{record.attempts[0].id}.json", record.model_dump_json(by_alias=True).encode())
+
+
+def test_earlier_attempts_count_and_one_that_vanished_is_lost(tmp_path: Path) -> None:
+    folder = LocalFolder(tmp_path)
+    leave(folder, make_record(2, reason="Running"))
+    leave(folder, make_record(1, reason="Terminated"))
+    attempts = make_attempts(folder)
+
+    with attempts.metered():
+        total = attempts.total("Completed")
+
+    assert [(one.id, one.reason) for one in total.attempts] == [
+        ("attempt-1", "Terminated"),
+        ("attempt-2", "Lost"),
+        ("attempt-5", "Completed"),
+    ]
+    assert total.energy_joules.total == 3 * 5_400
+
+
+@pytest.mark.parametrize(
+    ("error", "want_reason"), [(None, "Completed"), (Terminated("x"), "Terminated"), (KeyError(), "Failed")]
+)
+def test_the_record_says_how_the_attempt_ended(
+    error: BaseException | None, want_reason: str, tmp_path: Path
+) -> None:
+    folder = LocalFolder(tmp_path)
+    try:
+        with make_attempts(folder).metered():
+            if error:
+                raise error
+    except (Terminated, KeyError):
+        pass
+
+    left = EmissionsRecord.model_validate_json(folder.read("emissions/attempt-5.json"))
+    assert left.attempts[0].reason == want_reason
+
+
+def test_a_record_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
+    folder = LocalFolder(tmp_path)
+    folder.write("emissions/attempt-1.json", b"not json")
+    attempts = make_attempts(folder)
+
+    with attempts.metered():
+        assert len(attempts.records()) == 1
+
+
+@given(st.lists(st.integers(0, 2**40), min_size=1, max_size=90))
+def test_the_identities_hold_over_any_number_of_attempts(joules: list[int]) -> None:
+    total = merge_records([make_record(place, joules=one) for place, one in enumerate(joules)])
+
+    energy = total.energy_joules
+    assert energy.total == energy.gpu + energy.cpu == sum(one + one // 2 for one in joules)
+    assert total.emissions_milligrams == emissions_milligrams(
+        energy.total, pue_milli=1300, milligrams_per_kwh=380_950
+    )
+    assert sum((one.energy_joules for one in total.attempts), Energy()) == energy
+    assert len(total.attempts) <= 64
+    assert total.duration_seconds == 60 * len(joules)
+
+
+def test_one_attempt_without_metering_makes_the_sum_partial() -> None:
+    blind = Metering(methods=Methods(gpu="none", cpu="none", ram="none"), complete=False)
+    total = merge_records([make_record(1, joules=0, metering=blind, covered=0), make_record(2)])
+
+    assert total.state == "Partial"
+    assert total.methods.gpu == "none, nvml-energy-counter"
+    assert total.coverage_percent == 50
+    assert total.emissions_milligrams is not None
+
+
+def test_there_must_be_a_record_to_merge() -> None:
+    with pytest.raises(ValueError, match="no emissions record"):
+        merge_records([])

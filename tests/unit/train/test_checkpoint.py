@@ -1,0 +1,137 @@
+"""Checkpoints on a local folder: only whole ones are restored, only the newest are kept, uploads never pile up."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from modelgarden_pod.errors import TemporaryError, UserError
+from modelgarden_pod.local import LocalFolder
+from modelgarden_pod.storage import Folder
+from modelgarden_train import checkpoint as checkpoints
+from modelgarden_train.checkpoint import Checkpoint, CheckpointUploader, prune, restore_newest, upload
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return LocalFolder(tmp_path / "run")
+
+
+def make_checkpoint(tmp_path: Path, step: int) -> Checkpoint:
+    path = tmp_path / f"checkpoint-{step}"
+    path.mkdir()
+    (path / "weights").write_text(f"weights of step {step}")
+    (path / "state").write_text(str(step))
+    return Checkpoint(step=step, path=path)
+
+
+def test_the_newest_complete_checkpoint_is_restored(folder: Folder, tmp_path: Path) -> None:
+    for step in (9, 10):
+        upload(folder, make_checkpoint(tmp_path, step), attempt="a")
+    folder.write("checkpoints/11/weights", b"an upload that was cut off")
+
+    restored = restore_newest(folder, tmp_path / "restored")
+
+    assert restored is not None
+    assert restored.step == 10
+    assert (restored.path / "weights").read_text() == "weights of step 10"
+
+
+@pytest.mark.parametrize("damage", ["changed", "removed", "marker"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    damage: str, folder: Folder, tmp_path: Path
+) -> None:
+    for step in (1, 2):
+        upload(folder, make_checkpoint(tmp_path, step), attempt="a")
+    if damage == "changed":
+        folder.write("checkpoints/2/weights", b"other bytes")
+    elif damage == "removed":
+        folder.delete(["checkpoints/2/weights"])
+    else:
+        folder.write("checkpoints/2/checkpoint.json", b"{}")
+
+    restored = restore_newest(folder, tmp_path / "restored")
+
+    assert restored is not None
+    assert restored.step == 1
+    assert not (tmp_path / "restored" / "checkpoint-2").exists()
+
+
+def test_a_run_without_checkpoints_begins_anew(folder: Folder, tmp_path: Path) -> None:
+    assert restore_newest(folder, tmp_path / "restored") is None
+
+
+def test_pruning_keeps_the_newest_complete_ones_and_what_is_being_written(
+    folder: Folder, tmp_path: Path
+) -> None:
+    folder.write("checkpoints/1/weights", b"cut off long ago")
+    for step in (2, 3, 4):
+        upload(folder, make_checkpoint(tmp_path, step), attempt="a")
+    folder.write("checkpoints/5/weights", b"being written")
+
+    prune(folder, keep=2)
+
+    assert {file.name.split("/")[1] for file in folder.list()} == {"3", "4", "5"}
+
+
+def test_the_uploader_reports_each_checkpoint_and_keeps_the_newest_here(
+    folder: Folder, tmp_path: Path
+) -> None:
+    done: list[int] = []
+    uploader = CheckpointUploader(folder, keep=2, attempt="a", uploaded=done.append)
+    for step in (1, 2):
+        uploader.submit(make_checkpoint(tmp_path, step))
+        uploader.drain(seconds=10)
+
+    assert done == [1, 2]
+    assert uploader.newest_local is not None
+    assert uploader.newest_local.step == 2
+    assert (tmp_path / "checkpoint-2").exists()
+    assert not (tmp_path / "checkpoint-1").exists()
+
+
+def test_while_storage_is_away_only_the_newest_waits(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away, tried = threading.Event(), threading.Event()
+    done: list[int] = []
+    away.set()
+
+    def flaky(run_folder: Folder, checkpoint: Checkpoint, *, attempt: str) -> None:
+        if away.is_set():
+            tried.set()
+            raise TemporaryError("away")
+        upload(run_folder, checkpoint, attempt=attempt)
+
+    monkeypatch.setattr(checkpoints, "upload", flaky)
+    uploader = CheckpointUploader(folder, keep=2, attempt="a", uploaded=done.append)
+    uploader.submit(make_checkpoint(tmp_path, 1))
+    assert tried.wait(10)
+    uploader.submit(make_checkpoint(tmp_path, 2))
+    uploader.submit(make_checkpoint(tmp_path, 3))
+    with pytest.raises(TemporaryError, match="could not be uploaded in 0 s"):
+        uploader.drain(seconds=0.05)
+    away.clear()
+    uploader.drain(seconds=10)
+
+    assert done[-1] == 3
+    assert 2 not in done
+    assert not (tmp_path / "checkpoint-2").exists()
+
+
+def test_a_refused_upload_ends_the_training(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise UserError("AccessDenied", "no")
+
+    monkeypatch.setattr(checkpoints, "upload", refuse)
+    uploader = CheckpointUploader(folder, keep=2, attempt="a", uploaded=lambda step: None)
+    uploader.submit(make_checkpoint(tmp_path, 1))
+
+    with pytest.raises(UserError):
+        uploader.drain(seconds=10)
+    with pytest.raises(UserError):
+        uploader.submit(make_checkpoint(tmp_path, 2))
