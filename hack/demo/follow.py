@@ -9,7 +9,8 @@ from typing import Any
 from hack.demo.environment import Environment, Say
 from hack.demo.errors import DemoError
 
-POLL_SECONDS = 2.0
+POLL_SECONDS = 5.0
+"""A look costs half a second of a core, which training can use better."""
 
 Resource = dict[str, Any]
 

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from hack.demo import environment as environments
 from hack.demo.environment import ROOT, Environment, Say
 from hack.demo.errors import DemoError
-from hack.demo.follow import get
+from hack.demo.follow import POLL_SECONDS, get
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -161,7 +161,7 @@ def make_base_model(environment: Environment, bucket: Bucket, say: Say) -> None:
             environment.kubectl("-n", NAMESPACE, "delete", "job", name)
             raise DemoError(f"making the base model failed:\n{log}")
         say(log.rsplit("\n", 1)[-1] or "waiting for the pod")
-        time.sleep(2)
+        time.sleep(POLL_SECONDS)
     bucket.client.put_object(Bucket=bucket.name, Key=BASE_MODEL_MARKER, Body=inputs.encode())
     environment.kubectl("-n", NAMESPACE, "delete", "job,configmap", name, "--wait=false")
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def tiny_model(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_process(
-    python: Path, model: Path, folder: Path, *, rows: list[dict[str, str]], **fields: object
+    python: Path, model: Path, folder: Path, *, rows: list[dict[str, str]], **fields: Any
 ) -> TrainerProcess:
     dataset = folder / "rows.jsonl"
     write_rows(dataset, rows)

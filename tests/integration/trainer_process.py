@@ -24,7 +24,12 @@ START_SECONDS = 240.0
 
 
 def trainer_python() -> Path:
-    """Return the Python of the trainer's environment, made or brought up to date first."""
+    """Return the Python of the trainer's environment, made or brought up to date first.
+
+    MODELGARDEN_TRAINER_PYTHON names one to take instead, where nothing can be installed.
+    """
+    if given := os.environ.get("MODELGARDEN_TRAINER_PYTHON"):
+        return Path(given)
     digest = hashlib.sha256((PROJECT / "uv.lock").read_bytes()).hexdigest()[:12]
     environment = cache_root() / f"train-env-{digest}"
     subprocess.run(
@@ -72,7 +77,7 @@ class TrainerProcess:
         port = ["--port", str(self.port)] if command == "train" else []
         self._process = subprocess.Popen(
             [self.python, "-m", "modelgarden_train", command, "--config", job, *port, *options],
-            env={**os.environ, **self._environment(), **self.variables},
+            env=self.environment(),
             stdout=self.log.open("wb"),
             stderr=subprocess.STDOUT,
             cwd=self.folder,
@@ -114,13 +119,18 @@ class TrainerProcess:
         report = self.report()
         return report is not None and (report.progress.checkpoint_step or 0) >= step
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """Return the variables that the process runs with."""
         return {
-            "PYTHONPATH": os.pathsep.join(map(str, SOURCES)),
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(
+                [*map(str, SOURCES), *filter(None, [os.environ.get("PYTHONPATH")])]
+            ),
             "MODELGARDEN_ATTEMPT": self.attempt,
             "MODELGARDEN_LOG_FORMAT": "json",
             "MODELGARDEN_TERMINATION_LOG": str(self.folder / "termination"),
             "MODELGARDEN_WORKSPACE": str(self.folder / "workspace"),
+            **self.variables,
         }
 
 

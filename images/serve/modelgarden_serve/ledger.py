@@ -47,20 +47,23 @@ class Ledger:
         self._before = _earlier(file, attempt)
         self._lock = threading.Lock()
         self._tokens = Tokens()
+        self._loaded = False
         self._closed_joules = 0
         self._idle_joules = 0
 
     def sample(self) -> None:
         """Close the interval since the last sample: idle unless tokens were generated in it.
 
-        While vLLM does not tell its counters the interval stays open, so that no work passes for idle time.
+        Before vLLM first tells its counters it only loads. Later, while it does not answer, the interval stays open,
+        so that no work passes for idle time.
         """
         tokens = self._read_tokens()
-        if tokens is None:
-            return
         with self._lock:
-            self._close(idle=tokens.generated <= self._tokens.generated)
-            self._tokens = tokens
+            if tokens is not None:
+                self._close(idle=tokens.generated <= self._tokens.generated)
+                self._tokens, self._loaded = tokens, True
+            elif not self._loaded:
+                self._close(idle=True)
 
     def close(self) -> None:
         """Count what is open as idle: vLLM has ended and generates nothing any more."""

@@ -69,11 +69,20 @@ def test_prompt_tokens_alone_are_no_generation(file: Path) -> None:
 
 def test_an_interval_stays_open_while_vllm_does_not_answer(file: Path) -> None:
     pod = Pod(file)
-    pod.sample(100, None)
+    pod.sample(100, Tokens(0, 0))
     pod.sample(200, None)
     pod.sample(300, Tokens(1, 1))
 
-    assert pod.idle == 0
+    assert pod.idle == 100
+
+
+def test_loading_is_idle(file: Path) -> None:
+    pod = Pod(file)
+    pod.sample(100, None)
+    pod.sample(200, None)
+    pod.sample(300, Tokens(5, 5))
+
+    assert pod.idle == 200
 
 
 def test_what_is_open_at_the_end_was_idle(file: Path) -> None:

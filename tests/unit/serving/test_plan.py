@@ -348,6 +348,13 @@ def test_the_energy_of_the_pods_is_in_the_status_and_asked_for_again() -> None:
     assert made.requeue_after == 30
 
 
+def test_a_pod_that_ends_is_asked_sooner() -> None:
+    ending = pod(NEW, phase="Running")
+    ending["metadata"]["deletionTimestamp"] = "2026-11-21T11:59:00Z"
+
+    assert planned(observed(deployments=(new(ready=1, notes=SERVED),), pods=(ending,))).requeue_after == 5
+
+
 def test_the_energy_stays_in_the_status_between_two_questions() -> None:
     told = (report("uid-p1", joules=50),)
     first = planned(

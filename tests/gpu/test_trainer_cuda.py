@@ -1,0 +1,149 @@
+"""The trainer on CUDA: LoRA, QLoRA, eviction, and too little memory. Skipped where there is no GPU."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelgarden.api.artifact import Manifest
+from tests.integration.harness.waiting import wait_for
+from tests.integration.trainer_process import (
+    START_SECONDS,
+    TrainerProcess,
+    make_config,
+    make_rows,
+    trainer_python,
+    write_rows,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY_MODEL = ROOT / "tests" / "integration" / "tiny_model.py"
+WITH_LITTLE_MEMORY = """
+import sys, torch
+torch.cuda.set_per_process_memory_fraction(float(sys.argv.pop(1)))
+from modelgarden_pod.process import end_process
+from modelgarden_train.__main__ import main
+end_process(main(sys.argv[1:]))
+"""
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(
+        shutil.which("nvidia-smi") is None, reason="needs an NVIDIA GPU: nvidia-smi is not there"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def python() -> Path:
+    return trainer_python()
+
+
+@pytest.fixture(scope="module")
+def model(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    command = [str(python), str(TINY_MODEL), str(folder), "--dtype", "bfloat16", "--hidden", "1024"]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder
+
+
+def make_job(
+    model: Path, folder: Path, *, rows: list[dict[str, str]] | None = None, **fields: Any
+) -> dict[str, Any]:
+    dataset = folder / "rows.jsonl"
+    write_rows(dataset, rows or make_rows())
+    given = {"gpus": 1} | fields
+    return make_config(run_uri=str(folder / "run"), model=str(model), dataset=str(dataset), **given)
+
+
+def training(**fields: Any) -> dict[str, Any]:
+    return {
+        "epochs": 6,
+        "learningRate": 1e-3,
+        "effectiveBatchSize": 32,
+        "maxSequenceLength": 512,
+        "lora": {"rank": 16, "alpha": 32},
+    } | fields
+
+
+@pytest.mark.parametrize("method", ["LoRA", "QLoRA"])
+def test_a_run_on_cuda_survives_eviction_and_is_metered(
+    method: str, python: Path, model: Path, tmp_path: Path
+) -> None:
+    config = make_job(
+        model,
+        tmp_path,
+        method=method,
+        training=training(epochs=120),
+        checkpoint={"everySteps": 20, "keep": 2},
+    )
+    assert (
+        TrainerProcess(python, tmp_path / "prepare", config, attempt="prepare").run("prepare").exit_code == 0
+    )
+    first = TrainerProcess(python, tmp_path / "first", config, attempt="first")
+    first.start("train")
+    wait_for(lambda: first.reached(20), START_SECONDS, what="the first checkpoint")
+    first.send(signal.SIGTERM)
+    assert first.wait(90).exit_code == 143
+
+    ended = TrainerProcess(python, tmp_path / "second", config, attempt="second").run("train")
+
+    assert ended.exit_code == 0, ended.log
+    manifest = Manifest.model_validate_json((tmp_path / "run" / "manifest.json").read_bytes())
+    emissions = manifest.emissions
+    print(method, manifest.evaluation.model_dump(), emissions.model_dump_json())
+    assert float(manifest.evaluation.tuned.perplexity) < float(manifest.evaluation.base.perplexity)
+    assert [(one.id, one.reason) for one in emissions.attempts] == [
+        ("first", "Terminated"),
+        ("second", "Completed"),
+    ]
+    assert emissions.methods.gpu == "nvml-energy-counter"
+    assert emissions.energy_joules.gpu > 0
+    assert len(emissions.devices) == 1
+
+
+def test_too_large_a_step_is_split_until_it_fits(python: Path, model: Path, tmp_path: Path) -> None:
+    ended = run_with_memory(0.01, python, model, tmp_path)
+
+    assert ended.returncode == 0, ended.stdout
+    manifest = Manifest.model_validate_json((tmp_path / "run" / "manifest.json").read_bytes())
+    used = manifest.hyperparameters
+    print(used)
+    assert "Out of GPU memory, trying a smaller plan" in ended.stdout
+    assert int(used["microBatchSize"]) < 32
+    assert int(used["microBatchSize"]) * int(used["gradientAccumulation"]) == 32
+
+
+def test_a_model_that_never_fits_fails_with_the_arithmetic(python: Path, model: Path, tmp_path: Path) -> None:
+    ended = run_with_memory(0.0008, python, model, tmp_path)
+
+    print(ended.stdout[-3000:])
+    assert ended.returncode == 64
+    assert "OutOfMemory" in ended.stdout
+
+
+def run_with_memory(
+    fraction: float, python: Path, model: Path, folder: Path
+) -> subprocess.CompletedProcess[str]:
+    """Prepare and train with a share of the GPU's memory, on rows of about 450 tokens."""
+    rows = [
+        {"prompt": f"{number} {'qwxz' * 100}", "completion": f"{number + 1} {'zxwq' * 8}"}
+        for number in range(80)
+    ]
+    config = make_job(model, folder, rows=rows, training=training(epochs=1), formats=["Adapter"])
+    process = TrainerProcess(python, folder / "process", config, attempt="only")
+    assert process.run("prepare").exit_code == 0
+    command = [str(python), "-c", WITH_LITTLE_MEMORY, str(fraction), "train"]
+    return subprocess.run(
+        [*command, "--config", str(folder / "process" / "job.json"), "--port", str(process.port)],
+        env=process.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
