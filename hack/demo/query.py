@@ -29,12 +29,12 @@ class Filter:
         return f"{self.column} {self.operator} {value}"
 
     def near_misses(self) -> Iterator[Filter]:
-        """Yield the condition with its direction turned or its number off by one."""
-        if self.operator in _TURNED:
-            yield replace(self, operator=_TURNED[self.operator])
+        """Yield the condition with its number off by one or its direction turned."""
         if isinstance(self.value, int):
             yield replace(self, value=self.value - 1)
             yield replace(self, value=self.value + 1)
+        if self.operator in _TURNED:
+            yield replace(self, operator=_TURNED[self.operator])
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,12 @@ class Query:
         return replace(self, where=blank, limit=self.limit and 1).sql()
 
     def near_misses(self) -> Iterator[Query]:
-        """Yield the statement with one filter left out, one number off by one, or its order lost or turned."""
+        """Yield the statement with one number off by one, one filter left out, or its order lost or turned."""
         for index, one in enumerate(self.where):
             before, after = self.where[:index], self.where[index + 1 :]
-            yield replace(self, where=(*before, *after))
             for miss in one.near_misses():
                 yield replace(self, where=(*before, miss, *after))
+            yield replace(self, where=(*before, *after))
         if self.order_by:
             yield replace(self, order_by=None)
             yield replace(self, descending=not self.descending)

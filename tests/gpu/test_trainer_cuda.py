@@ -108,7 +108,7 @@ def test_a_run_on_cuda_survives_eviction_and_is_metered(
 
 
 def test_too_large_a_step_is_split_until_it_fits(python: Path, model: Path, tmp_path: Path) -> None:
-    ended = run_with_memory(0.01, python, model, tmp_path)
+    ended = run_with_memory(0.002, python, model, tmp_path)
 
     assert ended.returncode == 0, ended.stdout
     manifest = Manifest.model_validate_json((tmp_path / "run" / "manifest.json").read_bytes())

@@ -65,7 +65,9 @@ def open_s3_folder(uri: str, storage: PodStorage, patience: Patience) -> S3Folde
         response_checksum_validation="when_required",
     )
     try:
-        client = boto3.client("s3", endpoint_url=storage.endpoint, region_name=storage.region, config=config)
+        client = boto3.session.Session().client(
+            "s3", endpoint_url=storage.endpoint, region_name=storage.region, config=config
+        )
         return S3Folder(client=client, location=Location.parse(uri), patience=patience)
     except ValueError as error:
         raise UserError("InvalidConfiguration", f"S3 cannot be reached as configured: {error}") from error

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from modelgarden.api.names import FINETUNEJOB_LABEL, MODELDEPLOYMENT_LABEL
-from modelgarden.kube.resources import Key, Resource, controller_of, key_of
+from modelgarden.kube.resources import PODS, Key, Resource, controller_of, key_of
 
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _INDEXED_LABELS: Final = (FINETUNEJOB_LABEL, MODELDEPLOYMENT_LABEL)
@@ -22,7 +22,7 @@ Index = tuple[Resource, str, str, str]
 
 
 class Cache:
-    """The newest known state of watched objects, without managedFields."""
+    """The newest known state of watched objects, without what nobody here reads."""
 
     def __init__(self) -> None:
         self._objects: dict[Resource, dict[Key, dict[str, Any]]] = defaultdict(dict)
@@ -42,8 +42,8 @@ class Cache:
             return True
         if known is not None and known["metadata"]["uid"] == uid and _version(obj) <= _version(known):
             return _version(obj) != _version(known)
+        kept = _kept(resource, obj, known)
         self._forget(key)
-        kept = _trimmed(obj)
         self._objects[resource][key] = kept
         for index in _indices(resource, kept):
             self._indices[index].add(key)
@@ -143,14 +143,36 @@ def _indices(resource: Resource, obj: Mapping[str, Any]) -> list[Index]:
     return found
 
 
-def _trimmed(obj: Mapping[str, Any]) -> dict[str, Any]:
+def _kept(resource: Resource, obj: Mapping[str, Any], known: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what is worth its memory: no managedFields, of a pod's spec only names and images of its containers."""
     metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
     if _LAST_APPLIED in metadata.get("annotations", {}):
         metadata["annotations"] = {
             name: value for name, value in metadata["annotations"].items() if name != _LAST_APPLIED
         }
-    kept: dict[str, Any] = _interned({**obj, "metadata": metadata})
+    kept = {name: _interned(value) for name, value in obj.items() if name not in ("metadata", "spec")}
+    kept["metadata"] = _interned(metadata)
+    if resource is PODS:
+        kept["spec"] = _pod_spec(obj.get("spec", {}))
+    elif known is not None and "spec" in known and _same_spec(known["metadata"], metadata):
+        kept["spec"] = known["spec"]
+    elif "spec" in obj:
+        kept["spec"] = _interned(obj["spec"])
     return kept
+
+
+def _same_spec(known: Mapping[str, Any], metadata: Mapping[str, Any]) -> bool:
+    # The API server counts the generation up with each change of the spec.
+    names = ("uid", "generation")
+    return "generation" in metadata and all(known.get(name) == metadata.get(name) for name in names)
+
+
+def _pod_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        kind: [{name: container[name] for name in ("name", "image")} for container in spec[kind]]
+        for kind in ("initContainers", "containers")
+        if kind in spec
+    }
 
 
 def _interned(value: Any) -> Any:

@@ -87,6 +87,8 @@ class Kube:
                 await config.load_kube_config(kubeconfig, client_configuration=configuration)  # type: ignore[no-untyped-call]
         except config.ConfigException as error:
             raise Lost(f"There are no credentials for the API server: {error}") from error
+        # Else each request looks for proxies and a netrc file, in a thread; kopf does not use them either.
+        configuration.client_session_kwargs = {"trust_env": False}
         api = ApiClient(configuration)
         api.user_agent = FIELD_MANAGER
         return cls(api, observer=observer, fence=fence)

@@ -16,6 +16,8 @@ from modelgarden.kube.resources import Key
 
 FIRST_RETRY_SECONDS: Final = 1.0
 LONGEST_RETRY_SECONDS: Final = 300.0
+BURST_SECONDS: Final = 0.5
+"""A pod that starts makes about six events of its own and of its Job within it."""
 
 
 class Handle(Protocol):
@@ -55,6 +57,13 @@ class WorkQueue:
         elif key not in self._since:
             self._since[key] = self._clock()
             self._ready.put_nowait(key)
+
+    def add_soon(self, key: Key) -> None:
+        """Have the key reconciled after a moment, in which further events of a burst join it."""
+        if key in self._working:
+            self._again.add(key)
+        elif key not in self._since:
+            self.add_after(key, BURST_SECONDS)
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Have the key reconciled after a time, or earlier where it is due earlier already."""

@@ -41,9 +41,10 @@ class Sink:
         else:
             # The echo of an own write is no news; a listing may stand for events that a gap swallowed.
             news = self._cache.put(resource, obj) or event_type is None
-        owner = key if resource in OWNERS else owner_key(obj)
-        if owner is not None and news:
-            self._queue.add(owner)
+        if news and resource in OWNERS:
+            self._queue.add(key)
+        elif news and (owner := owner_key(obj)) is not None:
+            self._queue.add_soon(owner)
         if resource is MODELDEPLOYMENTS:
             self._refer(key, set() if event_type == "DELETED" else self._references(obj.get("spec", {})))
         if resource is FINETUNEJOBS:

@@ -75,6 +75,31 @@ def test_managed_fields_and_the_last_applied_annotation_are_not_kept(cache: Cach
     assert found["metadata"]["annotations"] == {"team": "a"}
 
 
+def test_of_a_pod_s_spec_only_names_and_images_are_kept(cache: Cache) -> None:
+    pod = make("p")
+    pod["spec"] = {
+        "containers": [{"name": "main", "image": "train:1", "env": [{"name": "A"}]}],
+        "volumes": [],
+    }
+    cache.put(PODS, pod)
+    found = cache.get(PODS, "team", "p")
+    assert found is not None
+    assert found["spec"] == {"containers": [{"name": "main", "image": "train:1"}]}
+
+
+@pytest.mark.parametrize(
+    ("generation", "want"), [(1, {"replicas": 1}), (2, {"replicas": 2})], ids=["the same", "a new one"]
+)
+def test_a_spec_is_read_anew_with_each_generation(
+    cache: Cache, generation: int, want: dict[str, int]
+) -> None:
+    cache.put(JOBS, {**make(version=1, generation=1), "spec": {"replicas": 1}})
+    cache.put(JOBS, {**make(version=2, generation=generation), "spec": {"replicas": generation}})
+    found = cache.get(JOBS, "team", "a")
+    assert found is not None
+    assert found["spec"] == want
+
+
 def test_children_are_found_by_their_controller_and_follow_it(cache: Cache) -> None:
     def child(version: int, owner: str) -> dict[str, Any]:
         return make(version=version, ownerReferences=[{"uid": owner, "controller": True}])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from modelgarden.kube.resources import FINETUNEJOBS, Key
-from modelgarden.runtime.queue import LONGEST_RETRY_SECONDS, WorkQueue
+from modelgarden.runtime.queue import BURST_SECONDS, LONGEST_RETRY_SECONDS, WorkQueue
 
 A, B, C = (Key(FINETUNEJOBS, "team", name) for name in "abc")
 
@@ -133,6 +133,38 @@ async def test_add_after_moves_a_timer_forward_but_never_back(queue: WorkQueue, 
     queue.done(A, 50)
     queue.add_after(A, 5)
     time.pass_by(5)
+    assert await take(queue) == A
+
+
+async def test_a_burst_of_events_is_one_reconcile(queue: WorkQueue, time: Time) -> None:
+    for _ in range(5):
+        queue.add_soon(A)
+        time.pass_by(BURST_SECONDS / 10)
+    assert await is_empty(queue)
+    time.pass_by(BURST_SECONDS)
+    assert await take(queue) == A
+    queue.done(A, None)
+    assert await is_empty(queue)
+
+
+async def test_a_burst_during_work_is_one_more_reconcile(queue: WorkQueue, time: Time) -> None:
+    queue.add(A)
+    await take(queue)
+    queue.add_soon(A)
+    queue.add_soon(A)
+    queue.done(A, None)
+    assert await take(queue) == A
+    queue.done(A, None)
+    time.pass_by(10)
+    assert await is_empty(queue)
+
+
+async def test_a_burst_does_not_put_off_a_retry_beyond_its_moment(queue: WorkQueue, time: Time) -> None:
+    queue.add(A)
+    await take(queue)
+    queue.retry(A, after=60)
+    queue.add_soon(A)
+    time.pass_by(BURST_SECONDS)
     assert await take(queue) == A
 
 

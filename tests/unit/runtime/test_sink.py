@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from modelgarden.api.names import FINETUNEJOB_LABEL, GROUP, VERSION
 from modelgarden.kube.cache import Cache
 from modelgarden.kube.resources import FINETUNEJOBS, JOBS, MODELDEPLOYMENTS, PODS, Key, Resource
-from modelgarden.runtime.queue import WorkQueue
+from modelgarden.runtime.queue import BURST_SECONDS, WorkQueue
 from modelgarden.runtime.sink import Sink
 
 JOB = Key(FINETUNEJOBS, "team", "job")
@@ -45,7 +46,8 @@ class Setup:
         self.sink = Sink(self.cache, self.queue, references=references)
 
     async def queued(self) -> list[Key]:
-        """Return the keys that wait, and empty the queue."""
+        """Return the keys that wait or will in a moment, and empty the queue."""
+        await asyncio.sleep(BURST_SECONDS * 1.5)
         keys = [await self.queue.get() for _ in range(self.queue.depth)]
         for key in keys:
             self.queue.done(key, None)
