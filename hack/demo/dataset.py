@@ -23,7 +23,7 @@ from hack.demo.score import Database, Row, same_rows
 SEED: Final = 20
 ROWS_PER_FRAME: Final = 150
 LEAST_OF_A_KIND: Final = 4
-MOST_MISSES: Final = 600
+MOST_MISSES: Final = 1_000
 QUICKSTART: Final = Path(__file__).resolve().parents[2] / "examples" / "quickstart"
 SCHEMA_FILE: Final = "schema.sql"
 DATASET_FILE: Final = "text-to-sql.jsonl"
