@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -15,6 +16,9 @@ from modelgarden.runtime.run import run
 from modelgarden.settings import Settings
 
 
+GC_ALLOCATIONS = 10_000
+
+
 def main() -> None:
     """Run the operator and end the process."""
     try:
@@ -22,6 +26,7 @@ def main() -> None:
     except ValidationError as error:
         sys.exit(f"The settings (environment variables MODELGARDEN_*) are wrong:\n{error}")
     logs.configure(log_format=settings.log_format, level=settings.log_level)
+    _spare_garbage_collection()
     runner = asyncio.Runner()
     try:
         status = runner.run(run(settings))
@@ -32,6 +37,16 @@ def main() -> None:
     # Without the usual end, which waits for threads: one may hang in a request to S3 long after the Lease is released.
     sys.stderr.flush()
     os._exit(status)
+
+
+def _spare_garbage_collection() -> None:
+    """Look for garbage cycles seldom, and never among the modules.
+
+    The defaults take a seventh of the CPU time of 1,000 resources at once: most of what is allocated is JSON that stays.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_ALLOCATIONS, 20, 50)
 
 
 if __name__ == "__main__":

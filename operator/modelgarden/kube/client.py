@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import aiohttp
 from kubernetes.aio import config
@@ -23,7 +23,8 @@ from modelgarden.kube.errors import Invalid, Lost, Missing, Retryable
 from modelgarden.kube.resources import LEASES, Resource, resource_of
 
 APPLY_REJECTED: Final = "ApplyRejected"
-PAGE_SIZE: Final = 500
+PAGE_SIZE: Final = 100
+"""Objects of one answer: what is held twice, as text and as dicts, while it is read."""
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=10)
 _APPLY: Final = "application/apply-patch+yaml"
 _METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -100,15 +101,19 @@ class Kube:
     async def connection(self) -> Connection:
         """Return how the API server is reached, with a fresh token."""
         configuration = self._api.configuration
-        auth = (await configuration.auth_settings()).get("BearerToken")
         return Connection(
             server=configuration.host,
             ca_path=configuration.ssl_ca_cert,
             certificate_path=configuration.cert_file,
             key_path=configuration.key_file,
             verify=configuration.verify_ssl,
-            authorization=auth["value"] if auth else None,
+            authorization=(await self._authorization()).get("authorization"),
         )
+
+    async def _authorization(self) -> dict[str, str]:
+        """Return the header with a token that the client keeps fresh; none with a client certificate."""
+        found = (await self._api.configuration.auth_settings()).get("BearerToken")
+        return {"authorization": found["value"]} if found else {}
 
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any] | None:
         """Return an object, or None where there is none."""
@@ -171,10 +176,22 @@ class Kube:
         return await self._apply(obj, verb="apply_status", subresource="/status")
 
     async def delete(
-        self, resource: Resource, namespace: str, name: str, *, propagation: str = "Background"
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        *,
+        uid: str | None = None,
+        propagation: str = "Background",
     ) -> None:
-        """Delete an object; one that is gone already is deleted."""
-        body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
+        """Delete an object; one that is gone already is deleted. With `uid` only that very one, else Retryable."""
+        body: dict[str, Any] = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": propagation,
+        }
+        if uid is not None:
+            body["preconditions"] = {"uid": uid}
         path = path_of(resource, namespace, name)
         try:
             await self._write("DELETE", resource, path, verb="delete", body=body)
@@ -220,13 +237,15 @@ class Kube:
         content_type: str = "application/json",
         accept: str | None = None,
     ) -> dict[str, Any]:
-        headers = {"Accept": accept or "application/json", "Content-Type": content_type}
-        request = await self._api.param_serialize(
-            method, path, query_params=list((query or {}).items()), header_params=headers,
-            body=body, auth_settings=["BearerToken"],
-        )  # fmt: skip
+        url = f"{self._api.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
+        headers = {
+            **self._api.default_headers,
+            **await self._authorization(),
+            "Accept": accept or "application/json",
+            "Content-Type": content_type,
+        }
         try:
-            response = await self._api.call_api(*request, _request_timeout=_TIMEOUT)
+            response = await self._api.call_api(method, url, headers, body, _request_timeout=_TIMEOUT)
             text = await response.read()  # type: ignore[no-untyped-call]
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._observe(resource, verb, 0)

@@ -78,7 +78,10 @@ async def execute(
     """
     namespace = owner["metadata"]["namespace"]
     for resource, name in plan.deletes:
-        await kube.delete(resource, namespace, name)
+        own = (resource, name) == (resource_of(owner), owner["metadata"]["name"])
+        seen = owner if own else cache.get(resource, namespace, name)
+        # What was made anew under the same name is not what the plan was made for.
+        await kube.delete(resource, namespace, name, uid=seen["metadata"]["uid"] if seen else None)
         cache.remove(resource, namespace, name)
     refused: Invalid | None = None
     for child in plan.objects:
