@@ -15,7 +15,6 @@ from modelgarden.runtime import logs
 from modelgarden.runtime.run import run
 from modelgarden.settings import Settings
 
-
 GC_ALLOCATIONS = 10_000
 
 

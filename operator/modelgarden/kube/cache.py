@@ -144,7 +144,7 @@ def _indices(resource: Resource, obj: Mapping[str, Any]) -> list[Index]:
 
 
 def _kept(resource: Resource, obj: Mapping[str, Any], known: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return what is worth its memory: no managedFields, of a pod's spec only names and images of its containers."""
+    """Return what is worth its memory: no managedFields, of a pod's spec only what messages name."""
     metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
     if _LAST_APPLIED in metadata.get("annotations", {}):
         metadata["annotations"] = {
@@ -169,7 +169,10 @@ def _same_spec(known: Mapping[str, Any], metadata: Mapping[str, Any]) -> bool:
 
 def _pod_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        kind: [{name: container[name] for name in ("name", "image")} for container in spec[kind]]
+        kind: [
+            {name: _interned(container[name]) for name in ("name", "image", "resources") if name in container}
+            for container in spec[kind]
+        ]
         for kind in ("initContainers", "containers")
         if kind in spec
     }

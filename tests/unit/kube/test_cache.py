@@ -78,13 +78,21 @@ def test_managed_fields_and_the_last_applied_annotation_are_not_kept(cache: Cach
 def test_of_a_pod_s_spec_only_names_and_images_are_kept(cache: Cache) -> None:
     pod = make("p")
     pod["spec"] = {
-        "containers": [{"name": "main", "image": "train:1", "env": [{"name": "A"}]}],
+        "containers": [
+            {
+                "name": "main",
+                "image": "train:1",
+                "env": [{"name": "A"}],
+                "resources": {"limits": {"memory": "1Gi"}},
+            }
+        ],
         "volumes": [],
     }
     cache.put(PODS, pod)
     found = cache.get(PODS, "team", "p")
     assert found is not None
-    assert found["spec"] == {"containers": [{"name": "main", "image": "train:1"}]}
+    kept = {"name": "main", "image": "train:1", "resources": {"limits": {"memory": "1Gi"}}}
+    assert found["spec"] == {"containers": [kept]}
 
 
 @pytest.mark.parametrize(
