@@ -223,6 +223,7 @@ def _base_model_job(environment: Environment, name: str) -> Manifest:
         "HOME": "/workspace", "HF_HOME": "/workspace/hf", "HF_HUB_OFFLINE": "1",
         "AWS_ENDPOINT_URL": EXAMPLE_ENDPOINT if environment.local else environment.s3.pods_endpoint,
         "AWS_DEFAULT_REGION": "us-east-1", "PYTHONUNBUFFERED": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",  # two spinning threads starve each other where others use the cores too
     }  # fmt: skip
     mounts = {"demo": "/demo", "work": "/workspace", "tmp": "/tmp"}  # noqa: S108 -- the pod's own
     container = {
