@@ -17,6 +17,9 @@ from modelgarden.kube.resources import PODS, Key, Resource, controller_of, key_o
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _INDEXED_LABELS: Final = (FINETUNEJOB_LABEL, MODELDEPLOYMENT_LABEL)
 
+SHARED_LENGTH: Final = 64
+"""Strings up to it, such as names of variables and images, are kept once for all objects."""
+
 Index = tuple[Resource, str, str, str]
 """Resource, namespace (empty for the owner's UID), label (empty likewise), value."""
 
@@ -179,9 +182,9 @@ def _pod_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _interned(value: Any) -> Any:
-    # Thousands of objects repeat the same few field names; each JSON document brings its own copies of them.
+    # Thousands of objects repeat the same names and values; each JSON document brings its own copies of them.
     if isinstance(value, dict):
         return {sys.intern(name): _interned(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_interned(item) for item in value]
-    return value
+    return sys.intern(value) if type(value) is str and len(value) <= SHARED_LENGTH else value
