@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from modelgarden.api.names import CONFIG_VARIABLE
 from modelgarden.api.pods import RunConfig
+from modelgarden_pod.config import read_config
 from modelgarden_pod.errors import UserError
 from modelgarden_pod.storage import Folder, is_local, local_path, open_folder
 
@@ -31,25 +28,7 @@ def load_config(file: Path | None) -> RunConfig:
     Raises:
         UserError: InvalidConfiguration, there is none or a field is wrong.
     """
-    if file is not None:
-        try:
-            text = file.read_text()
-        except OSError as error:
-            raise UserError("InvalidConfiguration", f"{file} cannot be read: {error.strerror}") from error
-    elif CONFIG_VARIABLE in os.environ:
-        text = os.environ[CONFIG_VARIABLE]
-    else:
-        raise UserError(
-            "InvalidConfiguration", f"give --config FILE or the environment variable {CONFIG_VARIABLE}"
-        )
-    try:
-        config = RunConfig.model_validate_json(text)
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc'])) or 'the configuration'}: {problem['msg']}"
-            for problem in error.errors()
-        )
-        raise UserError("InvalidConfiguration", f"the configuration is wrong: {problems}") from error
+    config = read_config(RunConfig, file)
     check_config(config)
     return config
 
