@@ -2,13 +2,16 @@
 
 Fed by the runtime from watch events and by `plan.execute` from the API server's answers, so that a reconcile
 sees its own writes. An object older than the one known is ignored; one that was removed does not come back.
+
+Objects are kept as JSON text, a tenth of what they take as dicts: most are read only a few times in their life.
 """
 
 from __future__ import annotations
 
-import sys
+import json
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from modelgarden.api.names import FINETUNEJOB_LABEL, MODELDEPLOYMENT_LABEL
@@ -17,18 +20,25 @@ from modelgarden.kube.resources import PODS, Key, Resource, controller_of, key_o
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _INDEXED_LABELS: Final = (FINETUNEJOB_LABEL, MODELDEPLOYMENT_LABEL)
 
-SHARED_LENGTH: Final = 64
-"""Strings up to it, such as names of variables and images, are kept once for all objects."""
-
 Index = tuple[Resource, str, str, str]
 """Resource, namespace (empty for the owner's UID), label (empty likewise), value."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One object, and of it what is asked for without reading it."""
+
+    uid: str
+    version: int
+    indices: tuple[Index, ...]
+    text: str
 
 
 class Cache:
     """The newest known state of watched objects, without what nobody here reads."""
 
     def __init__(self) -> None:
-        self._objects: dict[Resource, dict[Key, dict[str, Any]]] = defaultdict(dict)
+        self._entries: dict[Resource, dict[Key, _Entry]] = defaultdict(dict)
         self._indices: dict[Index, set[Key]] = defaultdict(set)
         self._removed: dict[Resource, set[str]] = defaultdict(set)
 
@@ -39,33 +49,35 @@ class Cache:
         change that nobody has acted on yet, though what is known already contains it.
         """
         key = key_of(resource, obj)
-        uid = obj["metadata"]["uid"]
-        known = self._objects[resource].get(key)
+        uid, version = obj["metadata"]["uid"], _version(obj)
+        known = self._entries[resource].get(key)
         if uid in self._removed[resource]:
             return True
-        if known is not None and known["metadata"]["uid"] == uid and _version(obj) <= _version(known):
-            return _version(obj) != _version(known)
-        kept = _kept(resource, obj, known)
+        if known is not None and known.uid == uid and version <= known.version:
+            return version != known.version
+        text = json.dumps(_kept(resource, obj), separators=(",", ":"))
+        entry = _Entry(uid, version, _indices(resource, obj), text)
         self._forget(key)
-        self._objects[resource][key] = kept
-        for index in _indices(resource, kept):
+        self._entries[resource][key] = entry
+        for index in entry.indices:
             self._indices[index].add(key)
         return True
 
     def remove(self, resource: Resource, namespace: str, name: str, *, uid: str | None = None) -> None:
         """Forget an object; with `uid` only that very one."""
         key = Key(resource, namespace, name)
-        known = self._objects[resource].get(key)
+        known = self._entries[resource].get(key)
         if uid is not None:
             self._removed[resource].add(uid)
-        if known is None or (uid is not None and known["metadata"]["uid"] != uid):
+        if known is None or (uid is not None and known.uid != uid):
             return
-        self._removed[resource].add(known["metadata"]["uid"])
+        self._removed[resource].add(known.uid)
         self._forget(key)
 
     def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any] | None:
-        """Return an object. Callers must not change it."""
-        return self._objects[resource].get(Key(resource, namespace, name))
+        """Return an object, a copy of the caller's own."""
+        entry = self._entries[resource].get(Key(resource, namespace, name))
+        return None if entry is None else _read(entry)
 
     def children(self, resource: Resource, owner_uid: str) -> list[dict[str, Any]]:
         """Return the objects whose controller has the UID, by name: Jobs of a FineTuneJob, pods of a Job."""
@@ -77,7 +89,7 @@ class Cache:
 
     def keys(self, resource: Resource) -> list[Key]:
         """Return the keys of all known objects."""
-        return list(self._objects[resource])
+        return list(self._entries[resource])
 
     def differences(
         self,
@@ -91,21 +103,17 @@ class Cache:
 
         Returns the keys to read anew, and the ghosts: known here, gone there.
         """
-        known = self._objects[resource]
+        known = self._entries[resource]
         stale = {
             key
             for key, (uid, listed_version) in listed.items()
             if uid not in self._removed[resource]
-            and (
-                key not in known
-                or known[key]["metadata"]["uid"] != uid
-                or _version(known[key]) < listed_version
-            )
+            and (key not in known or known[key].uid != uid or known[key].version < listed_version)
         }
         ghosts = {
             key
-            for key, obj in known.items()
-            if key not in listed and _version(obj) <= version and namespace in (None, key.namespace)
+            for key, entry in known.items()
+            if key not in listed and entry.version <= version and namespace in (None, key.namespace)
         }
         return stale, ghosts
 
@@ -115,16 +123,21 @@ class Cache:
 
     def _indexed(self, index: Index) -> list[dict[str, Any]]:
         keys = sorted(self._indices.get(index, ()), key=lambda key: key.name)
-        return [self._objects[index[0]][key] for key in keys]
+        return [_read(self._entries[index[0]][key]) for key in keys]
 
     def _forget(self, key: Key) -> None:
-        known = self._objects[key.resource].pop(key, None)
+        known = self._entries[key.resource].pop(key, None)
         if known is None:
             return
-        for index in _indices(key.resource, known):
+        for index in known.indices:
             self._indices[index].discard(key)
             if not self._indices[index]:
                 del self._indices[index]
+
+
+def _read(entry: _Entry) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(entry.text)
+    return found
 
 
 def _version(obj: Mapping[str, Any]) -> int:
@@ -132,7 +145,7 @@ def _version(obj: Mapping[str, Any]) -> int:
     return int(obj["metadata"]["resourceVersion"])
 
 
-def _indices(resource: Resource, obj: Mapping[str, Any]) -> list[Index]:
+def _indices(resource: Resource, obj: Mapping[str, Any]) -> tuple[Index, ...]:
     metadata = obj["metadata"]
     labels = metadata.get("labels", {})
     found: list[Index] = [
@@ -143,48 +156,28 @@ def _indices(resource: Resource, obj: Mapping[str, Any]) -> list[Index]:
     controller = controller_of(obj)
     if controller is not None:
         found.append((resource, "", "", controller["uid"]))
-    return found
+    return tuple(found)
 
 
-def _kept(resource: Resource, obj: Mapping[str, Any], known: Mapping[str, Any] | None) -> dict[str, Any]:
+def _kept(resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is worth its memory: no managedFields, of a pod's spec only what messages name."""
     metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
     if _LAST_APPLIED in metadata.get("annotations", {}):
         metadata["annotations"] = {
             name: value for name, value in metadata["annotations"].items() if name != _LAST_APPLIED
         }
-    kept = {name: _interned(value) for name, value in obj.items() if name not in ("metadata", "spec")}
-    kept["metadata"] = _interned(metadata)
+    kept = {**obj, "metadata": metadata}
     if resource is PODS:
         kept["spec"] = _pod_spec(obj.get("spec", {}))
-    elif known is not None and "spec" in known and _same_spec(known["metadata"], metadata):
-        kept["spec"] = known["spec"]
-    elif "spec" in obj:
-        kept["spec"] = _interned(obj["spec"])
     return kept
-
-
-def _same_spec(known: Mapping[str, Any], metadata: Mapping[str, Any]) -> bool:
-    # The API server counts the generation up with each change of the spec.
-    names = ("uid", "generation")
-    return "generation" in metadata and all(known.get(name) == metadata.get(name) for name in names)
 
 
 def _pod_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {
         kind: [
-            {name: _interned(container[name]) for name in ("name", "image", "resources") if name in container}
+            {name: container[name] for name in ("name", "image", "resources") if name in container}
             for container in spec[kind]
         ]
         for kind in ("initContainers", "containers")
         if kind in spec
     }
-
-
-def _interned(value: Any) -> Any:
-    # Thousands of objects repeat the same names and values; each JSON document brings its own copies of them.
-    if isinstance(value, dict):
-        return {sys.intern(name): _interned(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_interned(item) for item in value]
-    return sys.intern(value) if type(value) is str and len(value) <= SHARED_LENGTH else value
