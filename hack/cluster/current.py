@@ -6,7 +6,7 @@ import os
 import shutil
 
 from hack.cluster import progress
-from hack.cluster.commands import output
+from hack.cluster.commands import run
 from hack.cluster.errors import ClusterError
 from hack.cluster.images import PROJECT_IMAGES
 from hack.cluster.paths import REPOSITORY
@@ -26,9 +26,14 @@ def check() -> None:
     """Say which cluster is used. Raises ClusterError where it does not answer."""
     if shutil.which("kubectl") is None:
         raise ClusterError("CLUSTER=current needs kubectl in PATH")
-    context = output("kubectl", "config", "current-context")
-    output("kubectl", "get", "--raw", "/readyz", "--request-timeout=10s")
-    progress.say(f"using the kubeconfig's context {context!r}; nothing is started or stopped")
+    context = run("kubectl", "config", "current-context", check=False)
+    if context.returncode != 0:
+        raise ClusterError(
+            f"CLUSTER=current needs a current context, and kubectl says {context.stderr.strip()!r}: set KUBECONFIG"
+            " to the cluster's file, or choose a context with `kubectl config use-context NAME`"
+        )
+    run("kubectl", "get", "--raw", "/readyz", "--request-timeout=10s")
+    progress.say(f"using the kubeconfig's context {context.stdout.strip()!r}; nothing is started or stopped")
 
 
 def explain_images() -> None:

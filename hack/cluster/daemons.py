@@ -88,15 +88,18 @@ class Daemon:
             ("setpriv", "--pdeathsig", "TERM") if self.dies_with_parent and shutil.which("setpriv") else ()
         )
         with self.log.open("a") as log:
-            process = subprocess.Popen(
-                [*prefix, *self.argv],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**without_proxies(os.environ), **self.environment},
-                cwd=self.folder,
-                start_new_session=True,
-            )
+            try:
+                process = subprocess.Popen(
+                    [*prefix, *self.argv],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env={**without_proxies(os.environ), **self.environment},
+                    cwd=self.folder,
+                    start_new_session=True,
+                )
+            except FileNotFoundError as error:
+                raise ClusterError(f"{self.argv[0]} is not installed on this machine") from error
         record = {"pid": process.pid, "started": _start_ticks(process.pid), "boot": _boot()}
         self._record.write_text(json.dumps(record))
 

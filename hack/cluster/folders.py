@@ -39,4 +39,5 @@ def unmount_below(folder: Path) -> None:
 def _mounts_below(folder: Path) -> list[str]:
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     points = [line.split()[4].replace("\\040", " ") for line in lines]
-    return sorted(point for point in points if point.startswith(f"{folder}/"))
+    # The kernel names mounts by their real path, and the state folder may lie behind a symbolic link.
+    return sorted(point for point in points if point.startswith(f"{folder.resolve()}/"))

@@ -153,8 +153,10 @@ class ImageBuilder:
         base = image.arguments.get("BASE_IMAGE", BASE_IMAGE)
         digest = hashlib.sha256(self._containerd.digest(base).encode())
         digest.update(repr((sorted(image.arguments.items()), image.target)).encode())
-        for file in [image.dockerfile, *context_files(image)]:
-            digest.update(f"{file}\0{file.stat().st_mode}\0".encode())
+        files = {str(file.relative_to(image.context)): file for file in context_files(image)}
+        # No path of this machine: another checkout of the same sources has the same inputs.
+        for name, file in [("", image.dockerfile), *sorted(files.items())]:
+            digest.update(f"{name}\0{file.stat().st_mode}\0".encode())
             digest.update(hashlib.sha256(file.read_bytes()).digest())
         return digest.hexdigest()[:32]
 

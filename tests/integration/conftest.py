@@ -6,6 +6,7 @@ it and leave it running.
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,10 +16,11 @@ import pytest
 
 from hack.cluster import ControlPlane, S3Server, start_control_plane, start_s3
 from hack.cluster.control_plane import ControlPlaneOptions, Endpoints
-from tests.integration.harness.api import NAMESPACES, SERVICE_ACCOUNTS, Api
+from tests.integration.harness.api import NAMESPACES, SERVICE_ACCOUNTS, Api, Obj
 from tests.integration.harness.garden import Garden
 from tests.integration.harness.node import FakeNode
 from tests.integration.harness.process import OperatorProcess
+from tests.integration.harness.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNING = "MODELGARDEN_TEST_KUBECONFIG"
@@ -159,8 +161,22 @@ def create_namespace(api: Api) -> str:
 
 def install(control_plane: ControlPlane) -> None:
     control_plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
-    control_plane.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
+    wait_until_served(control_plane)
     control_plane.kubectl(
         "apply", "-f", "-",
         stdin=f'{{"apiVersion": "v1", "kind": "Namespace", "metadata": {{"name": "{LEASE_NAMESPACE}"}}}}',
     )  # fmt: skip
+
+
+def wait_until_served(control_plane: ControlPlane) -> None:
+    """Wait until the API server serves every CRD. `kubectl wait` would end with an error at one without conditions."""
+
+    def established(crd: Obj) -> bool:
+        conditions = crd.get("status", {}).get("conditions") or []
+        return ("Established", "True") in [(one["type"], one["status"]) for one in conditions]
+
+    def served() -> bool:
+        found = json.loads(control_plane.kubectl("get", "crd", "-o", "json"))["items"]
+        return bool(found) and all(map(established, found))
+
+    wait_for(served, what="the CRDs to be served")

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from modelgarden.api.finetunejob import IMMUTABLE_FIELDS
 from modelgarden.finetune.observe import Observation, Observer, ProgressReports, StorageAccess
 from modelgarden.finetune.plan import decide, invalid
 from modelgarden.finetune.resources import job_name
@@ -65,9 +66,7 @@ class FineTuneReconciler:
         try:
             subject = subject_of(owner)
         except ValidationError as error:
-            message = (
-                f"{first_problem(error, root='spec')}. Create a FineTuneJob that fits this operator's CRD."
-            )
+            message = f"{first_problem(error, root='spec')}. {_remedy(error)}"
             generation = owner["metadata"].get("generation", 0)
             return invalid(status_of(owner), generation=generation, message=message, now=self._clock())
         seen = await self._observer.observe(subject)
@@ -102,3 +101,11 @@ class FineTuneReconciler:
             return await register(store, candidate, now=self._clock())
         except StorageError as error:
             return Problem(error.reason, error.message)
+
+
+def _remedy(error: ValidationError) -> str:
+    """Return what to do about the first problem of a spec."""
+    where = error.errors(include_input=False, include_url=False)[0]["loc"]
+    if where and where[0] not in IMMUTABLE_FIELDS:
+        return "Correct the field."
+    return "This cannot be changed in place; create a new FineTuneJob."

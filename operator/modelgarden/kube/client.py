@@ -172,7 +172,7 @@ class Kube:
         return await self._apply(obj, verb="apply")
 
     async def apply_status(self, obj: Mapping[str, Any]) -> dict[str, Any]:
-        """Apply an object's status; with metadata.uid only to the very object."""
+        """Apply an object's status; with metadata.resourceVersion only to that very version, else Retryable."""
         return await self._apply(obj, verb="apply_status", subresource="/status")
 
     async def delete(

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 Clock = Callable[[], datetime]
 
 CONTROLLER_NAME: Final = f"{names.GROUP}/operator"
-_NOTE_LENGTH: Final = 1024
+_NOTE_BYTES: Final = 1024
 _BEING_DELETED_SECONDS: Final = 2.0
 
 
@@ -157,7 +157,8 @@ async def _write_status(
 ) -> None:
     if status is None or status == owner.get("status", {}):
         return
-    metadata = {name: owner["metadata"][name] for name in ("namespace", "name", "uid")}
+    # Of a status the API server ignores the UID, so that the version must keep it from a namesake made anew.
+    metadata = {name: owner["metadata"][name] for name in ("namespace", "name", "resourceVersion")}
     body = {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "metadata": metadata, "status": status}
     try:
         applied = await kube.apply_status(body)
@@ -202,7 +203,7 @@ async def _post(kube: Kube, owner: Mapping[str, Any], event: Event, now: datetim
         "eventTime": moment,
         "type": event.type,
         "reason": event.reason,
-        "note": event.note[:_NOTE_LENGTH],
+        "note": event.note.encode()[:_NOTE_BYTES].decode(errors="ignore"),
         "action": "Reconcile",
         "reportingController": CONTROLLER_NAME,
         "reportingInstance": socket.gethostname(),

@@ -70,4 +70,4 @@ def first_problem(error: ValidationError, *, root: str = "") -> str:
     """Return the first problem of a validation error as `root.field: what is wrong`, without the value itself."""
     problem = error.errors(include_input=False, include_url=False)[0]
     where = ".".join(str(part) for part in ((root,) if root else ()) + problem["loc"])
-    return f"{where or 'document'}: {problem['msg']}"
+    return f"{where or 'document'}: {problem['msg'].removeprefix('Value error, ')}"

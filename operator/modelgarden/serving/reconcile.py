@@ -62,7 +62,7 @@ class ModelDeploymentReconciler:
         try:
             spec = ModelDeploymentSpec.from_dict(owner["spec"])
         except ValidationError as error:
-            decided = _invalid(owner, first_problem(error), self._clock())
+            decided = _invalid(owner, first_problem(error, root="spec"), self._clock())
         else:
             decided = plan(await self._observe(key, owner, spec), self._settings)
         await execute(self._kube, self._cache, owner, decided, clock=self._clock)
@@ -106,7 +106,7 @@ def _status(owner: Mapping[str, Any]) -> ModelDeploymentStatus:
 def _invalid(owner: Mapping[str, Any], problem: str, now: datetime) -> Plan:
     """Return the plan for a spec that this operator cannot read: say so, and leave what runs as it is."""
     generation = int(owner["metadata"].get("generation", 0))
-    message = f"spec.{problem}. Correct the field."
+    message = f"{problem}. Correct the field."
     refused = c.Condition(
         type=c.ACCEPTED,
         status="False",
