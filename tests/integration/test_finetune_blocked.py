@@ -13,7 +13,7 @@ from hack.cluster import S3Server, start_s3
 from modelgarden.api.pods import TerminationMessage
 from modelgarden.finetune.observe import SECRET_SECONDS
 from modelgarden.kube.resources import JOBS, SECRETS
-from tests.integration.harness.api import Api, Obj, condition, phase, reason
+from tests.integration.harness.api import RESOURCE_QUOTAS, Api, Obj, condition, phase, reason
 from tests.integration.harness.garden import ROWS, SECRET, Garden
 from tests.integration.harness.node import FakeNode
 from tests.integration.harness.waiting import stays, wait_for
@@ -210,6 +210,19 @@ def test_a_crash_of_prepare_blocks_without_failing(garden: Garden, node: FakeNod
     told = blocked_by(garden, "DatasetReady", "PrepareFailed")
     assert "MemoryError" in condition(told, "DatasetReady")["message"]
     assert "Failed" not in {one["type"] for one in told["status"]["conditions"]}
+
+
+def test_a_quota_without_room_is_told_and_room_is_enough(garden: Garden, node: FakeNode, api: Api) -> None:
+    quota = {"metadata": {"name": "none", "namespace": garden.namespace}, "spec": {"hard": {"pods": "0"}}}
+    api.create(RESOURCE_QUOTAS, quota)
+    garden.create_finetunejob("bot")
+
+    told = blocked_by(garden, "DatasetReady", "ApplyRejected")
+    assert "quota" in condition(told, "DatasetReady")["message"]
+    assert phase(told) == "Blocked"
+    api.delete(RESOURCE_QUOTAS, garden.namespace, "none")
+
+    goes_on(garden, node)
 
 
 def test_storage_that_is_away_at_the_start_is_waited_for(own_garden: Garden, node: FakeNode) -> None:

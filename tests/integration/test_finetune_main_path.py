@@ -13,9 +13,8 @@ from modelgarden.kube.resources import EVENTS, JOBS
 from tests.integration.harness.api import Api, Obj, condition, phase, reason
 from tests.integration.harness.garden import Garden
 from tests.integration.harness.node import FakeNode
-from tests.integration.harness.process import OperatorProcess
 from tests.integration.harness.reports import pod_report
-from tests.integration.harness.waiting import stays, wait_for
+from tests.integration.harness.waiting import wait_for
 from tests.integration.trainer import Trainer
 from tests.unit.builders import make_emissions, make_report
 
@@ -89,25 +88,6 @@ def test_a_job_becomes_a_version(garden: Garden, node: FakeNode, api: Api) -> No
         if event["regarding"]["kind"] == "FineTuneJob"
     ]
     assert notes == [("Normal", "Preparing"), ("Normal", "Pending"), ("Normal", "Succeeded")]
-
-
-def test_an_unchanged_job_costs_three_writes_until_its_pod_runs(
-    garden: Garden, node: FakeNode, operator: OperatorProcess
-) -> None:
-    before = operator.writes()
-    garden.create_finetunejob("bot")
-    node.run("bot-prepare")
-    wait_for_phase(garden, "Preparing")
-    version = garden.finetunejob("bot")["metadata"]["resourceVersion"]
-
-    stays(lambda: garden.finetunejob("bot")["metadata"]["resourceVersion"] == version, 3)
-
-    made = {
-        what: count - before.get(what, 0)
-        for what, count in operator.writes().items()
-        if count != before.get(what, 0)
-    }
-    assert made == {"Job/apply": 1, "FineTuneJob/apply_status": 1, "Event/create": 1}
 
 
 def test_what_the_training_pod_waits_for_is_told(garden: Garden, node: FakeNode) -> None:

@@ -1,4 +1,4 @@
-"""Restarts: a settled garden costs no write, and a process that is killed at work leaves nothing double or undone."""
+"""Writes and restarts: a change costs one write, a settled garden none, and a killed process leaves nothing undone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.integration.harness.api import Api, phase
 from tests.integration.harness.garden import Garden
 from tests.integration.harness.node import FakeNode
 from tests.integration.harness.process import OperatorProcess
-from tests.integration.harness.waiting import wait_for
+from tests.integration.harness.waiting import stays, wait_for
 
 
 def versions(api: Api, namespace: str) -> dict[str, str]:
@@ -53,6 +53,20 @@ def settled(garden: Garden, node: FakeNode) -> dict[str, str]:
         "blocked": "Blocked",
         "waiting": "Pending",
     }
+
+
+def test_an_unchanged_job_costs_three_writes_until_its_pod_runs(
+    garden: Garden, node: FakeNode, start_operator: StartOperator
+) -> None:
+    operator = start_operator()
+    garden.create_finetunejob("bot")
+    node.run("bot-prepare")
+    wait_for(lambda: phase(garden.finetunejob("bot")) == "Preparing", what="Preparing")
+    version = garden.finetunejob("bot")["metadata"]["resourceVersion"]
+
+    stays(lambda: garden.finetunejob("bot")["metadata"]["resourceVersion"] == version, 3)
+
+    assert operator.writes() == {"Job/apply": 1, "FineTuneJob/apply_status": 1, "Event/create": 1}
 
 
 def test_a_restart_with_settled_resources_writes_nothing(

@@ -107,7 +107,11 @@ class JobBuilder:
             else train_job(subject, SETTINGS)
         )
         self.body: dict[str, Any] = json.loads(json.dumps(manifest))
-        self.body["metadata"] |= {"uid": f"{step}-job-uid", "resourceVersion": "7"}
+        self.body["metadata"] |= {
+            "uid": f"{step}-job-uid",
+            "resourceVersion": "7",
+            "creationTimestamp": stamp(),
+        }
         self.body["status"] = {}
         self.pods: list[dict[str, Any]] = []
 

@@ -73,5 +73,5 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [get] # by the names that the resources give; never listed
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create, patch, list] # the Job controller says only there why a pod cannot be made
 {{- end }}

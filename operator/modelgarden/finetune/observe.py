@@ -20,6 +20,7 @@ from modelgarden.api.finetunejob import DatasetStatus
 from modelgarden.api.layout import DATASET_REPORT, Location
 from modelgarden.api.names import FINETUNEJOB_LABEL, STEP_LABEL
 from modelgarden.api.pods import TrainReport
+from modelgarden.finetune.refusals import PodRefusals
 from modelgarden.finetune.resources import HUB_TOKEN_KEY, job_name, run_location
 from modelgarden.finetune.subject import Subject
 from modelgarden.finetune.workloads import PREPARE, TRAIN, JobState, PodState, Problem, Step, ended, job_state
@@ -133,9 +134,16 @@ class Observer:
     """Gathers observations."""
 
     def __init__(
-        self, kube: Kube, cache: Cache, storage: StorageAccess, inputs: Inputs, progress: ProgressReports
+        self,
+        kube: Kube,
+        cache: Cache,
+        storage: StorageAccess,
+        inputs: Inputs,
+        progress: ProgressReports,
+        refusals: PodRefusals,
     ) -> None:
         self._kube = kube
+        self._refusals = refusals
         self._cache = cache
         self._storage = storage
         self._inputs = inputs
@@ -165,7 +173,9 @@ class Observer:
         if job is None or not _controlled_by(job, subject.run.uid):
             return None
         state = job_state(job, self._cache.children(PODS, job["metadata"]["uid"]), step=step)
-        if state.outcome == "Active" or state.ending is not None:
+        if state.outcome == "Active":
+            return await self._refusals.noted(state, subject.run.namespace)
+        if state.ending is not None:
             return state
         # The Job's event overtook its pod's: how the pod ended is known to the API server already.
         selector = f"{_CONTROLLER_UID}={state.uid}"

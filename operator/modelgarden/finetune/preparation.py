@@ -90,12 +90,12 @@ def _under_way(subject: Subject, job: JobState, now: datetime) -> Outcome:
     pod = job.newest
     if subject.spec.suspend:
         return _not_ready("Suspended", "spec.suspend is true: the prepare Job goes on when it is false.")
-    if pod is not None and pod.ending is not None and pod.ending.failed:
+    if job.refusal is None and pod is not None and pod.ending is not None and pod.ending.failed:
         return _not_ready("Preparing", f"{pod.ending.message} The prepare Job tries again.")
     waiting = waiting_for(job, now)
     if waiting.problem.reason == "Pending":
         return _not_ready("Preparing", _preparing(job.name), requeue_after=waiting.requeue_after)
-    return _not_ready(waiting.problem.reason, waiting.problem.message)
+    return _not_ready(waiting.problem.reason, waiting.problem.message, requeue_after=waiting.requeue_after)
 
 
 def _refused(subject: Subject, seen: Observation, job: JobState, now: datetime) -> Outcome:

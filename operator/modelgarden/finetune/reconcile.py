@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from modelgarden.api.finetunejob import IMMUTABLE_FIELDS
 from modelgarden.finetune.observe import Observation, Observer, ProgressReports, StorageAccess
 from modelgarden.finetune.plan import decide, invalid
+from modelgarden.finetune.refusals import PodRefusals
 from modelgarden.finetune.resources import job_name
 from modelgarden.finetune.subject import Subject, status_of, subject_of
 from modelgarden.finetune.training import awaits_registration
@@ -47,7 +48,8 @@ class FineTuneReconciler:
         self._clock = clock
         self._storage = StorageAccess(kube, stores)
         progress = ProgressReports(reports, interval_seconds=settings.progress_interval_seconds, clock=clock)
-        self._observer = Observer(kube, cache, self._storage, Inputs(), progress)
+        refusals = PodRefusals(kube, clock)
+        self._observer = Observer(kube, cache, self._storage, Inputs(), progress, refusals)
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring a FineTuneJob nearer to its end; return seconds until the next look, if one is due.

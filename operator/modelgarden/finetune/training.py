@@ -85,7 +85,7 @@ def _under_way(subject: Subject, job: JobState, settings: Settings, now: datetim
             findings=(Finding(RUNNING, True, "Training", f"Pod {pod.name} trains."),),
             requeue_after=settings.progress_interval_seconds,
         )
-    if pod is not None and pod.ending is not None and pod.ending.failed:
+    if job.refusal is None and pod is not None and pod.ending is not None and pod.ending.failed:
         again = "The next attempt resumes at the newest checkpoint."
         return _not_running("Retrying", f"Pod {pod.name} ended: {pod.ending.message} {again}")
     waiting = waiting_for(job, now)

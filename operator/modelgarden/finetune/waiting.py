@@ -6,12 +6,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from modelgarden.finetune.refusals import PATIENCE_SECONDS
+from modelgarden.finetune.status import patience
 from modelgarden.finetune.workloads import JobState, Problem
 
 SOON_SECONDS: Final = 2.0
 """Wait for what ends by itself in a moment."""
 UNSCHEDULABLE_SECONDS: Final = 5.0
 """A pod that finds its place within it was never worth a word."""
+
+
+REFUSED_SECONDS: Final = 60.0
+"""Longest wait between two questions why a Job has no pod."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +33,20 @@ def waiting_for(job: JobState, now: datetime) -> Waiting:
     pod = job.newest
     if pod is None and job.suspended:
         return Waiting(Problem("Pending", f"Job {job.name} is suspended: it waits for its queue."))
+    if job.refusal is not None:
+        message = f"Job {job.name} cannot make its pod: {job.refusal}. It tries again by itself once that is mended."
+        return Waiting(Problem("ApplyRejected", message), requeue_after=_patience(job, now))
     pending = Problem("Pending", f"Job {job.name} waits for its pod to run.")
-    if pod is None or pod.waiting is None:
+    if pod is None:
+        return Waiting(pending, requeue_after=_patience(job, now))
+    if pod.waiting is None:
         return Waiting(pending)
     if pod.waiting.reason == "Unschedulable" and pod.waiting_since is not None:
         left = UNSCHEDULABLE_SECONDS - (now - pod.waiting_since).total_seconds()
         if left > 0:
             return Waiting(pending, requeue_after=min(left, UNSCHEDULABLE_SECONDS))
     return Waiting(pod.waiting)
+
+
+def _patience(job: JobState, now: datetime) -> float:
+    return patience(job.created_at, now, shortest=PATIENCE_SECONDS, longest=REFUSED_SECONDS)

@@ -112,6 +112,8 @@ class JobState:
     """The Job controller's own words, for a Failed Job."""
     finished_at: datetime | None
     pods: tuple[PodState, ...]
+    refusal: str | None = None
+    """Why the Job controller could not make its next pod."""
 
     @property
     def name(self) -> str:
@@ -122,6 +124,11 @@ class JobState:
     def uid(self) -> str:
         """Return the Job's UID."""
         return str(self.body["metadata"]["uid"])
+
+    @property
+    def created_at(self) -> datetime:
+        """Return when the Job was created."""
+        return datetime.fromisoformat(self.body["metadata"]["creationTimestamp"])
 
     @property
     def suspended(self) -> bool:

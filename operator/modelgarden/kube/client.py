@@ -123,10 +123,17 @@ class Kube:
             return None
 
     async def list(
-        self, resource: Resource, *, namespace: str | None = None, label_selector: str | None = None
+        self,
+        resource: Resource,
+        *,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
     ) -> list[dict[str, Any]]:
         """Return all objects of a resource, in one namespace or in all."""
-        pages = self.pages(resource, namespace=namespace, label_selector=label_selector)
+        pages = self.pages(
+            resource, namespace=namespace, label_selector=label_selector, field_selector=field_selector
+        )
         return [item async for page in pages for item in page.items]
 
     async def pages(
@@ -135,6 +142,7 @@ class Kube:
         *,
         namespace: str | None = None,
         label_selector: str | None = None,
+        field_selector: str | None = None,
         metadata_only: bool = False,
         limit: int = PAGE_SIZE,
     ) -> AsyncIterator[Page]:
@@ -142,6 +150,8 @@ class Kube:
         query: dict[str, str] = {"limit": str(limit)}
         if label_selector:
             query["labelSelector"] = label_selector
+        if field_selector:
+            query["fieldSelector"] = field_selector
         while True:
             answer = await self._call(
                 "GET", resource, path_of(resource, namespace), verb="list", query=query,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -155,6 +156,29 @@ def test_a_place_that_may_still_be_found_is_looked_for_again_soon() -> None:
     plan = plan_of(subject, prepare=JobBuilder(subject, "prepare").with_pod(pod).state())
 
     assert plan.requeue_after == 4.0
+
+
+def test_a_pod_that_cannot_be_made_blocks_with_the_reason() -> None:
+    subject = make_subject()
+    job = replace(JobBuilder(subject, "prepare").state(), refusal="exceeded quota: gpus")
+
+    plan = plan_of(subject, prepare=job)
+
+    found = conditions_of(plan)["DatasetReady"]
+    assert found["reason"] == "ApplyRejected"
+    assert "exceeded quota: gpus" in found["message"]
+    assert phase_of(plan) == "Blocked"
+    assert plan.deletes == ()
+    assert plan.requeue_after == 5
+
+
+def test_a_job_without_a_pod_is_looked_at_again() -> None:
+    subject = make_subject()
+
+    plan = plan_of(subject, prepare=JobBuilder(subject, "prepare").state())
+
+    assert conditions_of(plan)["DatasetReady"]["reason"] == "Preparing"
+    assert plan.requeue_after == 5
 
 
 def test_a_prepare_job_that_a_queue_holds_back_is_left_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -239,6 +240,17 @@ def test_a_failed_run_keeps_what_it_used() -> None:
 
     assert plan.status is not None
     assert plan.status["carbon"]["energyJoules"]["total"] == 900
+
+
+def test_a_next_attempt_that_cannot_be_made_says_why() -> None:
+    subject = make_subject(conditions=ready())
+    job = JobBuilder(subject, "train").with_pod(ended_pod("train", 1)).state()
+
+    plan = plan_of(subject, train=replace(job, refusal="exceeded quota: gpus"))
+
+    found = conditions_of(plan)["Running"]
+    assert (found["status"], found["reason"]) == ("False", "ApplyRejected")
+    assert "exceeded quota: gpus" in found["message"]
 
 
 def complete_observation(subject: Any, **seen: Any) -> Observation:
