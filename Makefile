@@ -6,6 +6,8 @@ export CLUSTER ?= local
 PYTHON ?= python3
 UV = $(PYTHON) hack/uv.py
 RUN = $(UV) run --locked
+# Integration tests wait as much as they compute; each worker has a control plane of its own.
+WORKERS ?= 3
 CLUSTERCTL = $(PYTHON) hack/cluster
 
 .PHONY: help
@@ -32,7 +34,8 @@ test-unit: ## Run the tests that need nothing outside the process
 .PHONY: test-integration
 test-integration: ## Run the tests against a real kube-apiserver, etcd, controller-manager and S3 server
 	@$(CLUSTERCTL) binaries integration
-	@$(RUN) pytest tests/integration
+	@$(UV) sync --locked --quiet --compile-bytecode
+	@$(RUN) pytest tests/integration -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-scale
 test-scale: ## Run 1,000 resources on KWOK nodes and check the limits

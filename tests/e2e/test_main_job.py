@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -33,8 +34,10 @@ def read(environment: Environment, uri: str) -> bytes:
     return s3.get_object(Bucket=location.bucket, Key=location.key)["Body"].read()
 
 
-def test_tuning_teaches_what_the_base_model_cannot_do(report: dict[str, Any]) -> None:
-    print(
+def test_tuning_teaches_what_the_base_model_cannot_do(
+    report: dict[str, Any], figure: Callable[[str], None]
+) -> None:
+    figure(
         f"base {report['baseScore']:.3f}, tuned {report['tunedScore']:.3f}, served {report['servedScore']:.3f}"
     )
     assert report["questions"] >= 50

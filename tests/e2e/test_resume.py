@@ -51,7 +51,7 @@ def job(environment: Environment) -> Iterator[dict[str, Any]]:
 
 
 def test_a_killed_training_pod_resumes_at_its_checkpoint(
-    environment: Environment, job: dict[str, Any]
+    environment: Environment, job: dict[str, Any], figure: Callable[[str], None]
 ) -> None:
     def current() -> dict[str, Any]:
         status: dict[str, Any] = get(environment, NAMESPACE, "finetunejobs.modelgarden.dev", NAME).get(
@@ -84,7 +84,7 @@ def test_a_killed_training_pod_resumes_at_its_checkpoint(
         return int(step) if step is not None else None
 
     resumed_from = wait_for("the next attempt to resume", resumed, timeout=600)
-    print(f"killed at step {before['step']} or later, resumed from step {resumed_from}")
+    figure(f"killed at step {before['step']} or later, resumed from step {resumed_from}")
     assert resumed_from >= before["checkpointStep"]
     assert resumed_from > before["step"] - CHECKPOINT_STEPS
 

@@ -25,15 +25,23 @@ from tests.integration.harness.waiting import wait_for
 ROOT = Path(__file__).resolve().parents[2]
 RUNNING = "MODELGARDEN_TEST_KUBECONFIG"
 LEASE_NAMESPACE = "modelgarden-system"
+LONGEST = frozenset(
+    {
+        "test_crd_equivalence.py", "test_energy_traps.py", "test_finetune_crash.py", "test_trainer_hub.py",
+        "test_trainer_local.py", "test_trainer_s3.py",
+    }
+)  # fmt: skip
 
 StartOperator = Callable[..., OperatorProcess]
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test of this folder."""
+    """Mark every test of this folder, and begin with the longest files, so that no worker ends long after the others."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.integration)
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(scope="session")

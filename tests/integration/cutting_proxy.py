@@ -29,6 +29,7 @@ class CuttingProxy:
         self.sent = 0
         """Bytes of answers that arrived."""
         self.cuts = 0
+        """Connections that were cut or refused."""
         self._connections = 0
 
     @property
@@ -51,6 +52,8 @@ class CuttingProxy:
 
     def _connect(self, client: socket.socket) -> None:
         if self.away:
+            with self._lock:
+                self.cuts += 1
             client.close()
             return
         with self._lock:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,7 +62,7 @@ def _compare(kind: Kind, text: str, answer: Answer) -> str | None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 async def test_the_api_server_and_the_model_agree_on_every_spec(
-    cluster: ControlPlane, namespace: str, kind: Kind
+    cluster: ControlPlane, namespace: str, kind: Kind, figure: Callable[[str], None]
 ) -> None:
     cases = Cases(_schema(kind, "spec"), random.Random(f"{SEED}-{kind.name}"))
     tally = Tally()
@@ -80,7 +81,7 @@ async def test_the_api_server_and_the_model_agree_on_every_spec(
         await asyncio.gather(*(work(raw) for _ in range(16)))
     seconds = time.monotonic() - started
 
-    print(f"\n{kind.name}: {tally.accepted} accepted, {tally.refused} refused by both in {seconds:.0f} s")
+    figure(f"{kind.name}: {tally.accepted} accepted, {tally.refused} refused by both in {seconds:.0f} s")
     assert not differences, f"{len(differences)} differences, such as\n" + "\n".join(differences[:5])
     assert tally.accepted + tally.refused == CASES_PER_KIND
     unbroken = [
@@ -107,7 +108,7 @@ def _with_totals(value: Any) -> Any:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 async def test_the_api_server_takes_every_status_that_the_model_takes(
-    cluster: ControlPlane, namespace: str, kind: Kind
+    cluster: ControlPlane, namespace: str, kind: Kind, figure: Callable[[str], None]
 ) -> None:
     cases = Cases(_schema(kind, "status"), random.Random(f"{SEED}-{kind.name}-status"))
     spec = Cases(_schema(kind, "spec"), random.Random(SEED))
@@ -126,5 +127,5 @@ async def test_the_api_server_takes_every_status_that_the_model_takes(
             answer = await raw.replace(kind, {**created.body, "status": status}, subresource="/status")
             assert answer.accepted, f"{status}: {answer.message}"
             taken += 1
-    print(f"\n{kind.name}: {taken} statuses taken")
+    figure(f"{kind.name}: {taken} statuses taken")
     assert taken > STATUSES_PER_KIND / 2

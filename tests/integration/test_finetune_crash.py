@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,7 @@ class Nodes:
 
 @pytest.mark.timeout(900)
 def test_an_operator_killed_at_random_moments_does_nothing_twice(
-    garden: Garden, cluster: ControlPlane, start_operator: StartOperator, capsys: pytest.CaptureFixture[str]
+    garden: Garden, cluster: ControlPlane, start_operator: StartOperator, figure: Callable[[str], None]
 ) -> None:
     seed = int(os.environ.get("MODELGARDEN_TEST_SEED", random.randrange(10**6)))
     chance = random.Random(seed)
@@ -102,11 +103,10 @@ def test_an_operator_killed_at_random_moments_does_nothing_twice(
     registered = [record["run"]["uid"] for record in records]
     jobs = garden.api.list(FINETUNEJOBS, garden.namespace)
     versions = [registered.count(job["metadata"]["uid"]) for job in jobs]
-    with capsys.disabled():
-        print(
-            f"\n{KILLS} kills, {JOBS_IN_ALL} jobs, seed {seed}: prepare Jobs per job {set(prepares)}, train Jobs "
-            f"{set(trains)}, pods per Job {set(pods)}, versions {set(versions)}"
-        )
+    figure(
+        f"{KILLS} kills, {JOBS_IN_ALL} jobs, seed {seed}: prepare Jobs per job {set(prepares)}, train Jobs "
+        f"{set(trains)}, pods per Job {set(pods)}, versions {set(versions)}"
+    )
     assert set(prepares) == set(trains) == set(pods) == set(versions) == {1}
     assert sorted(record["version"] for record in records) == list(range(1, JOBS_IN_ALL + 1))
     assert {job["status"]["artifact"]["version"] for job in jobs} == set(range(1, JOBS_IN_ALL + 1))

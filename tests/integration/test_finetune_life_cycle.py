@@ -177,9 +177,14 @@ def test_the_end_stays_the_end(garden: Garden, node: FakeNode) -> None:
 
 def test_a_train_job_that_somebody_deletes_is_made_again(garden: Garden, node: FakeNode) -> None:
     trainer = training(garden, node)
+    first = {pod["metadata"]["uid"] for pod in node.pods("bot-train")}
 
     garden.api.delete(JOBS, garden.namespace, "bot-train")
-    wait_for(lambda: not node.pods("bot-train") or node.active_pods("bot-train"), what="the next pod")
+    wait_for(
+        lambda: {pod["metadata"]["uid"] for pod in node.active_pods("bot-train")} - first,
+        what="a pod of the next Job",
+    )
+    wait_for(lambda: len(node.pods("bot-train")) == 1, what="the end of the first pod")
 
     done = complete(garden, node, trainer)
     assert len(done["status"]["attempts"]) == 2

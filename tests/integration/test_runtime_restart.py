@@ -131,13 +131,3 @@ def test_what_changed_while_no_operator_ran_is_acted_on_after_its_start(
         ),
         what="the children of the deleted job to go",
     )
-
-
-def test_creating_a_job_costs_three_writes(
-    garden: Garden, node: FakeNode, start_operator: StartOperator
-) -> None:
-    operator = start_operator()
-    garden.create_finetunejob("job")
-    node.run("job-prepare")
-    wait_until_idle(operator, reconciles=2)
-    assert operator.writes() == {"Job/apply": 1, "FineTuneJob/apply_status": 1, "Event/create": 1}

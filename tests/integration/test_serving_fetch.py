@@ -149,9 +149,12 @@ def test_connections_that_are_cut_lose_nothing(published: Published, proxy: Cutt
 def test_an_outage_in_the_middle_is_waited_for(published: Published, proxy: CuttingProxy) -> None:
     config = through(published.publish(24 * MIB), proxy)
 
+    proxy.stall_after = 4 * MIB
+
     def go_away() -> None:
-        wait_for(lambda: proxy.sent > 4 * MIB)
+        wait_for(lambda: proxy.sent >= 4 * MIB)
         proxy.away = True
+        proxy.stall_after = None
         wait_for(lambda: proxy.cuts > 0)
         threading.Event().wait(2.0)
         proxy.away = False

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,11 @@ from modelgarden.api.emissions import (
 )
 from modelgarden.api.names import ATTEMPT_VARIABLE
 from modelgarden.api.pods import PodCarbon
-from modelgarden_pod.gpus import MeteredGpus, metered_gpus
+from modelgarden_pod.gpus import COUNTER, NONE, GpuWatch, MeteredGpus, metered_gpus
 
 logger = logging.getLogger(__name__)
 
 SAMPLE_SECONDS = 5.0
-UNMETERED = "none"
 _NEVER_SECONDS = 1e8
 """Interval of CodeCarbon's own scheduler: our sampler calls instead, so that no two measurements overlap."""
 
@@ -103,7 +102,7 @@ def _state(metering: Metering, *, covered: bool) -> CarbonState:
     if not metering.complete or metering.intensity is None:
         return "Partial"
     methods = {metering.methods.gpu, metering.methods.cpu, metering.methods.ram}
-    return "Measured" if methods <= {"nvml-energy-counter", "rapl", UNMETERED} else "Estimated"
+    return "Measured" if methods <= {COUNTER, "rapl", NONE} else "Estimated"
 
 
 def timestamp(moment: datetime) -> str:
@@ -153,9 +152,8 @@ class EnergyMeter:
         self._first_clock: float | None = None
         self._last_clock: float | None = None
         self._energy = Energy()
-        self._metering = Metering(
-            methods=Methods(gpu=UNMETERED, cpu=UNMETERED, ram=UNMETERED), complete=False
-        )
+        self._metering = Metering(methods=Methods(gpu=NONE, cpu=NONE, ram=NONE), complete=False)
+        self._watch = GpuWatch(MeteredGpus())
         self._tracker: Any = None
 
     def start(self) -> None:
@@ -186,7 +184,7 @@ class EnergyMeter:
             span = Span(start=self._created, end=end, covered_seconds=covered)
             return attempt_record(
                 self._energy,
-                metering=self._metering,
+                metering=self._seen(),
                 carbon=self._carbon,
                 span=span,
                 attempt=self._attempt,
@@ -237,7 +235,11 @@ class EnergyMeter:
         with self._lock:
             tracker.start()
             self._first_clock = time.monotonic()
+            tracker.flush()
+            if self._last_clock is None:
+                raise RuntimeError("CodeCarbon gave up at its start")
             self._tracker = tracker
+            self._watch = GpuWatch(gpus)
             self._metering = Metering(
                 methods=_methods(gpus, rapl=is_rapl_available()),
                 devices=gpus.uuids,
@@ -245,7 +247,14 @@ class EnergyMeter:
                 intensity=intensity,
                 tool=f"codecarbon {__version__}",
             )
-            self._measure()
+
+    def _seen(self) -> Metering:
+        """Return the metering with what has become of the GPUs."""
+        return replace(
+            self._metering,
+            methods=self._metering.methods.model_copy(update={"gpu": self._watch.method}),
+            complete=self._metering.complete and self._watch.complete,
+        )
 
     def _take(self, total: Any) -> None:
         """Keep the totals; they never fall, whatever a counter does."""
@@ -259,6 +268,7 @@ class EnergyMeter:
     def _measure(self) -> None:
         if self._tracker is not None:
             self._tracker.flush()
+            self._watch.look()
 
     def _sample_regularly(self) -> None:
         while not self._stopped.wait(SAMPLE_SECONDS):
@@ -268,7 +278,7 @@ class EnergyMeter:
 
 def _methods(gpus: MeteredGpus, *, rapl: bool) -> Methods:
     return Methods(
-        gpu=gpus.method if gpus.indices else UNMETERED,
+        gpu=gpus.method,
         cpu="rapl" if rapl else "cpu-load-model",
         ram="dimm-model-share",
     )

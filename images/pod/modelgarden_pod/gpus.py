@@ -1,19 +1,24 @@
 """Which GPUs of the machine are this pod's, by NVML index, and how their energy is read.
 
-CodeCarbon 3.3.2 finds no GPU without the nvidia-smi program and misreads UUIDs in CUDA_VISIBLE_DEVICES, in both
-cases with an energy of zero: so the choice is made here and handed over as integers.
+CodeCarbon 3.3.2 finds no GPU without the nvidia-smi program, misreads UUIDs in CUDA_VISIBLE_DEVICES and goes on where
+a GPU gives no figures, always with an energy of zero: so the choice is made here and handed over as integers, and what
+the GPUs give is looked at for as long as they are metered.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 logger = logging.getLogger(__name__)
+
+COUNTER: Final = "nvml-energy-counter"
+POWER: Final = "nvml-power-samples"
+NONE: Final = "none"
+_BEST_FIRST: Final = (COUNTER, POWER, NONE)
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,30 @@ class MeteredGpus:
 
     indices: tuple[int, ...] = ()
     uuids: tuple[str, ...] = ()
-    method: str = "none"
+    method: str = NONE
+
+
+class GpuWatch:
+    """What the metered GPUs give as the run goes on."""
+
+    def __init__(self, gpus: MeteredGpus) -> None:
+        self._gpus = gpus
+        self._missed = False
+        self.method = gpus.method
+        """How the energy so far was read."""
+        self.complete = True
+        """Whether nothing is missing from the energy so far."""
+
+    def look(self) -> None:
+        """Look at the GPUs after a measurement. A counter that is back makes up for what was missed, power does not."""
+        if not self._gpus.indices:
+            return
+        now = reading_method(self._gpus.indices)
+        self.method = _worst((self._gpus.method, now if now != NONE else COUNTER))
+        self._missed = now == NONE or (self._missed and self._gpus.method != COUNTER)
+        if self.complete and self._missed:
+            logger.warning("GPU energy is not read for now: NVML gives neither a counter nor power")
+        self.complete = not self._missed
 
 
 def metered_gpus(wanted: int) -> MeteredGpus:
@@ -34,27 +62,37 @@ def metered_gpus(wanted: int) -> MeteredGpus:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        logger.warning("GPU energy cannot be metered: NVML is missing", extra={"error": str(error)})
+        logger.warning("GPU energy cannot be metered: NVML does not start", extra={"error": str(error)})
         return MeteredGpus()
-    if shutil.which("nvidia-smi") is None:
+    from codecarbon.core.gpu_nvidia import PYNVML_AVAILABLE, is_nvidia_system
+
+    if not (PYNVML_AVAILABLE and is_nvidia_system()):
         logger.warning(
-            "GPU energy cannot be metered: nvidia-smi is missing; NVIDIA_DRIVER_CAPABILITIES must include utility"
+            "GPU energy cannot be metered: nvidia-smi is missing or does not run; "
+            "NVIDIA_DRIVER_CAPABILITIES must include utility"
         )
         return MeteredGpus()
     handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
     uuids = [_text(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
-    indices = visible_indices(uuids, wanted=wanted, visible=_visible())
+    visible = visible_indices(uuids, wanted=wanted, visible=_visible())
+    indices = tuple(index for index in visible if reading_method((index,)) != NONE)
     if len(indices) < wanted:
         logger.warning(
             "GPU energy is metered in part",
             extra={"wanted": wanted, "metered": len(indices), "visible": _visible()},
         )
-    counters = all(_has_counter(pynvml, handles[index]) for index in indices)
     return MeteredGpus(
         indices=indices,
         uuids=tuple(uuids[index] for index in indices),
-        method="nvml-energy-counter" if counters else "nvml-power-samples",
+        method=reading_method(indices) if indices else NONE,
     )
+
+
+def reading_method(indices: Sequence[int]) -> str:
+    """Return how the energy of the GPUs can be read at this moment; the worst of them counts."""
+    import pynvml
+
+    return _worst([_method(pynvml, index) for index in indices])
 
 
 def visible_indices(uuids: Sequence[str], *, wanted: int, visible: str | None) -> tuple[int, ...]:
@@ -79,12 +117,36 @@ def _visible() -> str | None:
     return os.environ.get("CUDA_VISIBLE_DEVICES") or (given if given.startswith(("GPU-", "MIG-")) else None)
 
 
-def _has_counter(pynvml: Any, handle: Any) -> bool:
+def _method(pynvml: Any, index: int) -> str:
     try:
-        pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    except pynvml.NVMLError:
+        return NONE
+    if _is_sliced(pynvml, handle):
+        return NONE
+    for method, read in (
+        (COUNTER, pynvml.nvmlDeviceGetTotalEnergyConsumption),
+        (POWER, pynvml.nvmlDeviceGetPowerUsage),
+    ):
+        try:
+            read(handle)
+        except pynvml.NVMLError:
+            continue
+        return method
+    return NONE
+
+
+def _is_sliced(pynvml: Any, handle: Any) -> bool:
+    """Tell whether MIG is on: the board's figures are then those of other pods too."""
+    try:
+        current, _ = pynvml.nvmlDeviceGetMigMode(handle)
     except pynvml.NVMLError:
         return False
-    return True
+    return bool(current)
+
+
+def _worst(methods: Sequence[str]) -> str:
+    return max(methods, key=_BEST_FIRST.index)
 
 
 def _text(value: str | bytes) -> str:

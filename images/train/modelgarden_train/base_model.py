@@ -27,6 +27,8 @@ from modelgarden_pod.storage import (
 
 CONFIGURATION = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
 WEIGHTS = ("*.safetensors",)
+HUB_ANSWER_SECONDS = 30.0
+"""How long the hub may take to answer: its client would wait for ever."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,19 @@ class BaseModel:
         return BaseModelRecord(source=self.source, revision=self.revision, digest=files_digest(entries))
 
 
-def fetch_base_model(config: RunConfig, target: Path, *, weights: bool) -> BaseModel:
+def fetch_base_model(
+    config: RunConfig, target: Path, *, weights: bool, revision: str | None = None
+) -> BaseModel:
     """Bring the base model's files here; without weights, only what the tokenizer and the configuration need.
+
+    The revision replaces that of the configuration: a branch may have moved since prepare.
 
     Raises:
         UserError: ModelNotFound, ModelInvalid or AccessDenied.
         TemporaryError: its source does not answer.
     """
     source = config.model_source
-    revision = config.model_revision
+    revision = revision or config.model_revision
     if source.startswith("hf://"):
         path, revision = _from_hub(source, revision, weights=weights)
     elif is_local(source):
@@ -94,33 +100,69 @@ def _from_hub(source: str, revision: str | None, *, weights: bool) -> tuple[Path
     """Download a snapshot and return its folder and commit."""
     from httpx import HTTPError
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import HFValidationError
 
     name = source.removeprefix("hf://")
     patterns = [*CONFIGURATION, *WEIGHTS] if weights else list(CONFIGURATION)
 
     def download() -> tuple[Path, str]:
         try:
-            commit = HfApi().model_info(name, revision=revision).sha or "main"
-            return Path(snapshot_download(name, revision=commit, allow_patterns=patterns)), commit
-        except GatedRepoError as error:
-            raise UserError(
-                "AccessDenied",
-                f"{source} is gated: accept its terms on the hub and set model.tokenSecretRef to a token with access",
-            ) from error
-        except RevisionNotFoundError as error:
-            raise UserError(
-                "ModelNotFound", f"{source} has no revision {revision!r}; correct model.revision"
-            ) from error
-        except RepositoryNotFoundError as error:
-            raise UserError(
-                "ModelNotFound",
-                f"{source} is not on the hub, or is private; correct model.source or set model.tokenSecretRef",
-            ) from error
-        except (HTTPError, OSError) as error:
-            raise TemporaryError(f"{source}: {error}") from error
+            found = HfApi().model_info(name, revision=revision, timeout=HUB_ANSWER_SECONDS)
+            commit = found.sha or "main"
+            # fnmatch's * crosses folders: those hold the same weights for other engines.
+            path = snapshot_download(name, revision=commit, allow_patterns=patterns, ignore_patterns=["*/*"])
+            return Path(path), commit
+        except (HTTPError, HFValidationError, OSError) as error:
+            refusal = _refusal(error, source, revision)
+            raise refusal or TemporaryError(f"{source}: {error}") from error
 
     return Patience().retry(f"Download of {source}", download)
+
+
+def _refusal(error: Exception, source: str, revision: str | None) -> UserError | None:
+    """Return what an error of the hub's client means for the user, None where it may pass by itself."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    match error:
+        case GatedRepoError():
+            return UserError(
+                "AccessDenied",
+                f"{source} is gated: accept its terms on the hub and set model.tokenSecretRef to a token with access",
+            )
+        case RevisionNotFoundError():
+            return UserError(
+                "ModelNotFound", f"{source} has no revision {revision!r}; correct model.revision"
+            )
+        case RepositoryNotFoundError():
+            return UserError(
+                "ModelNotFound",
+                f"{source} is not on the hub, or is private; correct model.source or set model.tokenSecretRef",
+            )
+        case HFValidationError():
+            return UserError(
+                "ModelNotFound", f"{source} can be no model of the hub; correct model.source: {error}"
+            )
+        case OfflineModeIsEnabled():
+            return UserError(
+                "InvalidConfiguration", f"{source} cannot be fetched offline; unset HF_HUB_OFFLINE"
+            )
+        case HfHubHTTPError() if error.response.status_code in (401, 403):
+            return UserError(
+                "AccessDenied",
+                f"the hub refuses {source} ({error.response.status_code}: {error.server_message}); "
+                "correct the token in model.tokenSecretRef",
+            )
+    # A refusal of a file comes wrapped as one that the local cache lacks.
+    return (
+        _refusal(error.__cause__, source, revision) if isinstance(error.__cause__, HfHubHTTPError) else None
+    )
 
 
 def _check_files(model: BaseModel, *, weights: bool) -> None:

@@ -29,7 +29,9 @@ def evaluate(run: Run, *, output: Path | None) -> TerminationMessage:
     merged = _fetch_merged(run)
     dataset = read_dataset(run.folder, scratch=run.workspace)
     rows = dataset.validation[: run.config.evaluation.max_rows]
-    base = fetch_base_model(run.config, run.workspace / "model", weights=True)
+    base = fetch_base_model(
+        run.config, run.workspace / "model", weights=True, revision=dataset.report.model_revision
+    )
     go_offline()
     import_unsloth(run.config)
 

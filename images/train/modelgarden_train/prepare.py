@@ -81,6 +81,7 @@ def _prepare(run: Run) -> DatasetReport:
     report = DatasetReport(
         source=config.dataset_source,
         source_etag=etag,
+        model_revision=model.revision,
         status=DatasetStatus(
             rows=len(parsed.rows),
             training_rows=len(training),

@@ -96,7 +96,9 @@ class _Attempt:
             self._board.update(resumed_from_step=self._resume.step, checkpoint_step=self._resume.step)
 
         self._board.stage("Loading")
-        base = fetch_base_model(self._config, self._run.workspace / "model", weights=True)
+        base = fetch_base_model(
+            self._config, self._run.workspace / "model", weights=True, revision=dataset.report.model_revision
+        )
         self._board.revision(base.revision)
         go_offline()
         import_unsloth(self._config)

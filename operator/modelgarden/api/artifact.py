@@ -42,6 +42,8 @@ class DatasetReport(ApiModel):
 
     source: str
     source_etag: str | None = None
+    model_revision: str | None = None
+    """Commit of an hf:// base model whose tokenizer rendered the rows; train takes the same."""
     status: DatasetStatus
     longest_row_tokens: int
     files: tuple[FileEntry, ...]

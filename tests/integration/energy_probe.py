@@ -1,0 +1,157 @@
+"""Runs the energy meter with the real CodeCarbon over made-up GPUs; prints its records and what it connected to.
+
+Runs in the trainer's environment, a process per case, as CodeCarbon keeps what it found at import. Reads the case from
+standard input: {"wanted": 1, "startError": null, "gpus": [fields of Gpu],
+"steps": [{"seconds": 1, "set": [[0, "field", value]]}]}.
+"""
+
+# ruff: noqa: N802 -- the names of NVML
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import pynvml
+
+from modelgarden.api.pods import PodCarbon
+from modelgarden_pod.energy import EnergyMeter
+
+
+@dataclass
+class Gpu:
+    """One made-up GPU; None is what its driver does not support."""
+
+    uuid: str
+    counter_mj: int | None = 5_000_000_000
+    power_mw: int | None = 100_000
+    mig: int | None = 0
+    error: int | None = None
+    """The error of every reading."""
+    handle_error: int | None = None
+    """The error of asking for the GPU at all."""
+    memory_error: int | None = None
+    """The error of asking for its memory, which CodeCarbon alone does."""
+
+
+@dataclass
+class Nvml:
+    """The functions of pynvml that the meter and CodeCarbon call, with the errors of the real module."""
+
+    start_error: int | None = None
+    gpus: list[Gpu] = field(default_factory=list)
+
+    def install(self) -> None:
+        """Take the place of the driver's library."""
+        for name in dir(self):
+            if name.startswith("nvml"):
+                assert callable(getattr(pynvml, name)), name
+                setattr(pynvml, name, getattr(self, name))
+
+    def nvmlInit(self) -> None:
+        _fail(self.start_error)
+
+    def nvmlDeviceGetCount(self) -> int:
+        return len(self.gpus)
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> Gpu:
+        _fail(self.gpus[index].handle_error)
+        return self.gpus[index]
+
+    def nvmlDeviceGetUUID(self, gpu: Gpu) -> str:
+        return gpu.uuid
+
+    def nvmlDeviceGetName(self, gpu: Gpu) -> str:
+        return "Made-up GPU"
+
+    def nvmlDeviceGetMigMode(self, gpu: Gpu) -> list[int]:
+        mode = _read(gpu, gpu.mig)
+        return [mode, mode]
+
+    def nvmlDeviceGetEnforcedPowerLimit(self, gpu: Gpu) -> int:
+        return 700_000
+
+    def nvmlDeviceGetMemoryInfo(self, gpu: Gpu) -> Any:
+        _fail(gpu.memory_error)
+        return pynvml.c_nvmlMemory_t(2**34, 2**34, 0)
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, gpu: Gpu) -> int:
+        return _read(gpu, gpu.counter_mj)
+
+    def nvmlDeviceGetPowerUsage(self, gpu: Gpu) -> int:
+        return _read(gpu, gpu.power_mw)
+
+    def nvmlDeviceGetUtilizationRates(self, gpu: Gpu) -> Any:
+        return pynvml.c_nvmlUtilization_t(gpu=50, memory=50)
+
+    def nvmlDeviceGetTemperature(self, gpu: Gpu, sensor: int) -> int:
+        return 40
+
+    def nvmlDeviceGetComputeMode(self, gpu: Gpu) -> int:
+        return 0
+
+    def nvmlDeviceGetComputeRunningProcesses(self, gpu: Gpu) -> list[Any]:
+        return []
+
+    def nvmlDeviceGetGraphicsRunningProcesses(self, gpu: Gpu) -> list[Any]:
+        return []
+
+
+def _fail(error: int | None) -> None:
+    if error is not None:
+        raise pynvml.NVMLError(error)
+
+
+def _read(gpu: Gpu, value: int | None) -> int:
+    _fail(gpu.error)
+    _fail(pynvml.NVML_ERROR_NOT_SUPPORTED if value is None else None)
+    assert value is not None
+    return value
+
+
+def cut_the_network() -> list[str]:
+    """Refuse every connection and return the list that they are noted in."""
+    asked: list[str] = []
+
+    def refuse(_: socket.socket, address: Any) -> None:
+        asked.append(repr(address))
+        raise OSError("Network is unreachable")
+
+    def unknown(host: Any, *_: Any, **__: Any) -> None:
+        asked.append(repr(host))
+        raise socket.gaierror("Temporary failure in name resolution")
+
+    socket.socket.connect = refuse  # type: ignore[method-assign, assignment]
+    socket.getaddrinfo = unknown  # type: ignore[assignment]
+    return asked
+
+
+def main() -> None:
+    """Run the case."""
+    logging.basicConfig(stream=sys.stderr)
+    case = json.load(sys.stdin)
+    nvml = Nvml(start_error=case["startError"], gpus=[Gpu(**one) for one in case["gpus"]])
+    nvml.install()
+    asked = cut_the_network()
+
+    meter = EnergyMeter(PodCarbon(zone="DEU", pue_milli=1200), attempt="probe", gpus=case["wanted"])
+    meter.start()
+    taken = [(time.monotonic(), meter.record())]
+    for step in case["steps"]:
+        for index, name, value in step.get("set", []):
+            assert hasattr(nvml.gpus[index], name)
+            setattr(nvml.gpus[index], name, value)
+        time.sleep(step["seconds"])  # the run time that is metered, not a wait for something
+        taken.append((time.monotonic(), meter.record()))
+    meter.stop()
+    records = [record.model_dump_json(by_alias=True) for _, record in taken]
+    print(json.dumps({"seconds": [at for at, _ in taken], "records": records, "connections": asked}))
+
+
+if __name__ == "__main__":
+    main()
