@@ -151,7 +151,7 @@ def test_a_field_that_cannot_be_changed_is_told_with_the_way_out(upgraded: Garde
     job = finetunejob(upgraded, "quantised")
 
     message = condition(job, "Accepted")["message"]
-    assert "method QLoRA needs a GPU; set resources.gpus to at least 1 or use LoRA" in message
+    assert "method QLoRA needs a GPU; set resources.gpus to 1 or use LoRA" in message
     assert "create a new FineTuneJob" in message
     assert phase(job) == "Blocked"
     with pytest.raises(Refused, match="immutable"):

@@ -70,6 +70,14 @@ class Resources(ApiModel):
     memory: Quantity = Field(default="16Gi", description="Memory request and limit in bytes. Default: 16Gi.")
 
 
+class TrainingResources(Resources):
+    """Compute of a training pod, which uses one GPU at most."""
+
+    gpus: Annotated[int, Field(ge=0, le=1)] = Field(
+        default=1, description="Number of GPUs (nvidia.com/gpu). 0 trains on the CPU. Default: 1."
+    )
+
+
 class Toleration(ApiModel):
     """A toleration of a node's taint, as in a Pod's spec."""
 

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from modelgarden.api.base import ApiModel, Decimal, ModelName, ModelUri, Rule, S3Uri, Sha256, Timestamp
-from modelgarden.api.common import Carbon, LocalReference, PodTemplate, Resources, Storage
+from modelgarden.api.common import Carbon, LocalReference, PodTemplate, Storage, TrainingResources
 from modelgarden.api.conditions import Condition
 from modelgarden.api.emissions import EmissionsRecord
 
@@ -181,7 +181,9 @@ class FineTuneJobSpec(ApiModel):
     training: Training = Field(default=Training(), description="Hyperparameters.")
     output: Output = Field(description="Where the artifact goes.")
     storage: Storage = Field(default=Storage(), description="How to reach S3.")
-    resources: Resources = Field(default=Resources(), description="Compute of the training pod.")
+    resources: TrainingResources = Field(
+        default=TrainingResources(), description="Compute of the training pod."
+    )
     pod_template: PodTemplate = Field(
         default_factory=PodTemplate, description="What is added to the pods of this job."
     )
@@ -208,7 +210,7 @@ class FineTuneJobSpec(ApiModel):
     cel_rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             rule="self.method != 'QLoRA' || self.resources.gpus > 0",
-            message="method QLoRA needs a GPU; set resources.gpus to at least 1 or use LoRA",
+            message="method QLoRA needs a GPU; set resources.gpus to 1 or use LoRA",
             field_path=".method",
         ),
         Rule(
@@ -229,7 +231,7 @@ class FineTuneJobSpec(ApiModel):
     @model_validator(mode="after")
     def _method_fits(self) -> Self:
         if self.method == "QLoRA" and self.resources.gpus == 0:
-            raise ValueError("method QLoRA needs a GPU; set resources.gpus to at least 1 or use LoRA")
+            raise ValueError("method QLoRA needs a GPU; set resources.gpus to 1 or use LoRA")
         if self.method == "Full" and "Adapter" in self.output.formats:
             raise ValueError("method Full makes no adapter; remove Adapter from output.formats")
         return self

@@ -16,7 +16,7 @@ from tests.unit.builders import FINGERPRINT, SETTINGS, make_subject
 GPU_SPEC: dict[str, Any] = {
     "model": {"source": "hf://org/name", "revision": "abc", "tokenSecretRef": {"name": "hub"}},
     "method": "QLoRA",
-    "resources": {"gpus": 2, "cpu": "8", "memory": "32Gi"},
+    "resources": {"gpus": 1, "cpu": "8", "memory": "32Gi"},
     "carbon": {"zone": "DEU", "pue": 1.25},
     "podTemplate": {
         "labels": {"kueue.x-k8s.io/queue-name": "gpus"},
@@ -99,9 +99,9 @@ def test_the_prepare_pod_takes_less_when_less_is_asked(cpu: Any, memory: Any, wa
 def test_the_train_pod_on_gpus_never_trains_on_a_cpu() -> None:
     job = train_job(make_subject(**GPU_SPEC), SETTINGS)
 
-    assert container_of(job)["resources"]["limits"] == {"memory": "32Gi", "nvidia.com/gpu": "2"}
+    assert container_of(job)["resources"]["limits"] == {"memory": "32Gi", "nvidia.com/gpu": "1"}
     assert variables_of(job)["UNSLOTH_DISABLE_CPU_FALLBACK"] == "1"
-    assert config_of(job).gpus == 2
+    assert config_of(job).gpus == 1
     mounts = {one["mountPath"] for one in container_of(job)["volumeMounts"]}
     assert "/dev/shm" in mounts
 
