@@ -3,7 +3,7 @@
 Fed by the runtime from watch events and by `plan.execute` from the API server's answers, so that a reconcile
 sees its own writes. An object older than the one known is ignored; one that was removed does not come back.
 
-Objects are kept as JSON text, a tenth of what they take as dicts: most are read only a few times in their life.
+Objects are kept as JSON text, a sixth of what they take as dicts: most are read only a few times in their life.
 """
 
 from __future__ import annotations
