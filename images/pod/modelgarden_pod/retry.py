@@ -43,7 +43,7 @@ class Patience:
                 if time.monotonic() + delay > deadline:
                     raise TemporaryError(f"{what} failed for {self.total:.0f} s: {error.message}") from error
                 logger.warning(
-                    "Storage does not answer, trying again",
+                    "It does not answer, trying again",
                     extra={"what": what, "error": error.message, "delaySeconds": round(delay, 1)},
                 )
                 time.sleep(delay)

@@ -214,7 +214,7 @@ def _content_type(name: str) -> str:
 
 
 def _no_bucket(bucket: str) -> UserError:
-    return UserError("BucketNotFound", f"bucket {bucket!r} does not exist; create it or correct the URI")
+    return UserError("BucketNotFound", f"bucket {bucket!r} does not exist; create it, or use another")
 
 
 @contextmanager
@@ -252,4 +252,4 @@ def _from_code(error: ClientError, action: str, uri: str, bucket: str) -> Except
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
     if code in _TEMPORARY or status >= 500 or status in {408, 429}:
         return TemporaryError(f"{uri}: {error}")
-    return UserError("InvalidConfiguration", f"S3 refused s3:{action} on {uri}: {error}")
+    return UserError("AccessDenied", f"S3 refused s3:{action} on {uri}: {error}")

@@ -14,9 +14,13 @@ from modelgarden.api.pods import TerminationMessage
 from modelgarden_pod.energy import attempt_id
 from modelgarden_pod.logs import configure_logs
 from modelgarden_pod.process import end_process, run_command
+from modelgarden_pod.retry import Patience
 from modelgarden_train.environment import prepare_environment, workspace_folder
 from modelgarden_train.run import load_config, open_run
 from modelgarden_train.signals import StopRequest
+
+PREPARE_PATIENCE = Patience(total=60.0)
+"""Short: nothing is lost with the pod, and only its end tells the FineTuneJob's reader what is away."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,7 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
         config = load_config(options.config)
         workspace = workspace_folder()
         prepare_environment(config, workspace)
-        run = open_run(config, workspace=workspace, attempt=attempt_id())
+        patience = PREPARE_PATIENCE if options.command == "prepare" else None
+        run = open_run(config, workspace=workspace, attempt=attempt_id(), patience=patience)
         if options.command == "prepare":
             from modelgarden_train.prepare import prepare
 

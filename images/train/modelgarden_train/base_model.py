@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 
 from modelgarden.api.artifact import BaseModelRecord, FileEntry
-from modelgarden.api.pods import PodStorage, RunConfig
 from modelgarden_pod.errors import TemporaryError, UserError
 from modelgarden_pod.retry import Patience
 from modelgarden_pod.storage import (
@@ -24,6 +23,7 @@ from modelgarden_pod.storage import (
     local_path,
     open_folder,
 )
+from modelgarden_train.run import Run
 
 CONFIGURATION = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
 WEIGHTS = ("*.safetensors",)
@@ -48,9 +48,7 @@ class BaseModel:
         return BaseModelRecord(source=self.source, revision=self.revision, digest=files_digest(entries))
 
 
-def fetch_base_model(
-    config: RunConfig, target: Path, *, weights: bool, revision: str | None = None
-) -> BaseModel:
+def fetch_base_model(run: Run, target: Path, *, weights: bool, revision: str | None = None) -> BaseModel:
     """Bring the base model's files here; without weights, only what the tokenizer and the configuration need.
 
     The revision replaces that of the configuration: a branch may have moved since prepare.
@@ -59,16 +57,16 @@ def fetch_base_model(
         UserError: ModelNotFound, ModelInvalid or AccessDenied.
         TemporaryError: its source does not answer.
     """
-    source = config.model_source
-    revision = revision or config.model_revision
+    source = run.config.model_source
+    revision = revision or run.config.model_revision
     if source.startswith("hf://"):
-        path, revision = _from_hub(source, revision, weights=weights)
+        path, revision = _from_hub(source, revision, weights=weights, patience=run.patience)
     elif is_local(source):
         path = local_path(source)
         if not path.is_dir():
             raise UserError("ModelNotFound", f"the folder {path} does not exist; correct model.source")
     else:
-        path = _from_s3(source, config.storage, target=target, weights=weights)
+        path = _from_s3(run, target=target, weights=weights)
     model = BaseModel(path=path, source=source, revision=revision)
     _check_files(model, weights=weights)
     return model
@@ -85,8 +83,9 @@ def _wanted(name: str, *, weights: bool) -> bool:
     return "/" not in name and any(fnmatch(name, pattern) for pattern in patterns)
 
 
-def _from_s3(source: str, storage: PodStorage, *, target: Path, weights: bool) -> Path:
-    folder = open_folder(source, storage)
+def _from_s3(run: Run, *, target: Path, weights: bool) -> Path:
+    source = run.config.model_source
+    folder = open_folder(source, run.config.storage, patience=run.patience)
     names = [file.name for file in folder.list()]
     if not names:
         raise UserError(
@@ -96,7 +95,7 @@ def _from_s3(source: str, storage: PodStorage, *, target: Path, weights: bool) -
     return target
 
 
-def _from_hub(source: str, revision: str | None, *, weights: bool) -> tuple[Path, str]:
+def _from_hub(source: str, revision: str | None, *, weights: bool, patience: Patience) -> tuple[Path, str]:
     """Download a snapshot and return its folder and commit."""
     from httpx import HTTPError
     from huggingface_hub import HfApi, snapshot_download
@@ -116,7 +115,7 @@ def _from_hub(source: str, revision: str | None, *, weights: bool) -> tuple[Path
             refusal = _refusal(error, source, revision)
             raise refusal or TemporaryError(f"{source}: {error}") from error
 
-    return Patience().retry(f"Download of {source}", download)
+    return patience.retry(f"Download of {source}", download)
 
 
 def _refusal(error: Exception, source: str, revision: str | None) -> UserError | None:

@@ -30,7 +30,7 @@ def evaluate(run: Run, *, output: Path | None) -> TerminationMessage:
     dataset = read_dataset(run.folder, scratch=run.workspace)
     rows = dataset.validation[: run.config.evaluation.max_rows]
     base = fetch_base_model(
-        run.config, run.workspace / "model", weights=True, revision=dataset.report.model_revision
+        run, run.workspace / "model", weights=True, revision=dataset.report.model_revision
     )
     go_offline()
     import_unsloth(run.config)

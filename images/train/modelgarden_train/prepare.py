@@ -53,7 +53,7 @@ def _prepare(run: Run) -> DatasetReport:
     config = run.config
     source, etag = _download(run)
     parsed = read_rows(source, config.dataset_format)
-    model = fetch_base_model(config, run.workspace / "tokenizer", weights=False)
+    model = fetch_base_model(run, run.workspace / "tokenizer", weights=False)
     go_offline()
     tokenizer = load_tokenizer(model.path)
     if complete_tokenizer(tokenizer):
@@ -65,7 +65,7 @@ def _prepare(run: Run) -> DatasetReport:
     if not prepared:
         raise UserError(
             "DatasetInvalid",
-            f"every row is longer than training.maxSequenceLength ({limit} tokens); raise it or shorten the rows",
+            f"every row is longer than training.maxSequenceLength ({limit} tokens); shorten the rows or raise it",
         )
     by_digest = {row.digest: prepared_row for row, prepared_row in prepared}
     training, validation = (
@@ -105,7 +105,7 @@ def _download(run: Run) -> tuple[Path, str | None]:
     """Fetch the dataset; return its path and the ETag that it had."""
     config = run.config
     folder_uri, name = split_uri(config.dataset_source)
-    folder = open_folder(folder_uri, config.storage)
+    folder = open_folder(folder_uri, config.storage, patience=run.patience)
     found = folder.stat(name)
     if found is None:
         raise UserError(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelgarden.api.pods import RunConfig
 from modelgarden_pod.config import read_config
 from modelgarden_pod.errors import UserError
+from modelgarden_pod.retry import Patience
 from modelgarden_pod.storage import Folder, is_local, local_path, open_folder
 
 
@@ -20,6 +21,8 @@ class Run:
     """Everything that outlives this process."""
     workspace: Path
     attempt: str
+    patience: Patience = field(default_factory=Patience)
+    """How long an outage of storage or hub is waited for in this process."""
 
 
 def load_config(file: Path | None) -> RunConfig:
@@ -51,13 +54,15 @@ def check_config(config: RunConfig) -> None:
         )
 
 
-def open_run(config: RunConfig, *, workspace: Path, attempt: str) -> Run:
+def open_run(config: RunConfig, *, workspace: Path, attempt: str, patience: Patience | None = None) -> Run:
     """Return the run with its folder in storage."""
+    patience = patience or Patience()
     if is_local(config.run_uri):
         local_path(config.run_uri).mkdir(parents=True, exist_ok=True)
     return Run(
         config=config,
-        folder=open_folder(config.run_uri, config.storage),
+        folder=open_folder(config.run_uri, config.storage, patience=patience),
         workspace=workspace,
         attempt=attempt,
+        patience=patience,
     )

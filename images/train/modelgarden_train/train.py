@@ -97,7 +97,7 @@ class _Attempt:
 
         self._board.stage("Loading")
         base = fetch_base_model(
-            self._config, self._run.workspace / "model", weights=True, revision=dataset.report.model_revision
+            self._run, self._run.workspace / "model", weights=True, revision=dataset.report.model_revision
         )
         self._board.revision(base.revision)
         go_offline()

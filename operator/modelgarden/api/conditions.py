@@ -47,14 +47,14 @@ TYPES: Final[dict[str, dict[str, str]]] = {
 
 REASONS: Final[dict[str, str]] = {
     # Both kinds
-    "Accepted": "The spec is valid and what it refers to exists.",
+    "Accepted": "The spec is valid; of a FineTuneJob, secret, buckets, dataset and an s3:// model are there too.",
     "InvalidSpec": "The spec does not fit this operator's schema; correct the field that the message names.",
     "SecretNotFound": "The credentials secret does not exist in the resource's namespace; create it.",
     "SecretInvalid": "The credentials secret lacks a key; add AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
     "AccessDenied": "S3 or the hub refused the credentials or the action; the message says what to grant or correct.",
-    "BucketNotFound": "A bucket does not exist; create it or correct the URI.",
-    "ModelNotFound": "The base model is not at its source; upload it or correct the URI.",
-    "DatasetNotFound": "The dataset is not at its source; upload it or correct the URI.",
+    "BucketNotFound": "A bucket does not exist; create it, or name another (of a FineTuneJob: in a new one).",
+    "ModelNotFound": "The base model is not at its source; upload it, or create a FineTuneJob with another source.",
+    "DatasetNotFound": "The dataset is not at its source; upload it, or create a FineTuneJob with another source.",
     "StorageUnavailable": "S3 does not answer; the operator keeps trying with back-off.",
     "ApplyRejected": "The API server refused a child object or its pod (quota, policy or admission); see the message.",
     # FineTuneJob

@@ -16,7 +16,7 @@ from modelgarden.finetune.resources import prepare_job
 from modelgarden.finetune.status import Finding, moment, patience, timestamp
 from modelgarden.finetune.subject import Subject
 from modelgarden.finetune.waiting import SOON_SECONDS, waiting_for
-from modelgarden.finetune.workloads import PREPARE, JobState, Problem
+from modelgarden.finetune.workloads import PREPARE, JobState, Problem, sentence
 from modelgarden.kube.resources import JOBS
 from modelgarden.settings import Settings
 
@@ -87,15 +87,18 @@ def _ready(job: JobState, seen: Observation) -> Outcome:
 
 
 def _under_way(subject: Subject, job: JobState, now: datetime) -> Outcome:
-    pod = job.newest
     if subject.spec.suspend:
         return _not_ready("Suspended", "spec.suspend is true: the prepare Job goes on when it is false.")
-    if job.refusal is None and pod is not None and pod.ending is not None and pod.ending.failed:
-        return _not_ready("Preparing", f"{pod.ending.message} The prepare Job tries again.")
     waiting = waiting_for(job, now)
-    if waiting.problem.reason == "Pending":
-        return _not_ready("Preparing", _preparing(job.name), requeue_after=waiting.requeue_after)
-    return _not_ready(waiting.problem.reason, waiting.problem.message, requeue_after=waiting.requeue_after)
+    if waiting.problem.reason != "Pending":
+        return _not_ready(
+            waiting.problem.reason, waiting.problem.message, requeue_after=waiting.requeue_after
+        )
+    message = _preparing(job.name)
+    # Said for as long as the next pod has not ended either: it may only run into the same.
+    if job.ending is not None and job.ending.failed:
+        message = f"{sentence(job.ending.message)} The prepare Job tries again."
+    return _not_ready("Preparing", message, requeue_after=waiting.requeue_after)
 
 
 def _refused(subject: Subject, seen: Observation, job: JobState, now: datetime) -> Outcome:
@@ -111,7 +114,7 @@ def _refused(subject: Subject, seen: Observation, job: JobState, now: datetime) 
             requeue_after=SOON_SECONDS,
         )
     wait = patience(job.finished_at, now, shortest=MENDED_SECONDS[0], longest=MENDED_SECONDS[1])
-    return _not_ready(why.reason, f"{why.message} {_hope(subject, why)}", requeue_after=wait)
+    return _not_ready(why.reason, f"{sentence(why.message)} {_hope(subject, why)}", requeue_after=wait)
 
 
 def _why(job: JobState) -> Problem:

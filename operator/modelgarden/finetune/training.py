@@ -16,7 +16,7 @@ from modelgarden.finetune.resources import train_job
 from modelgarden.finetune.status import MOST_ATTEMPTS, Finding, moment, patience, timestamp
 from modelgarden.finetune.subject import Subject
 from modelgarden.finetune.waiting import SOON_SECONDS, waiting_for
-from modelgarden.finetune.workloads import TRAIN, JobState, PodState, Problem, clean
+from modelgarden.finetune.workloads import TRAIN, JobState, PodState, Problem, clean, sentence
 from modelgarden.registry.versions import Registration
 from modelgarden.settings import Settings
 
@@ -87,7 +87,7 @@ def _under_way(subject: Subject, job: JobState, settings: Settings, now: datetim
         )
     if job.refusal is None and pod is not None and pod.ending is not None and pod.ending.failed:
         again = "The next attempt resumes at the newest checkpoint."
-        return _not_running("Retrying", f"Pod {pod.name} ended: {pod.ending.message} {again}")
+        return _not_running("Retrying", f"Pod {pod.name} ended: {sentence(pod.ending.message)} {again}")
     waiting = waiting_for(job, now)
     return _not_running(waiting.problem.reason, waiting.problem.message, requeue_after=waiting.requeue_after)
 
@@ -130,7 +130,7 @@ def _registration(subject: Subject, seen: Observation, now: datetime) -> Outcome
             before = subject.condition(ARTIFACT_REGISTERED)
             since = moment(before.last_transition_time) if before else None
             wait = patience(since, now, shortest=REGISTER_SECONDS[0], longest=REGISTER_SECONDS[1])
-            message = f"{problem.message} The artifact is kept and is registered as soon as this is mended."
+            message = f"{sentence(problem.message)} The artifact is kept and is registered as soon as this is mended."
             waiting = Outcome(findings=(_unregistered(problem.reason, message),), requeue_after=wait)
             return finished.then(waiting)
         case _:

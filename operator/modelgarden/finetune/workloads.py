@@ -295,6 +295,11 @@ def _start_reason(said: str) -> str:
     return "Pending"
 
 
+def sentence(text: str) -> str:
+    """Return text of unknown origin so that a sentence can follow."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 def clean(text: str, *, length: int = _MESSAGE_LENGTH) -> str:
     """Return text of unknown origin on one line, as valid UTF-8 of at most so many bytes."""
     line = " ".join(text.replace("\x00", " ").split()).encode(errors="replace")

@@ -157,8 +157,14 @@ def _total(
 
 
 def _spanning(record: EmissionsRecord) -> EmissionsRecord:
+    """Return the record over the pod's whole time: between two containers of it nothing was metered."""
+    span = sum(_seconds(attempt) for attempt in record.attempts)
+    covered = record.coverage_percent * min(record.duration_seconds, span)
     return record.model_copy(
-        update={"duration_seconds": sum(_seconds(attempt) for attempt in record.attempts)}
+        update={
+            "duration_seconds": span,
+            "coverage_percent": covered // span if span else record.coverage_percent,
+        }
     )
 
 

@@ -108,7 +108,7 @@ def _accepted(observed: Observed) -> _Finding:
     refused = observed.resolution.refused
     if refused is not None:
         return _Finding(c.ACCEPTED, False, refused.reason, refused.message)
-    return _Finding(c.ACCEPTED, True, "Accepted", "The spec is valid and what it refers to exists.")
+    return _Finding(c.ACCEPTED, True, "Accepted", "The spec is valid.")
 
 
 def _resolved(observed: Observed) -> _Finding:

@@ -149,6 +149,20 @@ def test_what_the_prepare_pod_waits_for(pod: dict[str, Any], want_reason: str, w
     assert plan.deletes == ()
 
 
+def test_what_went_wrong_is_said_while_prepare_tries_again() -> None:
+    subject = make_subject()
+    away = TerminationMessage(reason="StorageUnavailable", message="the hub is away")
+    job = JobBuilder(subject, "prepare").with_pod(ended_pod("prepare", 75, message=away))
+
+    plan = plan_of(subject, prepare=job.with_pod(running_pod("prepare", name="bot-pod-2")).state())
+
+    found = conditions_of(plan)["DatasetReady"]
+    assert (found["reason"], found["message"]) == (
+        "Preparing",
+        "the hub is away. The prepare Job tries again.",
+    )
+
+
 def test_a_place_that_may_still_be_found_is_looked_for_again_soon() -> None:
     subject = make_subject()
     pod = unschedulable_pod("prepare", seconds_ago=1)

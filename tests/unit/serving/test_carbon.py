@@ -59,6 +59,18 @@ def test_a_newer_report_replaces_the_older_one_of_its_pod() -> None:
     assert second.total.duration_seconds == 90
 
 
+def test_the_time_between_two_containers_of_a_pod_is_not_covered() -> None:
+    whole = report("a", joules=100, seconds=200)
+    metered = whole.model_copy(
+        update={"emissions": whole.emissions.model_copy(update={"duration_seconds": 50})}
+    )
+
+    carbon = account(None, [metered], frozenset("a"))
+
+    assert carbon is not None
+    assert (carbon.total.duration_seconds, carbon.total.coverage_percent) == (200, 25)
+
+
 def test_a_pod_that_is_gone_still_counts() -> None:
     first = account(None, [report("a", joules=100, idle=60, tokens=5)], frozenset("a"))
     second = account(first, [report("b", joules=20, start=60)], frozenset("b"))
