@@ -83,9 +83,7 @@ def run(console: Console) -> None:
     report.show(console, result, answers)
     console.print(f"\nThe same as JSON: {path.relative_to(ROOT)}")
     if environment.local:
-        console.print(
-            f"Look around: export KUBECONFIG={environment.kubeconfig}; kubectl -n quickstart get ftj,mdep"
-        )
+        console.print("Look around: python3 hack/cluster kubectl -n quickstart get ftj,mdep", soft_wrap=True)
 
 
 def apply_example(environment: Environment) -> None:
@@ -134,7 +132,7 @@ def ask_and_score(
             model,
             [row["prompt"] for row in rows],
             max_tokens=ANSWER_TOKENS,
-            on_answer=lambda count: view.say(f"{count} of {len(rows)} answers"),
+            on_answer=lambda count: view.say(f"{count // 20 * 20} of {len(rows)} answers"),
         )
     database = Database((install.EXAMPLE / "schema.sql").read_text())
     return [

@@ -93,21 +93,24 @@ def job_line(job: Resource) -> str:
     phase, progress = status.get("phase", "Pending"), status.get("progress", {})
     if phase == "Training" and progress.get("totalSteps"):
         loss = f", loss {progress['loss']}" if "loss" in progress else ""
-        return f"{progress['stage']} {progress['step']}/{progress['totalSteps']}{loss}"
-    return f"{phase}: {_reason(job, ('Running', 'DatasetReady', 'Accepted'))}"
+        left = f", {progress['etaSeconds']} s left" if progress.get("etaSeconds") else ""
+        return f"{progress['stage']} {progress['step']}/{progress['totalSteps']}{loss}{left}"
+    return f"{phase}: {_reason(job, ('Running', 'DatasetReady', 'Accepted'), phase=phase)}"
 
 
 def deployment_line(deployment: Resource) -> str:
     """Return one line on a ModelDeployment: phase and what it waits for."""
     phase = deployment.get("status", {}).get("phase", "Pending")
-    return f"{phase}: {_reason(deployment, ('Progressing', 'Ready', 'ModelResolved', 'Accepted'))}"
+    kinds = ("Progressing", "Ready", "ModelResolved", "Accepted")
+    return f"{phase}: {_reason(deployment, kinds, phase=phase)}"
 
 
-def _reason(resource: Resource, kinds: tuple[str, ...]) -> str:
+def _reason(resource: Resource, kinds: tuple[str, ...], *, phase: str) -> str:
     for kind in kinds:
         found = condition(resource, kind)
         if found:
-            return f"{found['reason']}: {found['message']}"
+            said = str(found["message"])
+            return said if found["reason"] == phase else f"{found['reason']}: {said}"
     return "no status yet"
 
 

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 SHOWN_ROWS = 6
+_ENERGY_OF = {"training": "energy of this training", "serving": "energy of the deployment so far"}
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ def show(console: Console, report: dict[str, Any], answers: list[Answers]) -> No
     console.print(table)
 
     facts = Table.grid(padding=(0, 2))
+    facts.add_column()
+    facts.add_column(overflow="fold")
     artifact = report["artifact"]
     for name in ("base", "tuned", "served"):
         facts.add_row(
@@ -87,7 +90,7 @@ def show(console: Console, report: dict[str, Any], answers: list[Answers]) -> No
     )
     facts.add_row("", artifact["uri"])
     for name, part in report["carbon"].items():
-        facts.add_row(f"{name} energy", _carbon_line(part))
+        facts.add_row(_ENERGY_OF[name], _carbon_line(part))
     facts.add_row("endpoint", report["url"])
     facts.add_row("all steps", f"{sum(report['seconds'].values()):.0f} s")
     console.print(facts)

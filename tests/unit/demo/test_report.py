@@ -75,13 +75,18 @@ def resource(phase: str, kind: str, reason: str, **status: Any) -> dict[str, Any
             id="a blocked job says why",
         ),
         pytest.param(
+            resource("Preparing", "DatasetReady", "Preparing"),
+            "Preparing: the message",
+            id="nothing is said twice",
+        ),
+        pytest.param(
             resource(
                 "Training",
                 "Running",
                 "Training",
-                progress={"stage": "Training", "step": 5, "totalSteps": 50, "loss": "1.2"},
+                progress={"stage": "Training", "step": 5, "totalSteps": 50, "loss": "1.2", "etaSeconds": 9},
             ),
-            "Training 5/50, loss 1.2",
+            "Training 5/50, loss 1.2, 9 s left",
             id="a training job says how far it is",
         ),
     ],
