@@ -242,7 +242,7 @@ class Progress(ApiModel):
 
     stage: str = Field(
         max_length=32,
-        description="Restoring, Loading, EvaluatingBase, Training, EvaluatingTuned, Exporting or Uploading.",
+        description="Restoring, Loading, EvaluatingBase, Training, EvaluatingTuned, Exporting, Uploading or Done.",
     )
     step: int = Field(default=0, ge=0, description="Optimizer steps done.")
     total_steps: int = Field(default=0, ge=0, description="Optimizer steps in all.")

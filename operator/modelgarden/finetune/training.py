@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from modelgarden.api.conditions import ARTIFACT_REGISTERED, COMPLETE, FAILED, RUNNING
-from modelgarden.api.finetunejob import AttemptStatus, Resolved
+from modelgarden.api.finetunejob import AttemptStatus, Progress, Resolved
 from modelgarden.api.pods import TrainReport
 from modelgarden.carbon.accounting import continued
 from modelgarden.finetune.observe import Observation
@@ -22,6 +22,8 @@ from modelgarden.settings import Settings
 
 REGISTER_SECONDS: Final = (5.0, 60.0)
 """Shortest and longest wait between two tries to register."""
+DONE: Final = "Done"
+"""Stage of a progress that has come to its end."""
 _LOST: Final = "Lost"
 
 
@@ -146,10 +148,10 @@ def _unregistered(reason: str, message: str) -> Finding:
 def _registered(subject: Subject, done: Registration, now: datetime) -> Outcome:
     artifact, manifest = done.artifact, done.manifest
     name = f"{artifact.model_name} version {artifact.version}"
-    progress = subject.status.progress
-    if progress is not None:
-        update = {"step": progress.total_steps, "percent": 100, "eta_seconds": None}
-        progress = progress.model_copy(update=update)
+    # A short training may end before its first report was read.
+    progress = subject.status.progress or Progress(stage=DONE)
+    end = {"stage": DONE, "step": progress.total_steps, "percent": 100, "eta_seconds": None}
+    progress = progress.model_copy(update=end)
     resolved = (subject.status.resolved or Resolved()).model_copy(
         update={
             "revision": manifest.base_model.revision,

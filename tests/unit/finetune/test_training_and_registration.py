@@ -290,7 +290,7 @@ def test_a_registered_artifact_completes_the_job() -> None:
         "formats": ["Merged16Bit"],
         "bytes": 4096,
     }
-    assert plan.status["progress"]["percent"] == 100
+    assert (plan.status["progress"]["stage"], plan.status["progress"]["percent"]) == ("Done", 100)
     assert plan.status["evaluation"]["tuned"]["exactMatch"] == "0.75"
     assert plan.status["dataset"]["trainingRows"] == 100
     assert plan.status["carbon"]["emissionsMilligrams"] == make_emissions().emissions_milligrams
