@@ -38,6 +38,7 @@ INVALID_SECONDS: Final = 300.0
 _EVENT_CONDITIONS: Final[dict[Phase, tuple[str, ...]]] = {
     "Blocked": (ACCEPTED, DATASET_READY),
     "Preparing": (DATASET_READY,),
+    "Pending": (RUNNING,),
     "Training": (RUNNING,),
     "Registering": (ARTIFACT_REGISTERED,),
     "Suspended": (SUSPENDED,),
@@ -170,5 +171,5 @@ def _event(phase: Phase, found: tuple[Condition, ...]) -> Event | None:
     if not told:
         return None
     condition = next((one for one in told if one.status != "True"), told[-1])
-    bad = phase in ("Blocked", "Failed")
+    bad = phase in ("Blocked", "Failed", "Pending")
     return Event("Warning" if bad else "Normal", condition.reason, condition.message)

@@ -31,6 +31,8 @@ LARGEST_STATUS_BYTES: Final = 30 * 1024
 _WAITING_FOR_PREPARE: Final = frozenset(
     {"Preparing", "Unschedulable", "ImagePullFailed", "Pending", "Suspended"}
 )
+_WITHOUT_A_POD: Final = frozenset({"ApplyRejected", "ImagePullFailed", "Unschedulable"})
+"""What keeps the training pod from starting until somebody or something makes room for it."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,10 @@ def phase_of(found: Iterable[Condition]) -> Phase:
     if not is_true(ACCEPTED):
         return "Blocked"
     if is_true(DATASET_READY):
-        finished = RUNNING in by_type and by_type[RUNNING].reason == "TrainingFinished"
-        return "Registering" if finished else "Training"
+        reason = by_type[RUNNING].reason if RUNNING in by_type else ""
+        if reason in _WITHOUT_A_POD:
+            return "Pending"
+        return "Registering" if reason == "TrainingFinished" else "Training"
     if DATASET_READY in by_type and by_type[DATASET_READY].reason not in _WAITING_FOR_PREPARE:
         return "Blocked"
     return "Preparing"

@@ -73,7 +73,10 @@ def test_training_that_does_not_run(pods: list[dict[str, Any]], want_reason: str
     running = conditions_of(plan)["Running"]
     assert (running["status"], running["reason"]) == ("False", want_reason)
     assert want_words in running["message"]
-    assert phase_of(plan) == "Training"
+    blocked = want_reason in ("Unschedulable", "ImagePullFailed")
+    assert phase_of(plan) == ("Pending" if blocked else "Training")
+    assert plan.event is not None
+    assert (plan.event.type, plan.event.reason) == ("Warning" if blocked else "Normal", want_reason)
     assert plan.objects == ()
 
 
