@@ -136,7 +136,9 @@ def test_a_field_out_of_bounds_is_told_and_correcting_it_is_enough(upgraded: Gar
     assert "Correct the field" in message
     assert phase(job) == "Blocked"
     assert upgraded.api.get(JOBS, upgraded.namespace, "limited-prepare") is None
-    wait_for(lambda: events_about(upgraded, "limited") == ["InvalidSpec"], FOUND_SECONDS, what="the event, once")
+    wait_for(
+        lambda: events_about(upgraded, "limited") == ["InvalidSpec"], FOUND_SECONDS, what="the event, once"
+    )
 
     upgraded.api.merge(FINETUNEJOBS, job, {"spec": {"backoffLimit": 2}})
 
@@ -171,7 +173,9 @@ def test_a_model_deployment_is_told_and_correcting_it_is_enough(upgraded: Garden
     assert "engine.extraArgs must not set --host, which the operator sets" in message
     assert phase(found) == "Blocked"
     assert upgraded.api.list(DEPLOYMENTS, upgraded.namespace) == []
-    wait_for(lambda: events_about(upgraded, "server") == ["InvalidSpec"], FOUND_SECONDS, what="the event, once")
+    wait_for(
+        lambda: events_about(upgraded, "server") == ["InvalidSpec"], FOUND_SECONDS, what="the event, once"
+    )
 
     upgraded.api.merge(MODELDEPLOYMENTS, found, {"spec": {"engine": {"extraArgs": []}}})
 
