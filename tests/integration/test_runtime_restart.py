@@ -129,5 +129,6 @@ def test_what_changed_while_no_operator_ran_is_acted_on_after_its_start(
                 if job["metadata"]["ownerReferences"][0]["uid"] == gone["metadata"]["uid"]
             ]
         ),
+        90,  # the garbage collector learns of a kind that was installed after its start only every 30 s
         what="the children of the deleted job to go",
     )

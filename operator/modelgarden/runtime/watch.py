@@ -20,6 +20,8 @@ from modelgarden.kube.resources import CHILDREN, MANAGED_SELECTOR, OWNERS, Resou
 from modelgarden.runtime.sink import Sink
 
 LONGEST_BACKOFF_SECONDS: Final = 15.0
+LONGEST_END_SECONDS: Final = 5.0
+"""Time that kopf has for ending its watches, and again for being cancelled."""
 
 
 class WatchEnded(Exception):  # noqa: N818 -- what happened, as kopf told it
@@ -94,12 +96,23 @@ async def watch(
         namespaces=namespaces,
     )
     on_started()
+    # kopf cancels every task in the loop that it has not been told of, once it ends.
+    running = asyncio.create_task(kopf.run_tasks(tasks, ignored=others), name="kopf")
     try:
-        # kopf cancels every task in the loop that it has not been told of, once it ends.
-        await kopf.run_tasks(tasks, ignored=others)
-    except Exception as error:
-        raise WatchEnded(f"{type(error).__name__}: {error}") from error
-    raise WatchEnded("kopf ended without an error")
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        # It ends with the first of its tasks, but would wait for ever for a stream that missed its cancellation.
+        await asyncio.wait({running}, timeout=LONGEST_END_SECONDS)
+    finally:
+        running.cancel()
+        await asyncio.wait({running}, timeout=LONGEST_END_SECONDS)
+    raise WatchEnded(_why(running))
+
+
+def _why(running: asyncio.Task[None]) -> str:
+    if not running.done() or running.cancelled():
+        return "kopf did not come to its end"
+    error = running.exception()
+    return "kopf ended without an error" if error is None else f"{type(error).__name__}: {error}"
 
 
 def _registry(sink: Sink, connection: Callable[[], Awaitable[Connection]]) -> kopf.OperatorRegistry:
