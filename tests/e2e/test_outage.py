@@ -17,6 +17,7 @@ from hack.cluster.cluster import Cluster
 from hack.cluster.paths import DEFAULT_NAME
 from hack.demo.environment import Environment
 from hack.demo.follow import condition, get, wait_for_job
+from modelgarden.registry.lookups import KEEP_SECONDS
 from tests.e2e.jobs import NAMESPACE, RESOURCE, applied, checkpointed, pods_of, status_of, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
@@ -71,13 +72,15 @@ def test_an_outage_of_s3_under_every_step_is_waited_out(
 
         outage()
         environment.kubectl("-n", NAMESPACE, "delete", "pods", "-l", SERVED, "--wait=false")
+        # What S3 answered about the same inputs just before is kept for a moment.
+        threading.Event().wait(max(OUTAGE_SECONDS / 2, KEEP_SECONDS))
         jobs.enter_context(applied(environment, "accepted", resources=little))
         wait_for(
             "the outage to be told",
             lambda: told(environment, "accepted", "Accepted", "StorageUnavailable"),
             timeout=20,
         )
-        threading.Event().wait(OUTAGE_SECONDS)
+        threading.Event().wait(OUTAGE_SECONDS / 2)
         assert status_of(environment, "training").get("phase") == "Training"
         assert not ready_pods(environment) - before
         Cluster(DEFAULT_NAME).s3.start()
