@@ -112,9 +112,8 @@ class Supervisor:
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         while process.poll() is None and not self._stop.wait(self._timings.poll):
-            if not self._was_ready and self._api.serves(self._config.served_model_name):
-                self._was_ready = True
-                logger.info("Ready", extra={"model": self._config.served_model_name})
+            if not self._was_ready:
+                self._serves()
 
     def _drain(self, process: subprocess.Popen[bytes]) -> TerminationMessage:
         logger.info("Draining", extra={"seconds": self._config.drain_seconds})
@@ -151,7 +150,15 @@ class Supervisor:
         return PodError("PodsFailing", f"vLLM ended with exit code {exit_code} {when}: {line}")
 
     def _ready(self) -> bool:
-        return not self._stop.is_set() and self._api.serves(self._config.served_model_name)
+        return not self._stop.is_set() and self._serves()
+
+    def _serves(self) -> bool:
+        """Ask vLLM for the wanted model, and note the first yes: whoever heard it may send requests from then on."""
+        serves = self._api.serves(self._config.served_model_name)
+        if serves and not self._was_ready:
+            self._was_ready = True
+            logger.info("Ready", extra={"model": self._config.served_model_name})
+        return serves
 
     def _healthy(self) -> bool:
         # While it drains, a probe must not have the container killed.
