@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 OUTAGE_SECONDS = float(os.environ.get("MODELGARDEN_E2E_OUTAGE_SECONDS", "30"))
 CHECKPOINT_STEPS = 10
 SERVED = "modelgarden.dev/modeldeployment=text-to-sql"
+SUSPEND = '{"spec": {"suspend": true}}'
 
 
 @pytest.fixture
@@ -100,6 +101,3 @@ def test_an_outage_of_s3_under_every_step_is_waited_out(
         f"S3 away for {OUTAGE_SECONDS:.0f} s from step {progress['step']}: {len(done['attempts'])} attempt"
     )
     assert len(done["attempts"]) == 1
-
-
-SUSPEND = '{"spec": {"suspend": true}}'

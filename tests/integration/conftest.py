@@ -113,6 +113,11 @@ def operator(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) ->
             "log_level": "DEBUG",
         },
     )
+    yield from at_work(process)
+
+
+def at_work(process: OperatorProcess) -> Iterator[OperatorProcess]:
+    """Give a fixture its operator, from when it leads until it is stopped; its log is shown with a failure."""
     OPERATORS.append(process)
     process.start()
     process.wait_until_leading()

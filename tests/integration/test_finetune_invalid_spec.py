@@ -16,8 +16,8 @@ from hack.cluster import ControlPlane, S3Server, start_control_plane
 from modelgarden.kube.resources import DEPLOYMENTS, EVENTS, FINETUNEJOBS, JOBS, MODELDEPLOYMENTS, Resource
 from tests.integration.conftest import (
     LEASE_NAMESPACE,
-    OPERATORS,
     ROOT,
+    at_work,
     create_namespace,
     install,
     wait_until_served,
@@ -101,13 +101,7 @@ def operator(
     """The operator that belongs to today's CRDs."""
     log = tmp_path_factory.mktemp("operator") / "operator.log"
     settings = {"lease_namespace": LEASE_NAMESPACE, "log_level": "DEBUG"}
-    process = OperatorProcess(control_plane.kubeconfig, log, settings)
-    OPERATORS.append(process)
-    process.start()
-    process.wait_until_leading()
-    yield process
-    process.stop()
-    OPERATORS.remove(process)
+    yield from at_work(OperatorProcess(control_plane.kubeconfig, log, settings))
 
 
 def finetunejob(garden: Garden, name: str) -> Obj:
