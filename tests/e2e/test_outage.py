@@ -81,6 +81,11 @@ def test_an_outage_of_s3_under_every_step_is_waited_out(
             lambda: told(environment, "accepted", "Accepted", "StorageUnavailable"),
             timeout=20,
         )
+        wait_for(
+            "the training's word of it",
+            lambda: told(environment, "training", "Running", "StorageUnavailable"),
+            timeout=300,
+        )
         threading.Event().wait(OUTAGE_SECONDS / 2)
         assert status_of(environment, "training").get("phase") == "Training"
         assert not ready_pods(environment) - before

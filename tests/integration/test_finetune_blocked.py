@@ -176,18 +176,33 @@ def test_a_missing_hub_token_is_told_and_creating_it_is_enough(garden: Garden, n
     node.wait_for_pod("bot-prepare", MENDED_SECONDS)
 
 
-def test_a_bad_row_is_told_with_its_line_and_a_new_dataset_is_enough(garden: Garden, node: FakeNode) -> None:
+@pytest.mark.parametrize(
+    ("mend", "want_reason", "words"),
+    [
+        pytest.param(
+            put("data.jsonl", f"{DATA}\n{json.dumps(ROWS[0])}"),
+            "DatasetInvalid", "Line 17: the field completion is missing.",
+            id="a bad row",
+        ),
+        pytest.param(
+            with_secret, "AccessDenied", "S3 refused s3:PutObject on s3://garden/x",
+            id="keys that may only read",
+        ),
+    ],
+)  # fmt: skip
+def test_what_prepare_refuses_is_told_and_its_mending_is_enough(
+    garden: Garden, node: FakeNode, mend: Change, want_reason: str, words: str
+) -> None:
     garden.create_finetunejob("bot")
     node.run("bot-prepare")
-    message = TerminationMessage(reason="DatasetInvalid", message="Line 17: the field completion is missing.")
-    node.end("bot-prepare", exit_code=64, message=message)
+    node.end("bot-prepare", exit_code=64, message=TerminationMessage(reason=want_reason, message=words))
 
-    job = blocked_by(garden, "DatasetReady", "DatasetInvalid")
-    assert "Line 17" in condition(job, "DatasetReady")["message"]
+    job = blocked_by(garden, "DatasetReady", want_reason)
+    assert words in condition(job, "DatasetReady")["message"]
     assert phase(job) == "Blocked"
     first = garden.api.get(JOBS, garden.namespace, "bot-prepare")
     assert first is not None
-    garden.put("data.jsonl", DATA + '\n{"prompt": "1 + 1?", "completion": "2"}')
+    mend(garden)
 
     def started_again() -> bool:
         job = garden.api.get(JOBS, garden.namespace, "bot-prepare")

@@ -87,7 +87,9 @@ def test_a_job_becomes_a_version(garden: Garden, node: FakeNode, api: Api) -> No
         for event in sorted(api.list(EVENTS, garden.namespace), key=lambda event: str(event.get("eventTime")))
         if event["regarding"]["kind"] == "FineTuneJob"
     ]
-    assert notes == [("Normal", "Preparing"), ("Normal", "Pending"), ("Normal", "Succeeded")]
+    assert notes == [
+        ("Normal", "Preparing"), ("Normal", "Pending"), ("Normal", "Training"), ("Normal", "Succeeded"),
+    ]  # fmt: skip
 
 
 def test_what_the_training_pod_waits_for_is_told(garden: Garden, node: FakeNode) -> None:

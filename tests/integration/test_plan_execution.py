@@ -130,17 +130,18 @@ def stranger(namespace: str, **metadata: Any) -> Obj:
     return {**job, "metadata": {**job["metadata"], "namespace": namespace, **metadata}}
 
 
-def status(phase: str = "Preparing", message: str = "All is there.") -> dict[str, Any]:
-    """Return an owner's status."""
-    accepted = {
-        "type": "Accepted",
-        "status": "True",
-        "reason": "Accepted",
+def status(
+    phase: str = "Preparing", message: str = "All is there.", reason: str = "Preparing"
+) -> dict[str, Any]:
+    """Return an owner's status; the reason is that of its second condition."""
+    common = {
         "message": message,
         "observedGeneration": 1,
         "lastTransitionTime": "2026-01-02T03:04:05Z",
     }
-    fields = {"phase": phase, "conditions": [accepted], "observedGeneration": 1}
+    accepted = {"type": "Accepted", "status": "True", "reason": "Accepted", **common}
+    ready = {"type": "DatasetReady", "status": "False", "reason": reason, **common}
+    fields = {"phase": phase, "conditions": [accepted, ready], "observedGeneration": 1}
     return FineTuneJobStatus.from_dict(fields).to_dict()
 
 
@@ -173,7 +174,19 @@ async def test_what_is_changed_costs_one_write_each(bench: Bench) -> None:
     assert found is not None
     assert found["spec"]["backoffLimit"] == 5
     assert condition(bench.owner(), "Accepted")["message"] == "Still."
-    assert bench.events() == ["Preparing"], "the phase has not changed"
+    assert bench.events() == ["Preparing"], "neither phase nor reason has changed"
+
+
+async def test_another_reason_within_a_phase_is_told_once(bench: Bench) -> None:
+    await bench.execute(Plan(status=status(), event=STARTED))
+    unschedulable = Plan(
+        status=status(reason="Unschedulable"), event=Event("Warning", "Unschedulable", "No node has room.")
+    )
+
+    assert await bench.execute(unschedulable) == ["FineTuneJob/apply_status", "Event/create"]
+    assert await bench.execute(unschedulable) == []
+
+    assert sorted(bench.events()) == ["Preparing", "Unschedulable"]
 
 
 async def test_a_child_belongs_to_its_owner(bench: Bench) -> None:

@@ -122,6 +122,7 @@ def test_a_run_outlives_eviction_crash_and_outage(job: Job, s3: S3Server) -> Non
     try:
         step = report.progress.step
         wait_for(lambda: steps(finishing) > step + 5, 60, what="training to go on without S3")
+        wait_for(lambda: outage(finishing) is not None, 60, what="the outage to be reported")
     finally:
         s3.start()
     ended = finishing.wait(START_SECONDS)
@@ -159,7 +160,7 @@ def test_an_outage_is_waited_out(folder: Folder, s3: S3Server) -> None:
     s3.stop()
     try:
         with pytest.raises(TemporaryError, match="s3:GetObject on"):
-            folder.with_patience(Patience(total=1)).read("file")
+            folder.with_patience(1).read("file")
     finally:
         s3.start()
 
@@ -194,6 +195,12 @@ def steps(process: TrainerProcess) -> int:
     """Return the steps done."""
     report = process.report()
     return report.progress.step if report else 0
+
+
+def outage(process: TrainerProcess) -> str | None:
+    """Return what the pod says of its storage."""
+    report = process.report()
+    return report.outage if report else None
 
 
 def check_files(folder: Folder, manifest: Manifest) -> None:

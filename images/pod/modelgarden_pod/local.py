@@ -13,7 +13,6 @@ from pathlib import Path
 
 from modelgarden.api.artifact import FileEntry
 from modelgarden_pod.errors import ObjectNotFound, UserError
-from modelgarden_pod.retry import Patience
 from modelgarden_pod.storage import StoredFile, fetch_verified, file_entry, sha256_of
 
 
@@ -30,7 +29,7 @@ class LocalFolder:
     def child(self, name: str) -> LocalFolder:
         return LocalFolder(self.path / name)
 
-    def with_patience(self, patience: Patience) -> LocalFolder:
+    def with_patience(self, seconds: float) -> LocalFolder:
         return self
 
     def list(self) -> list[StoredFile]:

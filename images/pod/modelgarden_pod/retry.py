@@ -9,7 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from modelgarden_pod.errors import TemporaryError
@@ -19,6 +19,13 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+@dataclass
+class Outage:
+    """What storage or hub last failed with, None while they answer; for those who report on this process."""
+
+    message: str | None = None
+
+
 @dataclass(frozen=True)
 class Patience:
     """How long to keep trying, in seconds."""
@@ -26,6 +33,12 @@ class Patience:
     total: float = 600.0
     first_delay: float = 0.5
     longest_delay: float = 20.0
+    outage: Outage = field(default_factory=Outage, compare=False)
+    """Kept up to date by `retry`; patience derived from this one shares it."""
+
+    def limited(self, total: float) -> Patience:
+        """Return the same patience for another time."""
+        return replace(self, total=total)
 
     def retry(self, what: str, action: Callable[[], T]) -> T:
         """Return the result of the action, repeating it while it raises TemporaryError.
@@ -37,8 +50,9 @@ class Patience:
         ceiling = self.first_delay
         while True:
             try:
-                return action()
+                result = action()
             except TemporaryError as error:
+                self.outage.message = error.message
                 delay = random.uniform(ceiling / 2, ceiling)  # noqa: S311 -- jitter, not a secret
                 if time.monotonic() + delay > deadline:
                     raise TemporaryError(f"{what} failed for {self.total:.0f} s: {error.message}") from error
@@ -48,3 +62,6 @@ class Patience:
                 )
                 time.sleep(delay)
                 ceiling = min(2 * ceiling, self.longest_delay)
+            else:
+                self.outage.message = None
+                return result

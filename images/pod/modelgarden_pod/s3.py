@@ -88,8 +88,8 @@ class S3Folder:
     def child(self, name: str) -> S3Folder:
         return replace(self, location=self.location.child(name))
 
-    def with_patience(self, patience: Patience) -> S3Folder:
-        return replace(self, patience=patience)
+    def with_patience(self, seconds: float) -> S3Folder:
+        return replace(self, patience=self.patience.limited(seconds))
 
     def list(self) -> list[StoredFile]:
         prefix = f"{self.location.key}/" if self.location.key else ""

@@ -55,8 +55,8 @@ class Folder(Protocol):
         """Return a folder below this one."""
         ...
 
-    def with_patience(self, patience: Patience) -> Folder:
-        """Return the same folder with another patience."""
+    def with_patience(self, seconds: float) -> Folder:
+        """Return the same folder, whose outages are waited for as long as given."""
         ...
 
     def list(self) -> list[StoredFile]:

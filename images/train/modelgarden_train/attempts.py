@@ -17,13 +17,12 @@ from modelgarden.api.emissions import EmissionsRecord, merge_records
 from modelgarden.api.layout import ATTEMPT_EMISSIONS
 from modelgarden_pod.energy import EnergyMeter
 from modelgarden_pod.errors import PodError, Terminated
-from modelgarden_pod.retry import Patience
 from modelgarden_pod.storage import Folder
 
 logger = logging.getLogger(__name__)
 
 SAVE_SECONDS = 60.0
-SAVE_PATIENCE = Patience(total=15.0)
+SAVE_PATIENCE_SECONDS = 15.0
 """Short: a record that cannot be saved now is saved with the next one."""
 
 
@@ -73,7 +72,7 @@ class Attempts:
                 return
             record = self._meter.record(reason)
             try:
-                self._folder.with_patience(SAVE_PATIENCE).write(
+                self._folder.with_patience(SAVE_PATIENCE_SECONDS).write(
                     self._name, record.model_dump_json(by_alias=True, exclude_none=True).encode()
                 )
             except PodError as error:

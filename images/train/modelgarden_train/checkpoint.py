@@ -21,14 +21,13 @@ from modelgarden.api.artifact import CheckpointRecord
 from modelgarden.api.layout import CHECKPOINT_MARKER, CHECKPOINTS
 from modelgarden_pod.energy import timestamp
 from modelgarden_pod.errors import CorruptObject, ObjectNotFound, PodError, TemporaryError
-from modelgarden_pod.retry import Patience
 from modelgarden_pod.storage import Folder, download_entries, upload_tree
 
 logger = logging.getLogger(__name__)
 
 _MARKER = re.compile(rf"^([0-9]+)/{re.escape(CHECKPOINT_MARKER)}$")
 _STEP = re.compile(r"^([0-9]+)/")
-BACKGROUND_PATIENCE = Patience(total=60.0)
+BACKGROUND_PATIENCE_SECONDS = 60.0
 """Short, so that a newer checkpoint soon takes the place of one that cannot be uploaded."""
 
 
@@ -90,7 +89,7 @@ class CheckpointUploader:
     """Uploads in a thread of its own: one checkpoint at a time, and only the newest waits behind it."""
 
     def __init__(self, folder: Folder, *, keep: int, attempt: str, uploaded: Callable[[int], None]) -> None:
-        self._folder = folder.with_patience(BACKGROUND_PATIENCE)
+        self._folder = folder.with_patience(BACKGROUND_PATIENCE_SECONDS)
         self._keep = keep
         self._attempt = attempt
         self._uploaded = uploaded

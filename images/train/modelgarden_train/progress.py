@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from modelgarden.api.emissions import EmissionsRecord
 from modelgarden.api.finetunejob import Progress
 from modelgarden.api.pods import TrainReport
+from modelgarden_pod.retry import Outage
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +26,13 @@ SPEED_WINDOW_SECONDS = 30.0
 class ProgressBoard:
     """The newest state, written by the training thread and read by HTTP threads."""
 
-    def __init__(self, attempt: str, *, emissions: Callable[[], EmissionsRecord]) -> None:
+    def __init__(
+        self, attempt: str, *, emissions: Callable[[], EmissionsRecord], outage: Outage | None = None
+    ) -> None:
         self._lock = threading.Lock()
         self._attempt = attempt
         self._emissions = emissions
+        self._outage = outage or Outage()
         self._progress = Progress(stage="Restoring")
         self._hyperparameters: dict[str, str] = {}
         self._revision: str | None = None
@@ -86,6 +90,7 @@ class ProgressBoard:
                 resolved_hyperparameters=self._hyperparameters,
                 model_revision=self._revision,
                 emissions=emissions,
+                outage=self._outage.message,
             )
 
     def metrics(self) -> CollectorRegistry:

@@ -49,7 +49,7 @@ def train(run: Run, *, stop: StopRequest, port: int) -> TerminationMessage:
         return done
     meter = EnergyMeter(run.config.carbon, attempt=run.attempt, gpus=run.config.gpus)
     attempts = Attempts(run.folder, attempt=run.attempt, meter=meter)
-    board = ProgressBoard(run.attempt, emissions=attempts.total)
+    board = ProgressBoard(run.attempt, emissions=attempts.total, outage=run.patience.outage)
     with attempts.metered():
         serve_routes(
             {

@@ -55,7 +55,7 @@ REASONS: Final[dict[str, str]] = {
     "BucketNotFound": "A bucket does not exist; create it, or name another (of a FineTuneJob: in a new one).",
     "ModelNotFound": "The base model is not at its source; upload it, or create a FineTuneJob with another source.",
     "DatasetNotFound": "The dataset is not at its source; upload it, or create a FineTuneJob with another source.",
-    "StorageUnavailable": "S3 does not answer; the operator keeps trying with back-off.",
+    "StorageUnavailable": "S3 does not answer; operator and pods keep trying with back-off, and training goes on meanwhile.",
     "ApplyRejected": "The API server refused a child object or its pod (quota, policy or admission); see the message.",
     # FineTuneJob
     "Preparing": "The prepare Job checks and converts the dataset on a CPU.",

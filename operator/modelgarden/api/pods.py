@@ -92,6 +92,8 @@ class TrainReport(ApiModel):
     model_revision: str | None = None
     emissions: EmissionsRecord | None = None
     """Over all attempts of the run so far."""
+    outage: str | None = None
+    """What storage last failed with, while the pod waits for it to answer again."""
 
 
 class ServeReport(ApiModel):

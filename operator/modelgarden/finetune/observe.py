@@ -189,18 +189,32 @@ class Observer:
         store = await self._storage.open(subject)
         if isinstance(store, Problem):
             return store
-        token = spec.model.token_secret_ref
-        if token is not None:
-            secret = await self._storage.secret(subject.run.namespace, token.name)
-            if isinstance(secret, Problem):
-                return secret
-            if HUB_TOKEN_KEY not in (secret.get("data") or {}):
-                return Problem("SecretInvalid", f"Secret {token.name!r} lacks {HUB_TOKEN_KEY}; add the key.")
-        sources = InputSources(model=spec.model.source, dataset=spec.dataset.source, output=spec.output.uri)
+        credentials = await self._credentials(subject)
+        if isinstance(credentials, Problem):
+            return credentials
+        sources = InputSources(
+            model=spec.model.source,
+            dataset=spec.dataset.source,
+            output=spec.output.uri,
+            credentials=credentials,
+        )
         try:
             return await self._inputs.fingerprint(store, sources)
         except StorageError as error:
             return Problem(error.reason, error.message)
+
+    async def _credentials(self, subject: Subject) -> tuple[str, ...] | Problem:
+        """Return the versions of the secrets that the pods are given, or what is wrong with one of them."""
+        versions = []
+        token = subject.spec.model.token_secret_ref
+        for reference in filter(None, (subject.spec.storage.credentials_secret_ref, token)):
+            secret = await self._storage.secret(subject.run.namespace, reference.name)
+            if isinstance(secret, Problem):
+                return secret
+            if reference is token and HUB_TOKEN_KEY not in (secret.get("data") or {}):
+                return Problem("SecretInvalid", f"Secret {token.name!r} lacks {HUB_TOKEN_KEY}; add the key.")
+            versions.append(str(secret["metadata"]["resourceVersion"]))
+        return tuple(versions)
 
     def _strays(self, subject: Subject, *jobs: JobState | None) -> tuple[str, ...]:
         current = {job.uid for job in jobs if job is not None}

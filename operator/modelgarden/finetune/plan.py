@@ -46,6 +46,9 @@ _EVENT_CONDITIONS: Final[dict[Phase, tuple[str, ...]]] = {
     "Failed": (FAILED,),
 }
 """The condition that tells of a phase: the first of these that is not True, or else the last."""
+_BAD_PHASES: Final = frozenset({"Blocked", "Failed", "Pending"})
+_BAD_REASONS: Final = frozenset({"Retrying", "StorageUnavailable"})
+"""Of a phase in which nothing else is wrong."""
 
 
 def decide(subject: Subject, seen: Observation, settings: Settings, now: datetime) -> Plan:
@@ -171,5 +174,5 @@ def _event(phase: Phase, found: tuple[Condition, ...]) -> Event | None:
     if not told:
         return None
     condition = next((one for one in told if one.status != "True"), told[-1])
-    bad = phase in ("Blocked", "Failed", "Pending")
+    bad = phase in _BAD_PHASES or condition.reason in _BAD_REASONS
     return Event("Warning" if bad else "Normal", condition.reason, condition.message)

@@ -142,8 +142,8 @@ def _tried_again(subject: Subject, why: Problem) -> bool:
 def _hope(subject: Subject, why: Problem) -> str:
     minutes = round(RETRY_SECONDS / 60)
     if _tried_again(subject, why):
-        return f"It is tried again when dataset or model change, and every {minutes} minutes."
-    return "It is tried again by itself when dataset or model change."
+        return f"It is tried again when dataset, model or a secret change, and every {minutes} minutes."
+    return "It is tried again by itself when dataset, model or a secret change."
 
 
 def _preparing(name: str) -> str:

@@ -53,7 +53,7 @@ def training(subject: Subject, seen: Observation, settings: Settings, now: datet
         case "Failed":
             return told.then(failed(_why(subject, job, attempts), now))
         case _:
-            return told.then(_under_way(subject, job, settings, now)).then(_no_artifact(subject))
+            return told.then(_under_way(subject, seen, job, settings, now)).then(_no_artifact(subject))
 
 
 def failed(why: Problem, now: datetime) -> Outcome:
@@ -78,13 +78,15 @@ def _start(subject: Subject, seen: Observation, settings: Settings) -> Outcome:
     return _not_running("Pending", f"Job {job['metadata']['name']} waits for its pod to run.", objects=(job,))
 
 
-def _under_way(subject: Subject, job: JobState, settings: Settings, now: datetime) -> Outcome:
+def _under_way(
+    subject: Subject, seen: Observation, job: JobState, settings: Settings, now: datetime
+) -> Outcome:
     pod = job.newest
     if subject.spec.suspend:
         return _not_running("Suspended", "spec.suspend is true: training goes on when it is false.")
     if pod is not None and pod.running:
         return Outcome(
-            findings=(Finding(RUNNING, True, "Training", f"Pod {pod.name} trains."),),
+            findings=(_running(pod, seen.report),),
             requeue_after=settings.progress_interval_seconds,
         )
     if job.refusal is None and pod is not None and pod.ending is not None and pod.ending.failed:
@@ -92,6 +94,17 @@ def _under_way(subject: Subject, job: JobState, settings: Settings, now: datetim
         return _not_running("Retrying", f"Pod {pod.name} ended: {sentence(pod.ending.message)} {again}")
     waiting = waiting_for(job, now)
     return _not_running(waiting.problem.reason, waiting.problem.message, requeue_after=waiting.requeue_after)
+
+
+def _running(pod: PodState, report: TrainReport | None) -> Finding:
+    if report is None or report.outage is None:
+        return Finding(RUNNING, True, "Training", f"Pod {pod.name} trains.")
+    saved = report.progress.checkpoint_step
+    kept = f"the newest complete one is of step {saved}" if saved is not None else "there is none yet"
+    message = (
+        f"Storage does not answer pod {pod.name}, which goes on and tries again. Checkpoints wait: {kept}."
+    )
+    return Finding(RUNNING, True, "StorageUnavailable", f"{message} {sentence(report.outage)}")
 
 
 def _no_artifact(subject: Subject) -> Outcome:

@@ -52,7 +52,7 @@ class Plan:
     requeue_after: float | None = None
     """Seconds until the next look, or None to wait for an event."""
     event: Event | None = None
-    """Posted when the status changes phase."""
+    """What tells of the state that the status is in; posted when that is news."""
 
 
 class Reconciler(Protocol):
@@ -93,7 +93,7 @@ async def execute(
     status = plan.status if refused is None else _refused_status(owner, plan.status, refused, clock())
     event = plan.event if refused is None else Event("Warning", refused.reason, refused.message)
     await _write_status(kube, cache, owner, status)
-    if event is not None and _phase(status) != _phase(owner.get("status")):
+    if event is not None and _is_news(event, owner.get("status") or {}, status):
         await _post(kube, owner, event, clock())
     if refused is not None:
         raise Retryable(refused.message) from refused
@@ -188,6 +188,12 @@ def _refused_status(
             accepted["lastTransitionTime"] = before["lastTransitionTime"]
     others = [one for one in base.get("conditions", []) if one["type"] != conditions.ACCEPTED]
     return {**base, "phase": "Blocked", "conditions": [accepted, *others]}
+
+
+def _is_news(event: Event, before: Mapping[str, Any], status: Mapping[str, Any] | None) -> bool:
+    """Tell whether the phase is another one, or the same for another reason."""
+    told = {condition["reason"] for condition in before.get("conditions", ())}
+    return _phase(status) != _phase(before) or event.reason not in told
 
 
 async def _post(kube: Kube, owner: Mapping[str, Any], event: Event, now: datetime) -> None:

@@ -1,7 +1,7 @@
 """The inputs of a run in S3: are they there, and are they still those that were looked at before?
 
-The fingerprint covers the dataset and, for a model in S3, every file of its folder. What lies on a model hub
-is not looked at: the prepare pod does that.
+The fingerprint covers the dataset, the credentials and, for a model in S3, every file of its folder. What lies on a
+model hub is not looked at: the prepare pod does that.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ MOST_MODEL_FILES = 10_000
 
 @dataclass(frozen=True)
 class InputSources:
-    """Where a run reads and writes."""
+    """Where a run reads and writes, and with what."""
 
     model: str
     dataset: str
     output: str
+    credentials: tuple[str, ...] = ()
+    """Versions of the secrets, as mended credentials may be all that was wrong."""
 
 
 class Inputs:
@@ -44,7 +46,8 @@ class Inputs:
         model = sources.model
         if model.startswith("s3://"):
             model = await self._model(store, Location.parse(model))
-        return hashlib.sha256(f"{dataset.etag}\n{dataset.size}\n{model}".encode()).hexdigest()[:32]
+        seen = (dataset.etag, str(dataset.size), model, *sources.credentials)
+        return hashlib.sha256("\n".join(seen).encode()).hexdigest()[:32]
 
     async def _bucket(self, store: Store, bucket: str) -> None:
         await self._lookups.get((store, "bucket", bucket), lambda: store.require_bucket(bucket))

@@ -76,7 +76,8 @@ def test_training_that_does_not_run(pods: list[dict[str, Any]], want_reason: str
     blocked = want_reason in ("Unschedulable", "ImagePullFailed")
     assert phase_of(plan) == ("Pending" if blocked else "Training")
     assert plan.event is not None
-    assert (plan.event.type, plan.event.reason) == ("Warning" if blocked else "Normal", want_reason)
+    expected = want_reason == "Pending"
+    assert (plan.event.type, plan.event.reason) == ("Normal" if expected else "Warning", want_reason)
     assert plan.objects == ()
 
 
@@ -98,6 +99,28 @@ def test_a_running_pod_trains_and_is_asked_every_ten_seconds() -> None:
         "imageDigest": "registry.example/train@sha256:1234",
         "hyperparameters": {"micro_batch_size": "4"},
     }
+
+
+@pytest.mark.parametrize(
+    ("step", "want_words"), [(40, "the newest complete one is of step 40"), (None, "there is none yet")]
+)
+def test_an_outage_of_storage_under_a_running_pod_is_told(step: int | None, want_words: str) -> None:
+    subject = make_subject(conditions=ready())
+    job = JobBuilder(subject, "train").with_pod(running_pod("train"))
+    report = make_report(outage="s3://garden/x: Could not connect")
+    report = report.model_copy(
+        update={"progress": report.progress.model_copy(update={"checkpoint_step": step})}
+    )
+
+    plan = plan_of(subject, train=job.state(), report=report)
+
+    running = conditions_of(plan)["Running"]
+    assert (running["status"], running["reason"]) == ("True", "StorageUnavailable")
+    assert want_words in running["message"]
+    assert "Could not connect." in running["message"]
+    assert phase_of(plan) == "Training"
+    assert plan.event is not None
+    assert (plan.event.type, plan.event.reason) == ("Warning", "StorageUnavailable")
 
 
 def test_a_silent_pod_changes_nothing() -> None:

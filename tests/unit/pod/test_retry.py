@@ -40,3 +40,18 @@ def test_a_user_error_is_raised_at_once() -> None:
     with pytest.raises(UserError):
         QUICK.retry("work", action)
     assert calls == [1]
+
+
+def test_an_outage_is_told_for_as_long_as_it_lasts() -> None:
+    patience = Patience(total=0.2, first_delay=0.001, longest_delay=0.01)
+    limited = patience.limited(0.05)
+
+    def away() -> None:
+        raise TemporaryError("away")
+
+    with pytest.raises(TemporaryError):
+        limited.retry("work", away)
+    assert patience.outage.message == "away", "patience that is derived shares the outage"
+
+    patience.retry("work", lambda: None)
+    assert limited.outage.message is None
