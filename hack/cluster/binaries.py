@@ -71,7 +71,7 @@ GROUPS = (
     ),
     Group("versitygw", {"versitygw": "github.com/versity/versitygw/cmd/versitygw"}),
     Group("pause", {"pause": "."}),
-    Group("coredns", {"coredns": "github.com/coredns/coredns"}),
+    Group("coredns", {"coredns": "."}),
     Group(
         "buildkit",
         {name: f"github.com/moby/buildkit/cmd/{name}" for name in ("buildkitd", "buildctl")},
@@ -138,7 +138,8 @@ def _build(group: Group) -> None:
     for name, package in group.packages.items():
         if (destination / name).exists():
             continue
-        staged = destination / f".{name}.new"
+        staged, log = destination / f".{name}.new", destination / "build.log"
+        progress.say(f"building {name}; log: {log}")
         with progress.step(f"build {name}"):
             argv = (
                 "go",
@@ -151,7 +152,7 @@ def _build(group: Group) -> None:
                 staged,
                 package,
             )
-            run(*argv, folder=group.folder, environment=_go_environment(), log=destination / "build.log")
+            run(*argv, folder=group.folder, environment=_go_environment(), log=log)
             staged.rename(destination / name)
 
 

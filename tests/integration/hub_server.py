@@ -63,10 +63,13 @@ class Hub:
         """Tokens that may not read files, as fine-grained ones can be."""
         self.unavailable: dict[str, int] = {}
         """Answers of 503 still to come, by a part of the path."""
+        self.stalled: dict[str, int] = {}
+        """Requests still to come that are never answered, by a part of the path."""
         self.cuts: dict[str, list[int]] = {}
         """Bytes after which the next answers are cut, by the file's name."""
         self.asked: list[Asked] = []
         self.lock = threading.Lock()
+        self.ended = threading.Event()
         self.address = ("", 0)
 
     @property
@@ -84,12 +87,12 @@ class Hub:
         with self.lock:
             return [asked for asked in self.asked if part in asked.path]
 
-    def fails(self, path: str) -> bool:
-        """Tell whether this request is one of those that get 503."""
+    def takes(self, fault: dict[str, int], path: str) -> bool:
+        """Tell whether this request is one of those that a fault is planned for."""
         with self.lock:
-            for part, left in self.unavailable.items():
+            for part, left in fault.items():
                 if part in path and left > 0:
-                    self.unavailable[part] = left - 1
+                    fault[part] = left - 1
                     return True
         return False
 
@@ -121,7 +124,10 @@ class _Handler(BaseHTTPRequestHandler):
         with self.hub.lock:
             headers = {name.title(): value for name, value in self.headers.items()}
             self.hub.asked.append(Asked(self.command, path, headers))
-        if self.hub.fails(path):
+        if self.hub.takes(self.hub.stalled, path):
+            self.hub.ended.wait()
+            self.close_connection = True
+        elif self.hub.takes(self.hub.unavailable, path):
             self._refuse(503, message="Service Unavailable")
         elif path.startswith("/cdn/"):
             self._from_cdn(path.removeprefix("/cdn/"))
@@ -285,6 +291,7 @@ def serve_hub() -> Iterator[Hub]:
     try:
         yield hub
     finally:
+        hub.ended.set()
         server.shutdown()
         server.server_close()
         thread.join()

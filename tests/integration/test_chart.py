@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,12 @@ import yaml
 
 from hack.cluster import ControlPlane, binaries
 from modelgarden.api.names import GROUP
+from modelgarden.kube.resources import DEPLOYMENTS, EVENTS, SERVICES
+from tests.integration.conftest import at_work
+from tests.integration.harness.garden import Garden
+from tests.integration.harness.node import FakeNode
+from tests.integration.harness.process import OperatorProcess
+from tests.integration.harness.waiting import wait_for
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "modelgarden"
 ACCOUNT = "modelgarden"
@@ -196,10 +203,10 @@ ALLOWED = [
     ("patch", f"modeldeployments.{GROUP}", "status"),
     *((verb, "jobs.batch", "") for verb in ("get", "list", "watch", "create", "patch", "delete")),
     *((verb, "deployments.apps", "") for verb in ("get", "list", "watch", "create", "patch", "delete")),
-    *((verb, "services", "") for verb in ("get", "create", "patch")),
+    *((verb, "services", "") for verb in ("get", "list", "watch", "create", "patch")),
     *((verb, "pods", "") for verb in ("get", "list", "watch")),
     ("get", "secrets", ""),
-    *((verb, "events.events.k8s.io", "") for verb in ("create", "patch")),
+    *((verb, "events.events.k8s.io", "") for verb in ("create", "list")),
 ]
 """What the operator does in a namespace that it serves."""
 
@@ -216,6 +223,44 @@ DENIED = [
     ("get", "configmaps", ""),
     ("patch", "customresourcedefinitions.apiextensions.k8s.io", ""),
 ]
+
+
+@pytest.fixture
+def operator_with_roles_only(
+    cluster: ControlPlane, namespace: str, helm: Path, tmp_path: Path
+) -> Iterator[OperatorProcess]:
+    """The operator as the chart's account where it serves one namespace: it has no ClusterRole."""
+    manifests = _rendered(helm, namespace, {"watchNamespaces": [namespace]})
+    roles = [item for kind in ("ServiceAccount", "Role", "RoleBinding") for item in _of_kind(manifests, kind)]
+    cluster.kubectl("apply", "-f", "-", stdin=_dumped(roles))
+    kubeconfig = json.loads(cluster.kubeconfig.read_text())
+    kubeconfig["users"][0]["user"]["token"] = cluster.kubectl("create", "token", ACCOUNT, "-n", namespace)
+    own = tmp_path / "kubeconfig"
+    own.write_text(json.dumps(kubeconfig))
+    settings = {
+        "watch_namespaces": namespace,
+        "lease_namespace": namespace,
+        "lease_name": "modelgarden-operator",
+    }
+    yield from at_work(OperatorProcess(own, tmp_path / "operator.log", settings))
+
+
+@pytest.mark.usefixtures("operator_with_roles_only")
+def test_the_roles_of_one_namespace_are_enough_to_work_there(garden: Garden, node: FakeNode) -> None:
+    garden.create_finetunejob("bot")
+    garden.create_modeldeployment("bot")
+
+    node.wait_for_pod("bot-prepare")
+    wait_for(lambda: garden.api.get(SERVICES, garden.namespace, "bot"), what="the Service")
+    wait_for(lambda: garden.api.list(DEPLOYMENTS, garden.namespace), what="the Deployment")
+    wait_for(
+        lambda: [
+            one
+            for one in garden.api.list(EVENTS, garden.namespace)
+            if one["reportingController"].startswith(GROUP)
+        ],
+        what="an event",
+    )
 
 
 def _allowed(cluster: ControlPlane, account: str, asked: list[tuple[str, str, str, str]]) -> list[bool]:

@@ -192,13 +192,30 @@ def test_a_deployment_that_someone_else_scaled_is_put_right(
     serving.play_until(lambda: next(iter(serving.deployments().values()))["spec"]["replicas"] == 1)
 
 
-def test_deleting_it_deletes_what_it_made(garden: Garden, serving: ServingNode, api: Api) -> None:
+def test_a_service_that_someone_else_deleted_is_made_again(
+    garden: Garden, serving: ServingNode, api: Api
+) -> None:
+    rolled_out(garden, serving)
+
+    api.delete(SERVICES, garden.namespace, "bot")
+
+    wait_for(lambda: api.get(SERVICES, garden.namespace, "bot"), what="the next Service")
+
+
+def test_deleting_it_deletes_what_it_made_and_a_namesake_serves(
+    garden: Garden, serving: ServingNode, api: Api
+) -> None:
     rolled_out(garden, serving)
 
     api.delete(MODELDEPLOYMENTS, garden.namespace, "bot")
 
     wait_for(lambda: not serving.deployments() and not serving.pods(), 60, what="the end of the pods")
     wait_for(lambda: api.get(SERVICES, garden.namespace, "bot") is None, what="the end of the Service")
+
+    namesake = rolled_out(garden, serving)
+    service = api.get(SERVICES, garden.namespace, "bot")
+    assert service is not None
+    assert service["metadata"]["ownerReferences"][0]["uid"] == namesake["metadata"]["uid"]
 
 
 def test_the_energy_of_a_pod_outlives_it(garden: Garden, serving: ServingNode, api: Api) -> None:

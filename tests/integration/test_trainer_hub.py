@@ -138,19 +138,21 @@ def check_requests(hub: Hub, model_files: dict[str, bytes]) -> None:
         )
 
 
-def test_a_pinned_commit_comes_from_a_hub_that_fails_and_cuts(
+def test_a_pinned_commit_comes_from_a_hub_that_fails_stalls_and_cuts(
     job: Job, hub: Hub, model_files: dict[str, bytes]
 ) -> None:
     repository = hub.repositories[NAME]
     large = bytes(range(256)) * (24 * MIB // 256)
     pinned = repository.commit({**model_files, "words.txt": large}, ref="v1")
     hub.unavailable = {f"/api/models/{NAME}/revision/": 2, "/tree/": 1, "/resolve/": 2}
+    hub.stalled = {"/tree/": 1}
     hub.cuts = {"words.txt": [16 * MIB, 0], "tokenizer.json": [100]}
 
     ended = job.process(modelRevision=pinned).run("prepare")
 
     assert (ended.exit_code, ended.message.reason) == (0, "DatasetReady"), ended.log
     assert not any(hub.unavailable.values())
+    assert not any(hub.stalled.values())
     assert not any(hub.cuts.values())
     snapshot = job.snapshot("prepare", pinned)
     assert (snapshot / "words.txt").read_bytes() == large

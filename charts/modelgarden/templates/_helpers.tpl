@@ -64,7 +64,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [services]
-  verbs: [get, create, patch] # deleted with their owner
+  verbs: [get, list, watch, create, patch] # deleted with their owner
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]
@@ -73,5 +73,5 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [get] # by the names that the resources give; never listed
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch, list] # the Job controller says only there why a pod cannot be made
+  verbs: [create, list] # the Job controller says only there why a pod cannot be made
 {{- end }}

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from pydantic import ValidationError
 
-from modelgarden.api.emissions import EmissionsRecord, merge_records
+from modelgarden.api.emissions import EmissionsRecord, ended_record, merge_records
 from modelgarden.api.layout import ATTEMPT_EMISSIONS
 from modelgarden_pod.energy import EnergyMeter
 from modelgarden_pod.errors import PodError, Terminated
@@ -95,18 +95,10 @@ def read_records(folder: Folder, *, without: str) -> tuple[EmissionsRecord, ...]
         if file.name == without or not file.name.endswith(".json"):
             continue
         try:
-            records.append(ended(EmissionsRecord.model_validate_json(folder.read(file.name))))
+            record = EmissionsRecord.model_validate_json(folder.read(file.name))
+            records.append(ended_record(record, reason="Lost"))
         except ValidationError as error:
             logger.warning(
                 "A record of emissions cannot be read", extra={"file": file.name, "error": str(error)}
             )
     return tuple(sorted(records, key=lambda record: record.attempts[0].start_time))
-
-
-def ended(record: EmissionsRecord) -> EmissionsRecord:
-    """Return the record of an attempt that is over; one that never said how it ended is Lost."""
-    attempts = tuple(
-        attempt.model_copy(update={"reason": "Lost"}) if attempt.reason == "Running" else attempt
-        for attempt in record.attempts
-    )
-    return record.model_copy(update={"attempts": attempts})

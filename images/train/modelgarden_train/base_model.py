@@ -27,8 +27,8 @@ from modelgarden_train.run import Run
 
 CONFIGURATION = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
 WEIGHTS = ("*.safetensors",)
-HUB_ANSWER_SECONDS = 30.0
-"""How long the hub may take to answer: its client would wait for ever."""
+HUB_ANSWER_SECONDS = 10.0
+"""How long the hub may be silent, as HF_HUB_DOWNLOAD_TIMEOUT has it for files; its client waits for ever elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _from_s3(run: Run, *, target: Path, weights: bool) -> Path:
 def _from_hub(source: str, revision: str | None, *, weights: bool, patience: Patience) -> tuple[Path, str]:
     """Download a snapshot and return its folder and commit."""
     from httpx import HTTPError
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import HfApi, get_session, snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     name = source.removeprefix("hf://")
@@ -106,7 +106,8 @@ def _from_hub(source: str, revision: str | None, *, weights: bool, patience: Pat
 
     def download() -> tuple[Path, str]:
         try:
-            found = HfApi().model_info(name, revision=revision, timeout=HUB_ANSWER_SECONDS)
+            get_session().timeout = HUB_ANSWER_SECONDS
+            found = HfApi().model_info(name, revision=revision)
             commit = found.sha or "main"
             # fnmatch's * crosses folders: those hold the same weights for other engines.
             path = snapshot_download(name, revision=commit, allow_patterns=patterns, ignore_patterns=["*/*"])

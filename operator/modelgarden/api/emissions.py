@@ -151,6 +151,15 @@ def merge_records(records: Sequence[EmissionsRecord]) -> EmissionsRecord:
     )
 
 
+def ended_record(record: EmissionsRecord, *, reason: str) -> EmissionsRecord:
+    """Return the record of a run that is over: an attempt that never said how it ended gets the reason."""
+    attempts = tuple(
+        attempt.model_copy(update={"reason": reason}) if attempt.reason == "Running" else attempt
+        for attempt in record.attempts
+    )
+    return record.model_copy(update={"attempts": attempts})
+
+
 def _merged_state(states: Sequence[CarbonState]) -> CarbonState:
     """The worst state counts; an attempt without metering leaves a sum that is Partial."""
     found = set(states)

@@ -12,7 +12,7 @@ FIELD_MANAGER: Final = "modelgarden-operator"
 
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "modelgarden"
-"""Children carry this label; the operator watches Jobs, Pods and Deployments by it on the server's side."""
+"""Children carry this label; the operator watches them by it on the server's side."""
 
 FINETUNEJOB_LABEL: Final = f"{GROUP}/finetunejob"
 """Name of the FineTuneJob that owns a child."""
@@ -26,6 +26,8 @@ DESIRED_HASH_ANNOTATION: Final = f"{GROUP}/desired-hash"
 """Hash of the manifest that was applied, so that an unchanged child costs no write."""
 INPUTS_HASH_ANNOTATION: Final = f"{GROUP}/inputs-hash"
 """Fingerprint of the inputs in S3 that a prepare Job was started with; a failed one runs again when it changes."""
+SUSPENDED_ANNOTATION: Final = f"{GROUP}/suspended"
+"""On a Job whose `suspend` the operator itself set, so that it takes back its own and nobody else's."""
 
 CONFIG_VARIABLE: Final = "MODELGARDEN_CONFIG"
 """Environment variable that carries a pod's RunConfig or ServeConfig as JSON."""

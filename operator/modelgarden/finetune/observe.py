@@ -16,10 +16,12 @@ from pydantic import ValidationError
 
 from modelgarden.api.artifact import DatasetReport
 from modelgarden.api.conditions import DATASET_READY
+from modelgarden.api.emissions import EmissionsRecord
 from modelgarden.api.finetunejob import DatasetStatus
 from modelgarden.api.layout import DATASET_REPORT, Location
 from modelgarden.api.names import FINETUNEJOB_LABEL, STEP_LABEL
 from modelgarden.api.pods import TrainReport
+from modelgarden.finetune.emissions import read_attempts
 from modelgarden.finetune.refusals import PodRefusals
 from modelgarden.finetune.resources import HUB_TOKEN_KEY, job_name, run_location
 from modelgarden.finetune.subject import Subject
@@ -56,6 +58,8 @@ class Observation:
     """Prepare's result from S3, where its pod is gone."""
     report: TrainReport | None = None
     registration: Registration | Problem | None = None
+    emissions: tuple[EmissionsRecord, ...] | None = None
+    """Of a failed training, what its attempts left in S3."""
 
 
 class StorageAccess:
@@ -166,6 +170,7 @@ class Observer:
             strays=self._strays(subject, prepare, train),
             dataset=await self._dataset(subject, prepare),
             report=await self._report(train),
+            emissions=await self._emissions(subject, train),
         )
 
     async def _job(self, subject: Subject, step: Step) -> JobState | None:
@@ -239,6 +244,19 @@ class Observer:
             return await read_dataset_report(store, run_location(subject))
         except StorageError:
             return None  # the manifest has it too
+
+    async def _emissions(
+        self, subject: Subject, train: JobState | None
+    ) -> tuple[EmissionsRecord, ...] | None:
+        if train is None or train.outcome != "Failed":
+            return None
+        store = await self._storage.open(subject)
+        if isinstance(store, Problem):
+            return None
+        try:
+            return await read_attempts(store, run_location(subject))
+        except StorageError:
+            return None
 
     async def _report(self, train: JobState | None) -> TrainReport | None:
         pod = train.newest if train is not None else None

@@ -7,7 +7,7 @@ decides from what is seen, not from the phase, so it does not matter what was mi
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from modelgarden.api.conditions import (
     ACCEPTED,
@@ -19,17 +19,19 @@ from modelgarden.api.conditions import (
     SUSPENDED,
     Condition,
 )
+from modelgarden.api.emissions import ended_record
 from modelgarden.api.finetunejob import FineTuneJobStatus, Phase
 from modelgarden.finetune.observe import Observation
 from modelgarden.finetune.outcome import Outcome
 from modelgarden.finetune.preparation import acceptance, preparation
 from modelgarden.finetune.resources import amended
-from modelgarden.finetune.status import Finding, conditions, moment, phase_of, written
+from modelgarden.finetune.status import Finding, conditions, moment, phase_of, timestamp, written
 from modelgarden.finetune.subject import Subject
-from modelgarden.finetune.training import failed, training
+from modelgarden.finetune.training import attempts_after, failed, training
 from modelgarden.finetune.workloads import JobState, Problem
 from modelgarden.kube.plan import Event, Plan
 from modelgarden.kube.resources import FINETUNEJOBS, JOBS
+from modelgarden.registry.versions import Registration
 from modelgarden.settings import Settings
 
 LONGEST_WAIT_SECONDS: Final = 3600.0
@@ -56,13 +58,15 @@ def decide(subject: Subject, seen: Observation, settings: Settings, now: datetim
     if subject.finished:
         return _after_the_end(subject, now)
     left = _seconds_left(subject, now)
-    if left is not None and left <= 0:
+    if left is not None and left <= 0 and not _training_ended(seen):
         return _plan(subject, _deadline_exceeded(subject, seen, now), now)
     outcome = acceptance(subject, seen, now).then(preparation(subject, seen, settings, now))
     if _dataset_ready(subject, outcome):
         outcome = outcome.then(training(subject, seen, settings, now))
     outcome = outcome.then(_suspension(subject, seen))
-    return _plan(subject, outcome.then(Outcome(requeue_after=left)), now)
+    if left is not None and left > 0:
+        outcome = outcome.then(Outcome(requeue_after=left))
+    return _plan(subject, outcome, now)
 
 
 def invalid(status: FineTuneJobStatus, *, generation: int, message: str, now: datetime) -> Plan:
@@ -83,11 +87,20 @@ def _after_the_end(subject: Subject, now: datetime) -> Plan:
     return Plan(status=plan.status, requeue_after=min(left, LONGEST_WAIT_SECONDS))
 
 
+def _training_ended(seen: Observation) -> bool:
+    """Tell whether there is nothing left that a deadline could end: what was trained is kept, come what may."""
+    return isinstance(seen.registration, Registration) or (
+        seen.train is not None and seen.train.outcome != "Active"
+    )
+
+
 def _seconds_left(subject: Subject, now: datetime) -> float | None:
     """Return the seconds until the deadline, which stands still while suspended and starts anew on resumption."""
     deadline, started = subject.spec.active_deadline_seconds, subject.status.start_time
-    if deadline is None or started is None or subject.spec.suspend or subject.is_true(SUSPENDED):
+    if deadline is None or started is None or subject.spec.suspend:
         return None
+    if subject.is_true(SUSPENDED):  # resumed just now
+        return float(deadline)
     begin = moment(started)
     resumed = subject.condition(SUSPENDED)
     if resumed is not None:
@@ -101,7 +114,21 @@ def _deadline_exceeded(subject: Subject, seen: Observation, now: datetime) -> Ou
         "longer deadline."
     )
     jobs = tuple((JOBS, job.name) for job in _unfinished(seen))
-    return Outcome(deletes=jobs).then(failed(Problem("DeadlineExceeded", message), now))
+    ended = Outcome(deletes=jobs, fields=_cut_short(subject, seen, now))
+    return ended.then(failed(Problem("DeadlineExceeded", message), now))
+
+
+def _cut_short(subject: Subject, seen: Observation, now: datetime) -> dict[str, Any]:
+    """Return the attempts and their energy as they stand when the deadline ends them."""
+    pods = seen.train.pods if seen.train is not None else ()
+    attempts = tuple(
+        one
+        if one.end_time is not None
+        else one.model_copy(update={"end_time": timestamp(now), "reason": "DeadlineExceeded"})
+        for one in attempts_after(subject, pods, now, strays=seen.strays)
+    )
+    carbon = subject.status.carbon
+    return {"attempts": attempts, "carbon": carbon and ended_record(carbon, reason="Terminated")}
 
 
 def _dataset_ready(subject: Subject, outcome: Outcome) -> bool:
@@ -118,15 +145,24 @@ def _suspension(subject: Subject, seen: Observation) -> Outcome:
             return Outcome(findings=(finding,), deletes=tuple((JOBS, job.name) for job in _unfinished(seen)))
         stopped = tuple(amended(job.body, suspend=True) for job in _unfinished(seen) if not job.suspended)
         return Outcome(findings=(finding,), objects=stopped)
-    limits = _backoff_limit(subject, seen)
+    started = _resumed(subject, seen)
+    outcome = Outcome(objects=started) if started else _backoff_limit(subject, seen)
     if subject.condition(SUSPENDED) is None:
-        return limits
+        return outcome
     finding = Finding(SUSPENDED, False, "Resumed", "spec.suspend is false.")
-    resumed = Outcome(findings=(finding,))
-    if subject.is_true(SUSPENDED) and not subject.queued:
-        started = tuple(amended(job.body, suspend=False) for job in _unfinished(seen) if job.suspended)
-        return resumed.then(Outcome(objects=started) if started else limits)
-    return resumed.then(limits)
+    return Outcome(findings=(finding,)).then(outcome)
+
+
+def _resumed(subject: Subject, seen: Observation) -> tuple[dict[str, Any], ...]:
+    """Return the Jobs that the operator itself suspended, to run again; a queue starts its own."""
+    if subject.queued:
+        return ()
+    # The condition may not have been written before the user resumed; the Job's annotation came with its suspension.
+    return tuple(
+        amended(job.body, suspend=False)
+        for job in _unfinished(seen)
+        if job.suspended and (job.suspended_by_operator or subject.is_true(SUSPENDED))
+    )
 
 
 def _backoff_limit(subject: Subject, seen: Observation) -> Outcome:
@@ -143,6 +179,9 @@ def _unfinished(seen: Observation) -> tuple[JobState, ...]:
 
 def _plan(subject: Subject, outcome: Outcome, now: datetime) -> Plan:
     found = conditions(subject.status.conditions, outcome.findings, generation=subject.generation, now=now)
+    ttl = subject.spec.ttl_seconds_after_finished
+    if ttl is not None and any(one.type in (COMPLETE, FAILED) and one.status == "True" for one in found):
+        outcome = outcome.then(Outcome(requeue_after=float(ttl)))
     return _with_status(subject.status, found, outcome, generation=subject.generation)
 
 

@@ -75,16 +75,23 @@ def amended(
     conflict, not overwritten.
     """
     metadata = live["metadata"]
-    kept = ("name", "namespace", "uid", "resourceVersion", "labels", "annotations", "ownerReferences")
+    kept = ("name", "namespace", "uid", "resourceVersion", "labels", "ownerReferences")
+    annotations = dict(metadata.get("annotations", {}))
     spec = dict(live["spec"])
     if suspend is not None:
         spec["suspend"] = suspend
+        annotations.pop(names.SUSPENDED_ANNOTATION, None)
+        if suspend:
+            annotations[names.SUSPENDED_ANNOTATION] = "true"
     if backoff_limit is not None:
         spec["backoffLimit"] = backoff_limit
     return {
         "apiVersion": JOBS.api_version,
         "kind": JOBS.kind,
-        "metadata": {name: metadata[name] for name in kept if name in metadata},
+        "metadata": {
+            **{name: metadata[name] for name in kept if name in metadata},
+            "annotations": annotations,
+        },
         "spec": spec,
     }
 

@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from modelgarden.api.conditions import ARTIFACT_REGISTERED, COMPLETE, FAILED, RUNNING
 from modelgarden.api.finetunejob import AttemptStatus, Progress, Resolved
+from modelgarden.api.names import EXIT_USER_ERROR
 from modelgarden.api.pods import TrainReport
 from modelgarden.carbon.accounting import continued
+from modelgarden.finetune.emissions import final
 from modelgarden.finetune.observe import Observation
 from modelgarden.finetune.outcome import Outcome
 from modelgarden.finetune.resources import train_job
@@ -44,6 +46,12 @@ def training(subject: Subject, seen: Observation, settings: Settings, now: datet
     told = Outcome(fields={"attempts": attempts})
     if job is None and seen.registration is None:
         return told.then(_start(subject, seen, settings)).then(_no_artifact(subject))
+    if (
+        job is None
+        and isinstance(seen.registration, Problem)
+        and seen.registration.reason != "ArtifactInvalid"
+    ):
+        return told.then(_unknown_artifact(subject, seen.registration, now))
     if job is None:
         return told.then(_registration(subject, seen, now))
     told = told.then(Outcome(fields=_reported(subject, seen, job)))
@@ -51,7 +59,8 @@ def training(subject: Subject, seen: Observation, settings: Settings, now: datet
         case "Complete":
             return told.then(_registration(subject, seen, now))
         case "Failed":
-            return told.then(failed(_why(subject, job, attempts), now))
+            spent = Outcome(fields={"carbon": final(subject.status.carbon, seen.emissions)})
+            return told.then(spent).then(failed(_why(subject, job, attempts), now))
         case _:
             return told.then(_under_way(subject, seen, job, settings, now)).then(_no_artifact(subject))
 
@@ -89,7 +98,11 @@ def _under_way(
             findings=(_running(pod, seen.report),),
             requeue_after=settings.progress_interval_seconds,
         )
-    if job.refusal is None and pod is not None and pod.ending is not None and pod.ending.failed:
+    if pod is not None and pod.ending is not None and not pod.ending.failed:
+        return _not_running("TrainingFinished", "Training has ended well.", requeue_after=SOON_SECONDS)
+    if pod is not None and pod.ending is not None and pod.ending.exit_code == EXIT_USER_ERROR:
+        return Outcome(requeue_after=SOON_SECONDS)  # the Job is about to fail for it
+    if job.refusal is None and pod is not None and pod.ending is not None:
         again = "The next attempt resumes at the newest checkpoint."
         return _not_running("Retrying", f"Pod {pod.name} ended: {sentence(pod.ending.message)} {again}")
     waiting = waiting_for(job, now)
@@ -105,6 +118,17 @@ def _running(pod: PodState, report: TrainReport | None) -> Finding:
         f"Storage does not answer pod {pod.name}, which goes on and tries again. Checkpoints wait: {kept}."
     )
     return Finding(RUNNING, True, "StorageUnavailable", f"{message} {sentence(report.outage)}")
+
+
+def _unknown_artifact(subject: Subject, problem: Problem, now: datetime) -> Outcome:
+    """Wait to see whether an earlier attempt has left an artifact, before a GPU is taken to make it again."""
+    before = subject.condition(RUNNING)
+    since = moment(before.last_transition_time) if before else None
+    wait = patience(since, now, shortest=REGISTER_SECONDS[0], longest=REGISTER_SECONDS[1])
+    message = (
+        f"{sentence(problem.message)} Training goes on as soon as it is known whether there is an artifact."
+    )
+    return _not_running(problem.reason, message, requeue_after=wait)
 
 
 def _no_artifact(subject: Subject) -> Outcome:

@@ -136,6 +136,11 @@ class JobState:
         return bool(self.body["spec"].get("suspend", False))
 
     @property
+    def suspended_by_operator(self) -> bool:
+        """The operator itself suspended it, for spec.suspend."""
+        return self.suspended and names.SUSPENDED_ANNOTATION in self.body["metadata"].get("annotations", {})
+
+    @property
     def being_deleted(self) -> bool:
         """The Job waits for its deletion."""
         return "deletionTimestamp" in self.body["metadata"]

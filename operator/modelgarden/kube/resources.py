@@ -41,14 +41,14 @@ LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
 OWNERS: Final = (FINETUNEJOBS, MODELDEPLOYMENTS)
 """The kinds of this operator: what is reconciled."""
-CHILDREN: Final = (JOBS, PODS, DEPLOYMENTS)
+CHILDREN: Final = (JOBS, PODS, DEPLOYMENTS, SERVICES)
 """What is watched because an owner made it, told apart by the managed-by label."""
 
 MANAGED_SELECTOR: Final = f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY}"
 
 _BY_KIND: Final = {
     (resource.api_version, resource.kind): resource
-    for resource in (*OWNERS, *CHILDREN, SERVICES, SECRETS, EVENTS, LEASES)
+    for resource in (*OWNERS, *CHILDREN, SECRETS, EVENTS, LEASES)
 }
 _OWNER_LABELS: Final = (
     (names.FINETUNEJOB_LABEL, FINETUNEJOBS),

@@ -123,7 +123,7 @@ def _log_end(serving: asyncio.Task[None]) -> None:
 
 
 async def _serve(process: Process, leadership: Leadership | None) -> None:
-    await _wait_for_api(process.kube)
+    await _wait_for_api(process.kube, process.settings.watch_namespaces)
     process.vitals.ready = True
     if leadership is None:
         await lead(process)
@@ -134,12 +134,14 @@ async def _serve(process: Process, leadership: Leadership | None) -> None:
         group.create_task(lead(process))
 
 
-async def _wait_for_api(kube: Kube) -> None:
+async def _wait_for_api(kube: Kube, namespaces: tuple[str, ...]) -> None:
     """Wait until the API server answers for both kinds; kopf would silently not watch a kind that is not there."""
+    # Where only some namespaces are served, a Role is all that the operator has.
+    namespace = next(iter(namespaces), None)
     for resource in OWNERS:
         while True:
             try:
-                await anext(kube.pages(resource, limit=1))
+                await anext(kube.pages(resource, namespace=namespace, limit=1))
                 break
             except Missing:
                 log.error("The CustomResourceDefinition of %s is missing; apply crds/", resource.kind)

@@ -9,6 +9,7 @@ import pytest
 from modelgarden.api.conditions import Condition
 from modelgarden.finetune.observe import Observation
 from modelgarden.finetune.plan import decide, invalid
+from modelgarden.finetune.workloads import Problem
 from modelgarden.kube.plan import Plan
 from modelgarden.kube.resources import FINETUNEJOBS, JOBS
 from tests.unit.builders import (
@@ -18,6 +19,7 @@ from tests.unit.builders import (
     JobBuilder,
     condition,
     ended_pod,
+    make_emissions,
     make_registration,
     make_subject,
     ready,
@@ -100,6 +102,25 @@ def test_a_job_that_somebody_else_suspended_is_left_alone() -> None:
     assert conditions_of(plan)["Running"]["reason"] == "Pending"
 
 
+@pytest.mark.parametrize("conditions", [(), (RESUMED,)], ids=["never told", "told of an earlier time"])
+def test_a_job_that_was_suspended_just_before_the_resumption_runs_again(
+    conditions: tuple[Condition, ...],
+) -> None:
+    """The Job is written before the status, which the user's resumption overtook."""
+    suspending = make_subject(suspend=True, conditions=ready(*conditions))
+    job = JobBuilder(suspending, "train")
+    (written,) = plan_of(suspending, train=job.state()).objects
+    job.body["spec"], job.body["metadata"]["annotations"] = (
+        written["spec"],
+        written["metadata"]["annotations"],
+    )
+
+    plan = plan_of(make_subject(conditions=ready(*conditions)), train=job.state())
+
+    assert suspends_of(plan) == [False]
+    assert "modelgarden.dev/suspended" not in plan.objects[0]["metadata"]["annotations"]
+
+
 def test_suspending_a_queued_job_gives_its_quota_back() -> None:
     subject = make_subject(suspend=True, podTemplate=QUEUED, conditions=ready())
     job = JobBuilder(subject, "train").with_pod(running_pod("train"))
@@ -164,6 +185,60 @@ def test_the_deadline(
     assert plan.deletes == (((JOBS, "bot-train"),) if want_failed else ())
     if want_failed:
         assert conditions_of(plan)["Failed"]["reason"] == "DeadlineExceeded"
+
+
+def test_the_deadline_ends_attempts_and_their_energy() -> None:
+    subject = with_status(
+        make_subject(activeDeadlineSeconds=100, conditions=ready()),
+        start_time=stamp(101),
+        carbon=make_emissions(),
+    )
+    job = JobBuilder(subject, "train").with_pod(running_pod("train"))
+
+    status = plan_of(subject, train=job.state()).status
+
+    assert status is not None
+    assert [(one["reason"], one["endTime"]) for one in status["attempts"]] == [("DeadlineExceeded", stamp())]
+    assert [one["reason"] for one in status["carbon"]["attempts"]] == ["Terminated"]
+
+
+def test_an_artifact_is_registered_after_the_deadline_too() -> None:
+    subject = with_status(make_subject(activeDeadlineSeconds=100, conditions=ready()), start_time=stamp(500))
+    job = JobBuilder(subject, "train").complete().with_pod(ended_pod("train", 0))
+
+    waiting = plan_of(subject, train=job.state(), registration=Problem("StorageUnavailable", "Away."))
+    done = plan_of(subject, train=job.state(), registration=make_registration(subject))
+
+    assert phase_of(waiting) == "Registering"
+    assert waiting.requeue_after == 5
+    assert phase_of(done) == "Complete"
+
+
+def test_a_training_that_failed_is_told_with_its_own_reason_after_the_deadline() -> None:
+    subject = with_status(make_subject(activeDeadlineSeconds=100, conditions=ready()), start_time=stamp(500))
+    job = JobBuilder(subject, "train").with_pod(ended_pod("train", 1)).failed()
+
+    assert conditions_of(plan_of(subject, train=job.state()))["Failed"]["reason"] == "BackoffLimitExceeded"
+
+
+def test_resuming_wakes_the_operator_at_the_new_deadline() -> None:
+    subject = with_status(
+        make_subject(activeDeadlineSeconds=100, conditions=ready(SUSPENDED)), start_time=stamp(500)
+    )
+
+    plan = plan_of(subject, train=JobBuilder(subject, "train").suspended().state())
+
+    assert plan.requeue_after == 100
+
+
+def test_the_end_wakes_the_operator_at_the_time_to_live() -> None:
+    subject = make_subject(ttlSecondsAfterFinished=60, conditions=ready())
+    job = JobBuilder(subject, "train").complete().with_pod(ended_pod("train", 0))
+
+    plan = plan_of(subject, train=job.state(), registration=make_registration(subject))
+
+    assert phase_of(plan) == "Complete"
+    assert plan.requeue_after == 60
 
 
 def test_the_deadline_wakes_the_operator() -> None:

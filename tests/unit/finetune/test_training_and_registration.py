@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from modelgarden.api.emissions import EmissionsRecord, ended_record
 from modelgarden.api.finetunejob import AttemptStatus
 from modelgarden.api.pods import TerminationMessage
 from modelgarden.finetune.observe import Observation
@@ -79,6 +80,51 @@ def test_training_that_does_not_run(pods: list[dict[str, Any]], want_reason: str
     expected = want_reason == "Pending"
     assert (plan.event.type, plan.event.reason) == ("Normal" if expected else "Warning", want_reason)
     assert plan.objects == ()
+
+
+def test_a_pod_that_ended_well_is_not_waited_for_again() -> None:
+    """The Job controller counts it a moment later."""
+    subject = make_subject(conditions=ready())
+    job = JobBuilder(subject, "train").with_pod(ended_pod("train", 0))
+
+    plan = plan_of(subject, train=job.state())
+
+    assert conditions_of(plan)["Running"]["reason"] == "TrainingFinished"
+    assert plan.requeue_after == 2
+
+
+def test_wrong_input_is_not_announced_as_tried_again() -> None:
+    subject = make_subject(conditions=ready(condition("Running", "True", "Training")))
+    job = JobBuilder(subject, "train").with_pod(
+        ended_pod("train", 64, message=said("ModelInvalid", "No weights."))
+    )
+
+    plan = plan_of(subject, train=job.state())
+
+    assert conditions_of(plan)["Running"]["reason"] == "Training"
+    assert plan.requeue_after == 2
+
+
+@pytest.mark.parametrize(
+    ("left", "want_joules", "want_state"),
+    [
+        pytest.param(make_emissions({"uid-of-bot-pod-1": 9000}), 9000, "Measured", id="its own record is found"),
+        pytest.param(None, 7200, "Partial", id="S3 does not answer"),
+    ],
+)  # fmt: skip
+def test_a_failed_run_keeps_the_energy_of_its_last_moments(
+    left: EmissionsRecord | None, want_joules: int, want_state: str
+) -> None:
+    subject = with_status(make_subject(conditions=ready()), carbon=make_emissions({"uid-of-bot-pod-1": 7200}))
+    job = JobBuilder(subject, "train").with_pod(ended_pod("train", 1)).failed()
+    emissions = None if left is None else (ended_record(left, reason="Lost"),)
+
+    plan = plan_of(subject, train=job.state(), emissions=emissions)
+
+    assert plan.status is not None
+    carbon = plan.status["carbon"]
+    assert (carbon["energyJoules"]["total"], carbon["state"]) == (want_joules, want_state)
+    assert [one["reason"] for one in carbon["attempts"]] == ["Lost"]
 
 
 def test_a_running_pod_trains_and_is_asked_every_ten_seconds() -> None:
@@ -404,6 +450,10 @@ def test_storage_that_is_away_keeps_a_deleted_train_job_from_being_made_again() 
 
     assert plan.objects == ()
     assert plan.requeue_after == 5.0
+    running = conditions_of(plan)["Running"]
+    assert running["reason"] == "StorageUnavailable"
+    assert "as soon as it is known whether there is an artifact" in running["message"]
+    assert "ArtifactRegistered" not in conditions_of(plan)
 
 
 def test_an_artifact_that_was_looked_for_in_vain_is_trained_again() -> None:
