@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -45,6 +46,23 @@ def ready_route(ready: Callable[[], bool]) -> Route:
     return lambda: Answer(b"ok\n") if ready() else Answer(b"not ready\n", status=503)
 
 
+class _Server(ThreadingHTTPServer):
+    """Listens for IPv6 and IPv4 where no address is given, as a pod may have either alone."""
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._both = address[0] == "" and socket.has_dualstack_ipv6()
+        if self._both:
+            self.address_family = socket.AF_INET6
+        super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        if self._both:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+
 def serve_routes(routes: Mapping[str, Route], *, port: int, host: str = "") -> ThreadingHTTPServer:
     """Serve GET on the paths from threads of its own; `server_address` has the port where 0 was asked for.
 
@@ -66,13 +84,12 @@ def serve_routes(routes: Mapping[str, Route], *, port: int, host: str = "") -> T
             """Probes and scrapes are not logged."""
 
     try:
-        server = ThreadingHTTPServer((host, port), Handler)
+        server = _Server((host, port), Handler)
     except OSError as error:
         raise UserError(
             "InvalidConfiguration",
             f"port {port} cannot be served: {error.strerror}; choose another with --port",
         ) from error
-    server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     return server
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -84,6 +85,8 @@ def command(config: ServeConfig, *, build: Build, memory: int) -> list[str]:
         f"--shutdown-timeout={config.drain_seconds}",
         f"--disable-access-log-for-endpoints={_OWN_ENDPOINTS}",
     ]
+    if socket.has_dualstack_ipv6():
+        own.append("--host=::")  # IPv4 too; without it vLLM has no ears in a pod with an IPv6 address alone
     if build == "cpu":
         own += _for_the_cpu(config, memory)
     return ["vllm", "serve", config.model_dir, *own, *config.engine_args]

@@ -44,6 +44,8 @@ class DatasetReport(ApiModel):
     source_etag: str | None = None
     model_revision: str | None = None
     """Commit of an hf:// base model whose tokenizer rendered the rows; train takes the same."""
+    model_listing: Sha256 | None = None
+    """Digest over the listing of an s3:// base model's files at that time; train refuses another."""
     status: DatasetStatus
     longest_row_tokens: int
     files: tuple[FileEntry, ...]

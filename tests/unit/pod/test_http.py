@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -66,3 +67,13 @@ def test_a_taken_port_says_what_to_do() -> None:
 
     with pytest.raises(UserError, match="--port"):
         serve_routes({}, port=port, host="127.0.0.1")
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="the kernel has no IPv6")
+def test_both_families_of_addresses_are_served_where_none_is_named() -> None:
+    server = serve_routes({"/readyz": ready_route(lambda: True)}, port=0)
+
+    for address in ("127.0.0.1", "::1"):
+        with socket.create_connection((address, server.server_address[1]), timeout=5) as connection:
+            connection.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
+            assert connection.recv(64).startswith(b"HTTP/1.0 200")

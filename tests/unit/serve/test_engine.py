@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,9 @@ def config(*engine_args: str, gpus: int = 0) -> ServeConfig:
     )
 
 
-def test_the_command_on_a_gpu() -> None:
+@pytest.mark.parametrize(("ipv6", "host"), [(True, ["--host=::"]), (False, [])], ids=["IPv6", "IPv4 alone"])
+def test_the_command_on_a_gpu(ipv6: bool, host: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: ipv6)
     assert command(config("--max-model-len=4096", gpus=1), build="cuda", memory=64 * GIB) == [
         "vllm",
         "serve",
@@ -31,6 +34,7 @@ def test_the_command_on_a_gpu() -> None:
         "--port=8000",
         "--shutdown-timeout=45",
         "--disable-access-log-for-endpoints=/health,/metrics,/v1/models",
+        *host,
         "--max-model-len=4096",
     ]
 
