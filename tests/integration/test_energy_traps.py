@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from modelgarden.api.emissions import EmissionsRecord, emissions_milligrams
+from tests.integration.harness.waiting import wait_for
 from tests.integration.trainer_process import SOURCES, trainer_python
 
 PROBE = Path(__file__).with_name("energy_probe.py")
@@ -50,7 +51,7 @@ class Probed:
 class Pod:
     """Where the meter runs."""
 
-    python: Path
+    probe: subprocess.Popen[str]
     root: Path
     gpus: tuple[dict[str, Any], ...] = ({"uuid": UUIDS[0]},)
     wanted: int = 1
@@ -60,45 +61,42 @@ class Pod:
     """Exit code of the program, None where there is none."""
     working_folder: Path | None = None
 
-    def start(self, steps: Sequence[Step] = ()) -> subprocess.Popen[str]:
-        """Start the meter; each step changes GPUs, then lets time pass."""
+    def start(self, steps: Sequence[Step] = (), *, name: str = "meter") -> Path:
+        """Start the meter; each step changes GPUs, then lets time pass. Return where its answer will lie."""
         programs = self.root / "bin"
         programs.mkdir(exist_ok=True)
         if self.nvidia_smi is not None:
             (programs / "nvidia-smi").write_text(f"#!/bin/sh\nexit {self.nvidia_smi}\n")
             (programs / "nvidia-smi").chmod(0o755)
-        case = {"wanted": self.wanted, "startError": self.start_error, "gpus": self.gpus, "steps": steps}
+        answer = self.root / f"{name}.json"
         chosen = {"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"}
         inherited = {name: value for name, value in os.environ.items() if name not in chosen}
-        path = {"PATH": str(programs), "PYTHONPATH": os.pathsep.join(map(str, SOURCES))}
-        process = subprocess.Popen(
-            [self.python, PROBE],
-            env=inherited | path | self.variables,
-            cwd=self.working_folder or self.root,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(case))
-        process.stdin.close()
-        process.stdin = None
-        return process
+        order = {
+            "wanted": self.wanted,
+            "startError": self.start_error,
+            "gpus": self.gpus,
+            "steps": steps,
+            "variables": inherited | {"PATH": str(programs)} | self.variables,
+            "folder": str(self.working_folder or self.root),
+            "log": str(answer.with_suffix(".log")),
+            "answer": str(answer),
+        }
+        assert self.probe.stdin is not None
+        self.probe.stdin.write(f"{json.dumps(order)}\n")
+        self.probe.stdin.flush()
+        return answer
 
     def run(self, *steps: Step) -> Probed:
         """Run the meter to its end."""
         return finished(self.start(steps))
 
 
-def finished(process: subprocess.Popen[str]) -> Probed:
+def finished(answer: Path) -> Probed:
     """Wait for the meter's end."""
-    try:
-        output, log = process.communicate(timeout=SECONDS)
-    finally:
-        process.kill()
-    assert process.returncode == 0, log
-    told = json.loads(output)
+    wait_for(answer.exists, SECONDS, what="the meter's answer")
+    log = answer.with_suffix(".log").read_text()
+    told = json.loads(answer.read_text())
+    assert told, log
     return Probed(
         records=tuple(EmissionsRecord.model_validate_json(record) for record in told["records"]),
         seconds=tuple(told["seconds"]),
@@ -112,9 +110,22 @@ def after(seconds: float = 0.3, *changes: tuple[int, str, int | None]) -> Step:
     return {"seconds": seconds, "set": changes}
 
 
+@pytest.fixture(scope="module")
+def probe() -> Iterator[subprocess.Popen[str]]:
+    """The process that every meter is forked from."""
+    path = os.pathsep.join(map(str, SOURCES))
+    process = subprocess.Popen(
+        [trainer_python(), PROBE], env={**os.environ, "PYTHONPATH": path}, stdin=subprocess.PIPE, text=True
+    )
+    yield process
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(SECONDS) == 0
+
+
 @pytest.fixture
-def pod(tmp_path: Path) -> Pod:
-    return Pod(trainer_python(), tmp_path)
+def pod(probe: subprocess.Popen[str], tmp_path: Path) -> Pod:
+    return Pod(probe, tmp_path)
 
 
 def test_a_counter_is_read_to_the_joule_and_the_sums_can_be_redone(pod: Pod) -> None:
@@ -321,8 +332,8 @@ def test_two_meters_on_one_node_do_not_keep_each_other_out(pod: Pod) -> None:
     pod.variables = {"TMPDIR": str(pod.root)}
     steps = [after(1.0, (0, "counter_mj", COUNTER + 36_000_000))]
 
-    processes = [pod.start(steps), pod.start(steps)]
+    answers = [pod.start(steps, name=name) for name in ("first", "second")]
 
-    assert [finished(process).gpu_joules() for process in processes] == [[0, 36_000]] * 2
+    assert [finished(answer).gpu_joules() for answer in answers] == [[0, 36_000]] * 2
     assert lock.read_text() == "left behind"
     assert not list(pod.root.glob("*.csv"))

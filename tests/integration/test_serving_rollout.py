@@ -219,7 +219,7 @@ def test_deleting_it_deletes_what_it_made_and_a_namesake_serves(
 
 
 def test_the_energy_of_a_pod_outlives_it(garden: Garden, serving: ServingNode, api: Api) -> None:
-    garden.create_modeldeployment("bot")
+    garden.create_modeldeployment("bot", carbon={"zone": "DEU", "pue": 1.2})
     (pod,) = wait_for(serving.pods, what="the pod")
     uid = pod["metadata"]["uid"]
     serving.addresses[pod["metadata"]["name"]] = "127.0.0.31"
@@ -228,7 +228,7 @@ def test_the_energy_of_a_pod_outlives_it(garden: Garden, serving: ServingNode, a
     told = garden.modeldeployment("bot")["status"]["carbon"]
     assert told["total"]["energyJoules"]["total"] == 5000
     assert (told["idleJoules"], told["generatedTokens"]) == (2000, 300)
-    assert told["milligramsPer1000Tokens"] == "1270.000"
+    assert told["milligramsPer1000Tokens"] == "1269.833"
 
     change(api, garden, engine=engine(maxModelLen=128))
     serving.play_until(

@@ -12,6 +12,7 @@ import pytest
 
 from modelgarden.api.artifact import Evaluation, Manifest
 from modelgarden.api.zones import ZONES
+from modelgarden.carbon.intensity import intensity_of
 from tests.integration.trainer_process import (
     TrainerProcess,
     make_config,
@@ -144,3 +145,19 @@ def test_the_zones_of_the_api_are_those_of_codecarbon(python: Path) -> None:
     printed = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout
 
     assert tuple(printed.split()) == tuple(sorted(ZONES))
+
+
+def test_the_intensities_of_the_operator_are_those_of_codecarbon(python: Path) -> None:
+    code = (
+        "import json; from codecarbon import __version__; from codecarbon.input import DataSource\n"
+        "rows = DataSource().get_global_energy_mix_data()\n"
+        "print(json.dumps([__version__, {zone: [round(row['carbon_intensity'] * 1000), row['year']] "
+        "for zone, row in rows.items()}]))"
+    )
+
+    printed = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout
+
+    version, figures = json.loads(printed)
+    found = {zone: intensity_of(zone) for zone in ZONES}
+    assert {one.source for one in found.values() if one} == {f"codecarbon-{version}/global_energy_mix.json"}
+    assert {zone: [one.milligrams_per_kwh, one.data_year] for zone, one in found.items() if one} == figures

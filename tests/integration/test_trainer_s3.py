@@ -74,7 +74,7 @@ def job(folder: Folder, storage: PodStorage, tmp_path: Path) -> Job:
         dataset=f"{folder.uri}/rows.jsonl",
         storage={"endpoint": storage.endpoint, "region": storage.region},
         training={
-            "epochs": 60,
+            "epochs": 24,
             "learningRate": 5e-3,
             "effectiveBatchSize": 32,
             "maxSequenceLength": 64,

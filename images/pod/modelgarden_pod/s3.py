@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import boto3
 from boto3.exceptions import Boto3Error, S3UploadFailedError
@@ -41,6 +43,8 @@ _DENIED = {
 }  # fmt: skip
 _TEMPORARY = {"NoSuchUpload", "RequestTimeout", "RequestTimeTooSkewed", "SlowDown", "Throttling"}
 _DELETE_BATCH = 1000
+_NO_BATCHES = {"InvalidRequest", "MethodNotAllowed", "MissingContentMD5", "NotImplemented"}
+"""What services answer to DeleteObjects that do not have it, or take it with a Content-MD5 only."""
 _TYPES = {".json": "application/json", ".jsonl": "application/jsonl", ".md": "text/markdown; charset=utf-8"}
 _TRANSFER = TransferConfig(
     multipart_threshold=64 * 1024 * 1024, multipart_chunksize=64 * 1024 * 1024, max_concurrency=8
@@ -60,7 +64,7 @@ def open_s3_folder(uri: str, storage: PodStorage, patience: Patience) -> S3Folde
         max_pool_connections=64,
         # Own endpoints rarely answer for bucket names as host names.
         s3={"addressing_style": "path" if storage.endpoint else "auto"},
-        # S3 servers differ in the default CRC trailers of new SDKs; every upload asks for SHA-256 instead.
+        # Checksum trailers are refused by older S3 services; SHA-256 goes in headers and metadata instead.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
@@ -133,35 +137,27 @@ class S3Folder:
 
     def write(self, name: str, body: bytes) -> FileEntry:
         digest = hashlib.sha256(body).hexdigest()
-
-        def put() -> None:
-            self.client.put_object(
-                Bucket=self.location.bucket,
-                Key=self._key(name),
-                Body=body,
-                ChecksumAlgorithm="SHA256",
-                ContentType=_content_type(name),
-                Metadata={SHA256_METADATA: digest},
-            )
-
-        self._call("PutObject", name, put)
+        self._call("PutObject", name, lambda: self._put(name, body, digest))
         return FileEntry(path=name, sha256=digest, bytes=len(body))
 
     def upload(self, source: Path, name: str) -> FileEntry:
-        digest = sha256_of(source)
-        extra = {
-            "ChecksumAlgorithm": "SHA256",
-            "ContentType": _content_type(name),
-            "Metadata": {SHA256_METADATA: digest},
-        }
+        digest, size = sha256_of(source), source.stat().st_size
 
         def send() -> None:
-            self.client.upload_file(
-                str(source), self.location.bucket, self._key(name), ExtraArgs=extra, Config=_TRANSFER
-            )
+            if size < _TRANSFER.multipart_threshold:
+                with source.open("rb") as file:
+                    self._put(name, file, digest)
+            else:
+                self.client.upload_file(
+                    str(source),
+                    self.location.bucket,
+                    self._key(name),
+                    ExtraArgs={"ContentType": _content_type(name), "Metadata": {SHA256_METADATA: digest}},
+                    Config=_TRANSFER,
+                )
 
         self._call("PutObject", name, send)
-        return FileEntry(path=name, sha256=digest, bytes=source.stat().st_size)
+        return FileEntry(path=name, sha256=digest, bytes=size)
 
     def download(self, name: str, target: Path, *, sha256: str | None = None) -> FileEntry:
         def fetch(partial: Path) -> None:
@@ -174,16 +170,40 @@ class S3Folder:
         for start in range(0, len(keys), _DELETE_BATCH):
             batch = keys[start : start + _DELETE_BATCH]
 
-            def remove(batch: list[str] = batch) -> None:
-                self.client.delete_objects(
-                    Bucket=self.location.bucket,
-                    Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True},
-                )
-
-            self._call("DeleteObject", "", remove)
+            self._call("DeleteObject", "", partial(self._delete_batch, batch))
 
     def _key(self, name: str) -> str:
         return self.location.child(name).key
+
+    def _put(self, name: str, body: bytes | BinaryIO, digest: str) -> None:
+        self.client.put_object(
+            Bucket=self.location.bucket,
+            Key=self._key(name),
+            Body=body,
+            ChecksumSHA256=base64.b64encode(bytes.fromhex(digest)).decode(),
+            ContentType=_content_type(name),
+            Metadata={SHA256_METADATA: digest},
+        )
+
+    def _delete_batch(self, keys: Sequence[str]) -> None:
+        try:
+            answer = self.client.delete_objects(
+                Bucket=self.location.bucket,
+                Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
+            )
+        except ClientError as error:
+            if _code(error) not in _NO_BATCHES:
+                raise
+            for key in keys:
+                self.client.delete_object(Bucket=self.location.bucket, Key=key)
+            return
+        for failed in answer.get("Errors", ()):
+            uri = str(replace(self.location, key=failed.get("Key", "")))
+            code = failed.get("Code", "")
+            if code in _DENIED:
+                raise _denied(code, "DeleteObject", uri)
+            if code not in _MISSING:
+                raise TemporaryError(f"{uri}: {code}: {failed.get('Message', '')}")
 
     def _get(self, name: str, **wanted: Any) -> bytes:
         answer = self.client.get_object(Bucket=self.location.bucket, Key=self._key(name), **wanted)
@@ -239,17 +259,25 @@ def _errors(action: str, uri: str, bucket: str) -> Iterator[None]:
 
 
 def _from_code(error: ClientError, action: str, uri: str, bucket: str) -> Exception:
-    code = error.response.get("Error", {}).get("Code", "")
+    code = _code(error)
     if code == "NoSuchBucket":
         return _no_bucket(bucket)
     if code in _MISSING:
         return ObjectNotFound(uri)
     if code in _DENIED:
-        return UserError(
-            "AccessDenied",
-            f"S3 refused s3:{action} on {uri} ({code}): check the credentials and grant this action",
-        )
+        return _denied(code, action, uri)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
     if code in _TEMPORARY or status >= 500 or status in {408, 429}:
         return TemporaryError(f"{uri}: {error}")
     return UserError("AccessDenied", f"S3 refused s3:{action} on {uri}: {error}")
+
+
+def _denied(code: str, action: str, uri: str) -> UserError:
+    return UserError(
+        "AccessDenied",
+        f"S3 refused s3:{action} on {uri} ({code}): check the credentials and grant this action",
+    )
+
+
+def _code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")

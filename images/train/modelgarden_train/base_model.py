@@ -12,10 +12,12 @@ from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
-from modelgarden.api.artifact import BaseModelRecord, FileEntry
-from modelgarden_pod.errors import TemporaryError, UserError
+from modelgarden.api.artifact import BaseModelRecord, DatasetReport, FileEntry
+from modelgarden.api.layout import listing_digest
+from modelgarden_pod.errors import ObjectNotFound, TemporaryError, UserError
 from modelgarden_pod.retry import Patience
 from modelgarden_pod.storage import (
+    Folder,
     download_tree,
     file_entry,
     in_parallel,
@@ -38,6 +40,9 @@ class BaseModel:
     path: Path
     source: str
     revision: str | None = None
+    """Commit, of a model from the hub."""
+    listing: str | None = None
+    """Digest over names, ETags and sizes of its files, of a model from S3."""
 
     def record(self) -> BaseModelRecord:
         """Return source, revision and the digest over its files."""
@@ -48,28 +53,84 @@ class BaseModel:
         return BaseModelRecord(source=self.source, revision=self.revision, digest=files_digest(entries))
 
 
-def fetch_base_model(run: Run, target: Path, *, weights: bool, revision: str | None = None) -> BaseModel:
+def fetch_base_model(
+    run: Run, target: Path, *, weights: bool, prepared_with: DatasetReport | None = None
+) -> BaseModel:
     """Bring the base model's files here; without weights, only what the tokenizer and the configuration need.
 
-    The revision replaces that of the configuration: a branch may have moved since prepare.
+    With the report of prepare, the model is the one that prepare saw: a branch may have moved since, and the files
+    of a folder may have been replaced.
 
     Raises:
         UserError: ModelNotFound, ModelInvalid or AccessDenied.
         TemporaryError: its source does not answer.
     """
     source = run.config.model_source
-    revision = revision or run.config.model_revision
+    seen = prepared_with.model_listing if prepared_with else None
     if source.startswith("hf://"):
-        path, revision = _from_hub(source, revision, weights=weights, patience=run.patience)
+        commit = prepared_with.model_revision if prepared_with else None
+        path, revision = _from_hub(
+            source, commit or run.config.model_revision, weights=weights, patience=run.patience
+        )
+        model = BaseModel(path=path, source=source, revision=revision)
     elif is_local(source):
         path = local_path(source)
         if not path.is_dir():
             raise UserError("ModelNotFound", f"the folder {path} does not exist; correct model.source")
+        model = BaseModel(path=path, source=source)
     else:
-        path = _from_s3(run, target=target, weights=weights)
-    model = BaseModel(path=path, source=source, revision=revision)
+        folder = open_folder(source, run.config.storage, patience=run.patience)
+        listing = download_unchanged(folder, target, weights=weights, seen=seen)
+        model = BaseModel(path=target, source=source, listing=listing)
     _check_files(model, weights=weights)
     return model
+
+
+def download_unchanged(folder: Folder, target: Path, *, weights: bool, seen: str | None) -> str:
+    """Download a base model from a folder that does not change meanwhile; return the digest over its listing.
+
+    The digest covers weights in any case, so that prepare, which leaves them where they are, pins them too.
+
+    Raises:
+        UserError: ModelNotFound, it is empty; ModelInvalid, it is not as it was seen.
+    """
+    names, listing = _listed(folder)
+    if not names:
+        raise UserError(
+            "ModelNotFound",
+            f"nothing lies under {folder.uri}/; upload the base model or correct model.source",
+        )
+    if seen is not None and listing != seen:
+        raise _changed(folder, seen=seen)
+    wanted = [name for name in names if _wanted(name, weights=weights)]
+    try:
+        download_tree(folder, wanted, target)
+    except ObjectNotFound as error:
+        raise _changed(folder, seen=seen) from error
+    _, after = _listed(folder)
+    if after != listing:
+        raise _changed(folder, seen=seen)
+    return listing
+
+
+def _listed(folder: Folder) -> tuple[list[str], str]:
+    """Return the names of all files, and the digest over the listing of those that a model consists of."""
+    files = folder.list()
+    counted = (file for file in files if _wanted(file.name, weights=True))
+    digest = listing_digest((file.name, file.etag or "", file.bytes) for file in counted)
+    return [file.name for file in files], digest
+
+
+def _changed(folder: Folder, *, seen: str | None) -> UserError:
+    if seen is None:
+        return UserError(
+            "ModelInvalid",
+            f"the base model under {folder.uri}/ changed while it was read; keep its files as they are during a run",
+        )
+    return UserError(
+        "ModelInvalid",
+        f"the base model under {folder.uri}/ changed since the dataset was prepared; create a new FineTuneJob",
+    )
 
 
 def files_digest(entries: list[FileEntry]) -> str:
@@ -81,18 +142,6 @@ def files_digest(entries: list[FileEntry]) -> str:
 def _wanted(name: str, *, weights: bool) -> bool:
     patterns = (*CONFIGURATION, *WEIGHTS) if weights else CONFIGURATION
     return "/" not in name and any(fnmatch(name, pattern) for pattern in patterns)
-
-
-def _from_s3(run: Run, *, target: Path, weights: bool) -> Path:
-    source = run.config.model_source
-    folder = open_folder(source, run.config.storage, patience=run.patience)
-    names = [file.name for file in folder.list()]
-    if not names:
-        raise UserError(
-            "ModelNotFound", f"nothing lies under {source}/; upload the base model or correct model.source"
-        )
-    download_tree(folder, [name for name in names if _wanted(name, weights=weights)], target)
-    return target
 
 
 def _from_hub(source: str, revision: str | None, *, weights: bool, patience: Patience) -> tuple[Path, str]:

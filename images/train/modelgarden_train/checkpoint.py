@@ -10,7 +10,8 @@ import logging
 import re
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from pydantic import ValidationError
 from modelgarden.api.artifact import CheckpointRecord
 from modelgarden.api.layout import CHECKPOINT_MARKER, CHECKPOINTS
 from modelgarden_pod.energy import timestamp
-from modelgarden_pod.errors import CorruptObject, ObjectNotFound, PodError, TemporaryError
+from modelgarden_pod.errors import CorruptObject, ObjectNotFound, PodError, TemporaryError, Terminated
 from modelgarden_pod.storage import Folder, download_entries, upload_tree
 
 logger = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ class CheckpointUploader:
         """Have a checkpoint uploaded soon; one that still waits gives way to it.
 
         Raises:
-            UserError: an earlier upload was refused.
+            PodError: an earlier upload was refused, or failed for a reason that does not pass.
         """
         with self._changed:
             self._raise_refused()
@@ -118,11 +119,34 @@ class CheckpointUploader:
             self._remove_old()
             self._changed.notify_all()
 
+    def check(self) -> None:
+        """Raise what an upload was refused with.
+
+        Raises:
+            PodError: an upload was refused, or failed for a reason that does not pass.
+        """
+        with self._changed:
+            self._raise_refused()
+
+    @contextmanager
+    def saved_when_terminated(self, seconds: float) -> Iterator[None]:
+        """Have everything uploaded before SIGTERM, met inside, ends the process; any other end waits for nothing.
+
+        Raises:
+            Terminated: SIGTERM; everything is in storage.
+            PodError: as `drain`.
+        """
+        try:
+            yield
+        except Terminated:
+            self.drain(seconds)
+            raise
+
     def drain(self, seconds: float) -> None:
         """Wait until everything is uploaded.
 
         Raises:
-            UserError: the upload was refused.
+            PodError: an upload was refused, or failed for a reason that does not pass.
             TemporaryError: it took longer than `seconds`.
         """
         with self._changed:
@@ -151,7 +175,7 @@ class CheckpointUploader:
         try:
             upload(self._folder, checkpoint, attempt=self._attempt)
             self._uploaded(checkpoint.step)
-            prune(self._folder, keep=self._keep)
+            self._prune()
         except TemporaryError as error:
             logger.warning(
                 "A checkpoint waits for storage", extra={"step": checkpoint.step, "error": error.message}
@@ -159,12 +183,25 @@ class CheckpointUploader:
             again = True
         except PodError as error:
             refused = error
+        except Exception as error:  # a thread that ends in silence would look like an outage of storage
+            logger.exception("A checkpoint cannot be uploaded", extra={"step": checkpoint.step})
+            refused = PodError(
+                "TrainingFailed",
+                f"the checkpoint of step {checkpoint.step} cannot be uploaded: {type(error).__name__}: {error}",
+            )
         with self._changed:
             self._current, self._refused = None, refused
             if again and self._waiting is None:
                 self._waiting = checkpoint
             self._remove_old()
             self._changed.notify_all()
+
+    def _prune(self) -> None:
+        """Remove old checkpoints from storage; the new one is safe there, whatever comes of it."""
+        try:
+            prune(self._folder, keep=self._keep)
+        except PodError as error:
+            logger.warning("Old checkpoints stay in storage", extra={"error": error.message})
 
     def _remove_old(self) -> None:
         """Remove from this machine all but the newest checkpoint and those still to be uploaded."""

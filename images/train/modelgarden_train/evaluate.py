@@ -29,9 +29,7 @@ def evaluate(run: Run, *, output: Path | None) -> TerminationMessage:
     merged = _fetch_merged(run)
     dataset = read_dataset(run.folder, scratch=run.workspace)
     rows = dataset.validation[: run.config.evaluation.max_rows]
-    base = fetch_base_model(
-        run, run.workspace / "model", weights=True, revision=dataset.report.model_revision
-    )
+    base = fetch_base_model(run, run.workspace / "model", weights=True, prepared_with=dataset.report)
     go_offline()
     import_unsloth(run.config)
 

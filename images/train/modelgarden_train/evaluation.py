@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelgarden.api.artifact import Evaluation, GeneratedRow
@@ -103,7 +104,7 @@ def completion_losses(
         ]
 
     lengths = [len(prompt) + len(completion) for prompt, completion in zip(prompts, completions, strict=True)]
-    return _in_batches(score, lengths, size=first_size)
+    return _in_batches(score, batches(lengths, size=first_size))
 
 
 def generate(
@@ -115,17 +116,19 @@ def generate(
 
     prompts = token_ids(tokenizer, [row.prompt for row in rows])
     completions = token_ids(tokenizer, [row.completion for row in rows])
-    positions = getattr(model.config, "max_position_embeddings", None) or math.inf
-    room = positions - max(map(len, prompts))
-    settings = GenerationConfig(
-        do_sample=False,
-        max_new_tokens=int(max(1, min(max_new_tokens, room))),
-        eos_token_id=stop_token_ids(tokenizer, completions),
-        pad_token_id=tokenizer.pad_token_id,
-        use_cache=True,
-    )
+    lengths = [len(prompt) for prompt in prompts]
+    positions = getattr(model.config, "max_position_embeddings", None)
+    limits = [answer_limit(length, wanted=max_new_tokens, positions=positions) for length in lengths]
+    stops = stop_token_ids(tokenizer, completions)
 
     def answer(batch: list[int]) -> list[str]:
+        settings = GenerationConfig(
+            do_sample=False,
+            max_new_tokens=limits[batch[0]],
+            eos_token_id=stops,
+            pad_token_id=tokenizer.pad_token_id,
+            use_cache=True,
+        )
         ids, mask = _padded(
             [prompts[index] for index in batch], tokenizer.pad_token_id, left=True, device=model.device
         )
@@ -134,16 +137,27 @@ def generate(
         texts = tokenizer.batch_decode(output[:, ids.shape[1] :], skip_special_tokens=True)
         return [text.strip() for text in texts]
 
-    return _in_batches(answer, [len(prompt) for prompt in prompts], size=GENERATION_BATCH)
+    return _in_batches(answer, batches(lengths, size=GENERATION_BATCH, limits=limits))
 
 
-def _in_batches(work: Callable[[list[int]], list[Item]], lengths: Sequence[int], *, size: int) -> list[Item]:
-    """Work through all rows, those of like length together; a batch that does not fit the GPU is halved."""
+def answer_limit(prompt_tokens: int, *, wanted: int, positions: int | None) -> int:
+    """Return how many tokens may follow a prompt: as many as wanted, where the model has positions for them."""
+    return wanted if positions is None else max(1, min(wanted, positions - prompt_tokens))
+
+
+def batches(lengths: Sequence[int], *, size: int, limits: Sequence[int] | None = None) -> Iterator[list[int]]:
+    """Yield all rows, those of like length together, and none in one batch with a row of another limit."""
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    for _, rows in groupby(order, key=lambda row: limits[row] if limits else None):
+        yield from _chunks(list(rows), size)
+
+
+def _in_batches(work: Callable[[list[int]], list[Item]], rows: Iterable[list[int]]) -> list[Item]:
+    """Work through the batches and return the results by row; a batch that does not fit the GPU is halved."""
     from torch import OutOfMemoryError
 
-    order = sorted(range(len(lengths)), key=lengths.__getitem__)
     results: dict[int, Item] = {}
-    waiting = list(_chunks(order, size))[::-1]
+    waiting = list(rows)[::-1]
     while waiting:
         batch = waiting.pop()
         try:
@@ -158,7 +172,7 @@ def _in_batches(work: Callable[[list[int]], list[Item]], lengths: Sequence[int],
             waiting += [batch[half:], batch[:half]]
             continue
         results.update(zip(batch, done, strict=True))
-    return [results[index] for index in range(len(lengths))]
+    return [results[index] for index in range(len(results))]
 
 
 def _chunks(items: list[int], size: int) -> Iterator[list[int]]:

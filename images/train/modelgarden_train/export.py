@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,15 @@ from modelgarden.api.pods import RunConfig
 from modelgarden_pod.errors import PodError
 from modelgarden_train.chat import stop_token_ids, token_ids
 from modelgarden_train.evaluation import completion_losses
+from modelgarden_train.merge import (
+    MergeTask,
+    bytes_in_16_bit,
+    fits_gpu,
+    merge_on_cpu,
+    save_model,
+    storage_dtype,
+    with_adapter_merged,
+)
 from modelgarden_train.model import inference, load_model, release_memory
 from modelgarden_train.prepared import PreparedRow
 
@@ -23,6 +33,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHECKED_ROWS = 16
+CPU_TOKENS = 1024
+"""Tokens that are scored on a CPU: a model of 8 B parameters takes 16 TFLOP for them."""
 LARGEST_DIFFERENCE: dict[Method, float] = {"LoRA": 0.05, "Full": 0.05, "QLoRA": 0.25}
 """Mean difference of a completion token's log-probability between trained and merged model, in nats. Rounding to
 bfloat16 moves it by about 0.01; a QLoRA merge also swaps the 4-bit base for the 16-bit one. A wrong merge moves it
@@ -63,12 +75,49 @@ class Export:
         if "Adapter" in self._config.formats:
             formats["Adapter"] = ADAPTER_DIR
         if "Merged16Bit" in self._config.formats:
-            if self._config.method != "Full":
-                self._save(self._merge(self._adapter), self._merged)
-                release_memory()
-            self._check()
+            self._finish_merged()
             formats["Merged16Bit"] = MERGED_DIR
         return formats
+
+    def _finish_merged(self) -> None:
+        if self._config.method != "QLoRA":
+            return self._merge_here()
+        import torch
+
+        free, _ = torch.cuda.mem_get_info()
+        if fits_gpu(bytes_in_16_bit(self._base), gpu=free):
+            try:
+                return self._merge_here()
+            except torch.OutOfMemoryError:
+                pass  # left first: the exception keeps every tensor alive
+            release_memory()
+        logger.info("The 16-bit model does not fit the GPU: merging on the CPU", extra={"freeBytes": free})
+        return self._merge_on_cpu()
+
+    def _merge_here(self) -> None:
+        """Merge on the device that was trained on, and score what was written."""
+        if self._config.method != "Full":
+            base = load_model(self._config, self._base, four_bit=False)
+            self._save(with_adapter_merged(base, self._adapter), self._merged)
+            del base
+            release_memory()
+        model = load_model(self._config, self._merged, four_bit=False)
+        with inference(model):
+            found = completion_losses(model, self._tokenizer, self._rows)
+        self._check(self._wanted, found)
+
+    def _merge_on_cpu(self) -> None:
+        """Merge in the pod's memory, and score as many rows as a CPU does in minutes."""
+        shutil.rmtree(self._merged, ignore_errors=True)
+        chosen = within_tokens([row.tokens for row in self._rows], budget=CPU_TOKENS)
+        task = MergeTask(
+            base=self._base,
+            adapter=self._adapter,
+            target=self._merged,
+            stop_tokens=tuple(self._stop_tokens()),
+            rows=tuple(self._rows[place] for place in chosen),
+        )
+        self._check([self._wanted[place] for place in chosen], merge_on_cpu(task))
 
     def _save_adapter(self, model: Any, target: Path) -> None:
         model.save_pretrained(target)
@@ -79,33 +128,21 @@ class Export:
         path.write_text(json.dumps(settings, indent=2, sort_keys=True))
         (target / "README.md").unlink(missing_ok=True)  # PEFT's blank model card
 
-    def _merge(self, adapter: Path) -> Any:
-        """Merge the adapter into the unquantized base, in the precision that the base is loaded with."""
-        from peft import PeftModel
-
-        base = load_model(self._config, self._base, four_bit=False)
-        return PeftModel.from_pretrained(base, str(adapter)).merge_and_unload(safe_merge=True)
-
     def _save(self, model: Any, target: Path) -> None:
-        model = model.to(storage_dtype(self._base))
-        model.generation_config.eos_token_id = self._stop_tokens(model)
-        model.generation_config.pad_token_id = self._tokenizer.pad_token_id
-        model.config.use_cache = True
-        model.save_pretrained(target, safe_serialization=True)
-        self._tokenizer.save_pretrained(target)
+        save_model(
+            model.to(storage_dtype(self._base)),
+            target,
+            tokenizer=self._tokenizer,
+            stop_tokens=self._stop_tokens(),
+        )
 
-    def _stop_tokens(self, model: Any) -> list[int]:
-        """What ends an answer when it is served: what the base knows, and what the training taught."""
-        known = model.generation_config.eos_token_id
-        known = [] if known is None else [known] if isinstance(known, int) else known
+    def _stop_tokens(self) -> list[int]:
+        """What ends an answer, as the training taught it."""
         completions = token_ids(self._tokenizer, [row.completion for row in self._rows])
-        return sorted({*known, *stop_token_ids(self._tokenizer, completions)})
+        return stop_token_ids(self._tokenizer, completions)
 
-    def _check(self) -> None:
-        model = load_model(self._config, self._merged, four_bit=False)
-        with inference(model):
-            found = completion_losses(model, self._tokenizer, self._rows)
-        difference = mean_difference(self._wanted, found)
+    def _check(self, wanted: Sequence[Sequence[float]], found: Sequence[Sequence[float]]) -> None:
+        difference = mean_difference(wanted, found)
         logger.info("Checked the merged model", extra={"meanDifference": round(difference, 5)})
         if not difference <= LARGEST_DIFFERENCE[self._config.method]:
             raise PodError(
@@ -114,16 +151,18 @@ class Export:
             )
 
 
+def within_tokens(tokens: Sequence[int], *, budget: int) -> list[int]:
+    """Return the places of the shortest rows that have no more tokens than the budget together, of one at least."""
+    chosen: list[int] = []
+    for place in sorted(range(len(tokens)), key=tokens.__getitem__):
+        budget -= tokens[place]
+        if chosen and budget < 0:
+            break
+        chosen.append(place)
+    return sorted(chosen)
+
+
 def mean_difference(wanted: Sequence[Sequence[float]], found: Sequence[Sequence[float]]) -> float:
     """Return the mean absolute difference of all values."""
     pairs = [pair for one, other in zip(wanted, found, strict=True) for pair in zip(one, other, strict=True)]
     return sum(abs(one - other) for one, other in pairs) / len(pairs)
-
-
-def storage_dtype(base: Path) -> Any:
-    """Return the 16-bit type to store: float16 where the base is float16, else bfloat16, which keeps float32's range."""
-    import torch
-
-    settings = json.loads((base / "config.json").read_text())
-    name = settings.get("dtype") or settings.get("torch_dtype")
-    return torch.float16 if name == "float16" else torch.bfloat16

@@ -9,11 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from modelgarden.api.finetunejob import Method
 from modelgarden_pod.errors import UserError
 
 GPU_TOKENS = 16_384
 """Tokens of a first micro-batch on a GPU; more do not make a step faster on the GPUs of today."""
 CPU_TOKENS = 8_192
+_LIGHTER: dict[Method, tuple[str, ...]] = {
+    "Full": ("method LoRA or QLoRA",),
+    "LoRA": ("method QLoRA",),
+    "QLoRA": (),
+}
+"""What a run with a method may use instead."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +63,32 @@ def divisors(number: int) -> list[int]:
 
 
 def out_of_memory(
-    plan: StepPlan, *, parameters: int, trainable: int, total_bytes: int, used_bytes: int
+    plan: StepPlan, *, method: Method, parameters: int, trainable: int, total_bytes: int, used_bytes: int
 ) -> UserError:
     """Return the failure of the smallest plan, with what the memory holds."""
     gib = 1024**3
+    smaller = ["a smaller training.maxSequenceLength"]
+    if method != "Full":
+        smaller.append("a smaller training.lora.rank")
     return UserError(
         "OutOfMemory",
         f"training does not fit the GPU's {total_bytes / gib:.1f} GiB even with micro-batch {plan.micro_batch} of "
         f"{plan.longest_row} tokens and gradient checkpointing: {used_bytes / gib:.1f} GiB were in use for "
         f"{parameters / 1e6:.1f} M parameters, {trainable / 1e6:.1f} M of them trained at 16 bytes each "
-        f"({16 * trainable / gib:.1f} GiB for weights, gradients and AdamW). Use a GPU with more memory, method QLoRA, "
-        "a smaller training.maxSequenceLength or a smaller training.lora.rank",
+        f"({16 * trainable / gib:.1f} GiB for weights, gradients and AdamW). Use a GPU with more memory, "
+        f"{_any_of(*_LIGHTER[method], *smaller)}",
     )
+
+
+def model_does_not_fit(method: Method, said: object) -> UserError:
+    """Return the failure of a model that the GPU cannot even hold, with what CUDA said."""
+    instead = _any_of(*_LIGHTER[method], "a smaller base model")
+    return UserError(
+        "OutOfMemory",
+        f"the model does not fit the GPU's memory; use a GPU with more memory, {instead}: {said}",
+    )
+
+
+def _any_of(*choices: str) -> str:
+    *others, last = choices
+    return f"{', '.join(others)} or {last}" if others else f"or {last}"

@@ -54,10 +54,12 @@ def load_model(
 
     Raises:
         UserError: ModelInvalid, its files are broken or of an unknown architecture.
+        torch.OutOfMemoryError: the GPU does not hold it.
     """
     import unsloth
     from torch import OutOfMemoryError
 
+    before = _times_out_of_memory()
     try:
         model, _ = unsloth.FastLanguageModel.from_pretrained(
             model_name=str(folder),
@@ -75,8 +77,17 @@ def load_model(
     except OutOfMemoryError:
         raise
     except Exception as error:  # every library beneath raises its own
+        if _times_out_of_memory() > before:  # Transformers logs it and raises that some weights are missing
+            raise OutOfMemoryError("the GPU ran out of memory while the weights were loaded") from error
         raise UserError("ModelInvalid", f"the base model cannot be loaded: {error}") from error
     return model
+
+
+def _times_out_of_memory() -> int:
+    """Return how often CUDA has run out of memory in this process."""
+    import torch
+
+    return int(torch.cuda.memory_stats().get("num_ooms", 0)) if torch.cuda.is_available() else 0
 
 
 def with_adapters(config: RunConfig, model: Any, *, gradient_checkpointing: bool) -> Any:

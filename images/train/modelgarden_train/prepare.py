@@ -82,6 +82,7 @@ def _prepare(run: Run) -> DatasetReport:
         source=config.dataset_source,
         source_etag=etag,
         model_revision=model.revision,
+        model_listing=model.listing,
         status=DatasetStatus(
             rows=len(parsed.rows),
             training_rows=len(training),

@@ -7,10 +7,11 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from modelgarden.api.emissions import EmissionsRecord
 from modelgarden.api.finetunejob import Progress
@@ -96,26 +97,38 @@ class ProgressBoard:
     def metrics(self) -> CollectorRegistry:
         """Return the metrics, read when they are scraped."""
         registry = CollectorRegistry()
-
-        def gauge(name: str, text: str, read: Callable[[], float]) -> None:
-            Gauge(name, text, registry=registry).set_function(read)
-
-        gauge("modelgarden_train_step", "Optimizer steps done.", lambda: self._progress.step)
-        gauge("modelgarden_train_steps", "Optimizer steps in all.", lambda: self._progress.total_steps)
-        gauge("modelgarden_train_loss", "Training loss.", lambda: float(self._progress.loss or "nan"))
-        gauge("modelgarden_train_tokens", "Tokens trained on by this attempt.", lambda: self.tokens)
-        gauge(
-            "modelgarden_train_checkpoint_step",
-            "Step of the newest complete checkpoint.",
-            lambda: self._progress.checkpoint_step or 0,
-        )
-        for component in ("gpu", "cpu", "ram", "total"):
-            gauge(
-                f"modelgarden_train_{component}_energy_joules",
-                f"Energy of all attempts before PUE: {component}.",
-                partial(self._joules, component),
-            )
+        registry.register(_BoardMetrics(self))
         return registry
 
-    def _joules(self, component: str) -> float:
-        return float(getattr(self._emissions().energy_joules, component))
+
+class _BoardMetrics(Collector):
+    """The report in Prometheus' terms. Counters are of this attempt alone, so that pods can be summed."""
+
+    def __init__(self, board: ProgressBoard) -> None:
+        self._board = board
+
+    def collect(self) -> list[Metric]:
+        """Return the metrics."""
+        report = self._board.report()
+        progress = report.progress
+        energy = CounterMetricFamily(
+            "modelgarden_train_energy_joules", "Energy of this attempt before PUE.", labels=["component"]
+        )
+        if report.emissions is not None and report.emissions.attempts:
+            own = report.emissions.attempts[-1].energy_joules
+            for component in ("gpu", "cpu", "ram"):
+                energy.add_metric([component], getattr(own, component))
+        return [
+            GaugeMetricFamily("modelgarden_train_step", "Optimizer steps done.", progress.step),
+            GaugeMetricFamily("modelgarden_train_steps", "Optimizer steps in all.", progress.total_steps),
+            GaugeMetricFamily("modelgarden_train_loss", "Training loss.", float(progress.loss or "nan")),
+            GaugeMetricFamily(
+                "modelgarden_train_checkpoint_step",
+                "Step of the newest complete checkpoint.",
+                progress.checkpoint_step or 0,
+            ),
+            CounterMetricFamily(
+                "modelgarden_train_tokens", "Tokens trained on by this attempt.", self._board.tokens
+            ),
+            energy,
+        ]

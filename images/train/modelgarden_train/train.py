@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from modelgarden.api.finetunejob import Method
 from modelgarden.api.pods import TerminationMessage
-from modelgarden_pod.energy import EnergyMeter
-from modelgarden_pod.errors import Terminated, UserError
+from modelgarden_pod.energy import EnergyMeter, memory_limit_bytes
 from modelgarden_pod.http import json_route, metrics_route, ready_route, serve_routes
 from modelgarden_train import publish as publishing
 from modelgarden_train.attempts import Attempts
@@ -20,19 +20,21 @@ from modelgarden_train.checkpoint import CheckpointUploader, restore_newest
 from modelgarden_train.environment import go_offline
 from modelgarden_train.evaluation import ModelResult, combine, evaluate_model
 from modelgarden_train.export import Export
-from modelgarden_train.memory import StepPlan, first_plan
+from modelgarden_train.memory import StepPlan, first_plan, model_does_not_fit
+from modelgarden_train.merge import bytes_in_16_bit, require_room
 from modelgarden_train.model import import_unsloth, load_model, load_tokenizer, release_memory, with_adapters
-from modelgarden_train.prepared import PreparedDataset, read_dataset
+from modelgarden_train.prepared import PreparedDataset, PreparedRow, read_dataset
 from modelgarden_train.progress import ProgressBoard
 from modelgarden_train.publish import Results
 from modelgarden_train.run import Run
 from modelgarden_train.signals import StopRequest
 from modelgarden_train.training import Scope, checkpoints_folder, hyperparameters, train_within_memory
 
+Rows = Sequence[PreparedRow]
+
 logger = logging.getLogger(__name__)
 
 BASE_SCORES = "base-evaluation.json"
-FINAL_UPLOAD_SECONDS = 600.0
 TERMINATION_UPLOAD_SECONDS = 75.0
 """Of the pod's 120 s of grace, so that the emissions can still be saved."""
 
@@ -59,20 +61,18 @@ def train(run: Run, *, stop: StopRequest, port: int) -> TerminationMessage:
             },
             port=port,
         )
-        return _within_memory(_Attempt(run, stop=stop, board=board, attempts=attempts).finish)
+        attempt_of_run = _Attempt(run, stop=stop, board=board, attempts=attempts)
+        return _within_memory(run.config.method, attempt_of_run.finish)
 
 
-def _within_memory(work: Callable[[], TerminationMessage]) -> TerminationMessage:
+def _within_memory(method: Method, work: Callable[[], TerminationMessage]) -> TerminationMessage:
     """Name the failure where the GPU cannot even hold the model; training meets it by itself first."""
     from torch import OutOfMemoryError
 
     try:
         return work()
     except OutOfMemoryError as error:
-        raise UserError(
-            "OutOfMemory",
-            f"the model does not fit the GPU's memory; use a larger GPU or method QLoRA: {error}",
-        ) from error
+        raise model_does_not_fit(method, error) from error
 
 
 class _Attempt:
@@ -97,16 +97,31 @@ class _Attempt:
 
         self._board.stage("Loading")
         base = fetch_base_model(
-            self._run, self._run.workspace / "model", weights=True, revision=dataset.report.model_revision
+            self._run, self._run.workspace / "model", weights=True, prepared_with=dataset.report
         )
         self._board.revision(base.revision)
         go_offline()
         import_unsloth(self._config)
+        self._require_room_to_merge(base)
         self._tokenizer = load_tokenizer(base.path)
         complete_tokenizer(self._tokenizer)
 
         held_out = dataset.validation[: self._config.evaluation.max_rows]
         before = self._evaluate_base(base, held_out)
+        self._uploader = CheckpointUploader(
+            self._run.folder,
+            keep=self._config.checkpoint.keep,
+            attempt=self._run.attempt,
+            uploaded=self._checkpoint_uploaded,
+        )
+        # The last checkpoint goes up beside what follows; once the manifest is there, it is of no use any more.
+        with self._uploader.saved_when_terminated(TERMINATION_UPLOAD_SECONDS):
+            return self._make(base, dataset, before=before, held_out=held_out)
+
+    def _make(
+        self, base: BaseModel, dataset: PreparedDataset, *, before: ModelResult, held_out: Rows
+    ) -> TerminationMessage:
+        """Train, and make the artifact of what was trained."""
         model, scope, plan = self._train(base, dataset)
         self._board.stage("EvaluatingTuned")
         after = self._evaluate(model, held_out)
@@ -132,7 +147,15 @@ class _Attempt:
             self._run, results, files=files, records=self._attempts.records("Completed")
         )
 
-    def _evaluate_base(self, base: BaseModel, rows: Any) -> ModelResult:
+    def _require_room_to_merge(self, base: BaseModel) -> None:
+        if self._config.method != "QLoRA" or "Merged16Bit" not in self._config.formats:
+            return
+        import torch
+
+        _, gpu = torch.cuda.mem_get_info()
+        require_room(bytes_in_16_bit(base.path), gpu=gpu, memory=memory_limit_bytes())
+
+    def _evaluate_base(self, base: BaseModel, rows: Rows) -> ModelResult:
         """Score the base model, or take the scores that came with the checkpoint."""
         if self._resume:
             kept = self._resume.path / BASE_SCORES
@@ -151,18 +174,12 @@ class _Attempt:
     def _train(self, base: BaseModel, dataset: PreparedDataset) -> tuple[Any, Scope, StepPlan]:
         """Train to the end; on SIGTERM leave with the step saved."""
         self._board.stage("Training")
-        uploader = CheckpointUploader(
-            self._run.folder,
-            keep=self._config.checkpoint.keep,
-            attempt=self._run.attempt,
-            uploaded=self._checkpoint_uploaded,
-        )
         scope = Scope(
             run=self._run,
             tokenizer=self._tokenizer,
             rows=dataset.training,
             board=self._board,
-            uploader=uploader,
+            uploader=self._uploader,
             stop=self._stop,
             base_scores=self._base_scores,
         )
@@ -175,12 +192,8 @@ class _Attempt:
             model, plan = train_within_memory(
                 scope, lambda plan: self._load_to_train(base.path, plan), plan=first, resume=self._resume
             )
-        try:
-            uploader.drain(TERMINATION_UPLOAD_SECONDS if self._stop.received else FINAL_UPLOAD_SECONDS)
-        except Terminated:
-            uploader.drain(TERMINATION_UPLOAD_SECONDS)
-            raise
         self._stop.check()
+        self._uploader.check()
         return model, scope, plan
 
     def _checkpoint_uploaded(self, step: int) -> None:
@@ -199,7 +212,7 @@ class _Attempt:
         )
         return with_adapters(self._config, model, gradient_checkpointing=plan.gradient_checkpointing)
 
-    def _evaluate(self, model: Any, rows: Any) -> ModelResult:
+    def _evaluate(self, model: Any, rows: Rows) -> ModelResult:
         return evaluate_model(
             model, self._tokenizer, rows, max_new_tokens=self._config.evaluation.max_new_tokens
         )

@@ -119,6 +119,7 @@ def does_not_fit(scope: Scope, model: Any, *, plan: StepPlan) -> UserError:
     parameters, trainable = parameter_counts(model)
     return out_of_memory(
         plan,
+        method=scope.run.config.method,
         parameters=parameters,
         trainable=trainable,
         total_bytes=torch.cuda.get_device_properties(0).total_memory,

@@ -200,7 +200,8 @@ class FineTuneJobSpec(ApiModel):
         "count. Default: 3.",
     )
     active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(
-        default=None, description="Seconds from acceptance, anew from each resumption, after which the job fails. Default: none."
+        default=None,
+        description="Seconds from acceptance, anew from each resumption, after which the job fails. Default: none.",
     )
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=315_360_000)] | None = Field(
         default=None,

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from modelgarden.api.artifact import RunIdentity
 from modelgarden.api.conditions import COMPLETE, FAILED, Condition
 from modelgarden.api.finetunejob import FineTuneJobSpec, FineTuneJobStatus
@@ -61,16 +59,4 @@ def subject_of(owner: Mapping[str, Any]) -> Subject:
 
 def status_of(owner: Mapping[str, Any]) -> FineTuneJobStatus:
     """Read the status. What another version wrote and this one cannot read is left out; it is observed anew."""
-    status: Mapping[str, Any] = owner.get("status", {})
-    try:
-        return FineTuneJobStatus.from_dict(status)
-    except ValidationError:
-        pass
-    readable: dict[str, Any] = {}
-    for name, value in status.items():
-        try:
-            FineTuneJobStatus.from_dict({name: value})
-        except ValidationError:
-            continue
-        readable[name] = value
-    return FineTuneJobStatus.from_dict(readable)
+    return FineTuneJobStatus.readable(owner.get("status") or {})

@@ -1,14 +1,14 @@
 """The energy of a ModelDeployment: what its pods report, summed so that it outlives them. Pure.
 
-The newest factors (PUE, intensity) stand for all energy, because spec.carbon says what emissions are computed with: a
-zone that is given later, or corrected, counts for what was metered before.
+The factors (PUE, intensity) that hold now stand for all energy, because spec.carbon says what emissions are computed
+with: a zone that is given later, or corrected, counts for what was metered before, whatever a pod was started with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
@@ -18,13 +18,17 @@ from modelgarden.api.emissions import (
     EmissionsRecord,
     Energy,
     emissions_milligrams,
+    emissions_of,
     merge_records,
 )
 from modelgarden.api.modeldeployment import ServingCarbon, ServingCounters
-from modelgarden.api.pods import ServeReport
+from modelgarden.api.pods import PodCarbon, ServeReport
+from modelgarden.carbon.intensity import intensity_of
 
 EARLIER: Final = "earlier"
 """Id of the one entry that sums up the oldest pods that are gone."""
+LOST: Final = "Lost"
+"""Reason of an attempt whose pod serves, or served, without ever telling what it uses."""
 KEPT_GONE: Final = 16
 """Pods that are gone and still listed one by one; older ones are summed up."""
 
@@ -36,11 +40,17 @@ class _Pod:
 
 
 def account(
-    previous: ServingCarbon | None, reports: Sequence[ServeReport], live: frozenset[str]
+    previous: ServingCarbon | None,
+    reports: Sequence[ServeReport],
+    *,
+    live: frozenset[str],
+    due: Mapping[str, datetime],
 ) -> ServingCarbon | None:
-    """Return the totals after new reports; `live` are the UIDs of the pods that exist.
+    """Return the totals after new reports, with the pods' own factors.
 
-    Totals never fall: what a pod had counted before its counters began anew stays in the sum.
+    `live` are the UIDs of the pods that exist, `due` since when those serve that should have reported by now. Totals
+    never fall: what a pod had counted before its counters began anew stays in the sum. They are Partial while a pod is
+    missing from them, and stay so when it ends without a report.
     """
     known = _known(previous)
     usable = sorted(
@@ -53,18 +63,42 @@ def account(
         [_ended(pod) for uid, pod in known.items() if uid not in live],
     )
     staying = {uid for uid in known if uid in live}
-    room = MOST_ATTEMPTS - len(gone) - len(staying)
+    # One entry is for EARLIER, which a restart may need at any time.
+    room = MOST_ATTEMPTS - 1 - sum(pod.attempt.id != EARLIER for pod in gone) - len(staying)
     newcomers = [report.attempt for report in usable if report.attempt not in staying]
     untracked = frozenset(newcomers[max(0, room) :])
     tracked = [report for report in usable if report.attempt not in untracked]
     told = frozenset(report.attempt for report in tracked)
-    rest = (*gone, *(known[uid] for uid in sorted(staying - told - restarted)))
+    silent = sorted(due.keys() - told - untracked - known.keys())
+    rest = (
+        *gone,
+        *(known[uid] for uid in sorted(staying - told - restarted)),
+        *(_lost(uid, due[uid]) for uid in silent[: max(0, room - len(newcomers))] if previous is not None),
+    )
     if not tracked and previous is None:
         return None
     total = _total(previous, rest, tracked, retold=told - restarted)
-    if untracked:
+    if untracked or silent or any(pod.attempt.reason == LOST for pod in rest):
         total = total.model_copy(update={"state": "Partial"})
     return _summed(total, (*(pod.counters for pod in rest), *(_counters(report) for report in tracked)))
+
+
+def with_factors(carbon: ServingCarbon, factors: PodCarbon) -> ServingCarbon:
+    """Return the totals with the emissions that these factors give; without a known zone they are Partial."""
+    total, intensity = carbon.total, intensity_of(factors.zone)
+    metered = total.state in ("Measured", "Estimated")
+    computed = total.model_copy(
+        update={
+            "state": "Partial" if metered and intensity is None else total.state,
+            "pue_milli": factors.pue_milli,
+            "pue_source": "Spec" if factors.pue_given else "Default",
+            "intensity": intensity,
+            "emissions_milligrams": emissions_of(
+                total.energy_joules, pue_milli=factors.pue_milli, intensity=intensity
+            ),
+        }
+    )
+    return _summed(computed, carbon.pods)
 
 
 def _known(previous: ServingCarbon | None) -> Mapping[str, _Pod]:
@@ -103,6 +137,13 @@ def _ended(pod: _Pod) -> _Pod:
     return replace(pod, attempt=pod.attempt.model_copy(update={"reason": "Terminated"}))
 
 
+def _lost(uid: str, since: datetime) -> _Pod:
+    """Return the entry of a pod that does not answer; its report takes the place once there is one."""
+    moment = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    attempt = Attempt(id=uid, start_time=moment, end_time=moment, energy_joules=Energy(), reason=LOST)
+    return _Pod(attempt, _no_counters(uid))
+
+
 def _folded(restarted: Sequence[_Pod], gone: Sequence[_Pod]) -> tuple[_Pod, ...]:
     """Return the newest pods that are gone, and before them all others as one."""
     listed = sorted(
@@ -122,7 +163,7 @@ def _folded(restarted: Sequence[_Pod], gone: Sequence[_Pod]) -> tuple[_Pod, ...]
         start_time=min(attempt.start_time for attempt in attempts),
         end_time=max(attempt.end_time for attempt in attempts),
         energy_joules=sum((attempt.energy_joules for attempt in attempts), start=Energy()),
-        reason="Terminated",
+        reason=LOST if any(attempt.reason == LOST for attempt in attempts) else "Terminated",
     )
     return (_Pod(earlier, _sum(EARLIER, [pod.counters for pod in summed])), *listed[overflow:])
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -20,13 +20,17 @@ from modelgarden.serving.resolve import Resolution
 from modelgarden.serving.resources import (
     FAILED_ANNOTATION,
     MODEL_ANNOTATION,
+    RAISED_ANNOTATION,
     SCALED_ANNOTATION,
     SERVE,
     SERVED_ANNOTATION,
-    STARTED_ANNOTATION,
 )
 from modelgarden.serving.rollout import Problem, Revision
 
+REPORT_SECONDS: Final = 30.0
+"""How often pods are asked for their energy, and the status is written for that alone."""
+FAREWELL_SECONDS: Final = 5.0
+"""The same while a pod ends: it holds its last figures ready for a little longer than this."""
 _ENDED: Final = ("Succeeded", "Failed")
 _SHORTAGES: Final = ("Insufficient ", "Too many pods")
 """What the scheduler says where another pod's end would help; a node selector that fits nowhere is not such a case."""
@@ -85,6 +89,19 @@ def revisions_of(
     return tuple(sorted(found, key=lambda revision: (revision.created, revision.name), reverse=True))
 
 
+def report_interval(pods: Sequence[Mapping[str, Any]]) -> float:
+    """Return how many seconds lie between two questions for the pods' energy."""
+    ending = any("deletionTimestamp" in pod["metadata"] for pod in pods)
+    return FAREWELL_SECONDS if ending else REPORT_SECONDS
+
+
+def due_reports(pods: Sequence[Mapping[str, Any]], now: datetime) -> Mapping[str, datetime]:
+    """Return since when the pods run, by UID, that should have told of their energy: for more than two intervals."""
+    patience = timedelta(seconds=2 * REPORT_SECONDS)
+    running = {str(pod["metadata"]["uid"]): _serving_since(pod) for pod in pods}
+    return {uid: since for uid, since in running.items() if since is not None and now - since > patience}
+
+
 async def read_reports(reports: PodReports, pods: Sequence[Mapping[str, Any]]) -> tuple[ServeReport, ...]:
     """Ask the running pods, those that are draining included, for their energy and tokens."""
     asked = [pod for pod in pods if pod.get("status", {}).get("phase") == "Running"]
@@ -133,7 +150,7 @@ def _revision(name: str, deployment: Mapping[str, Any], pods: Sequence[Mapping[s
         served=annotations.get(SERVED_ANNOTATION) == "true",
         failed=_failure(annotations.get(FAILED_ANNOTATION)),
         scaled_at=parse_time(annotations.get(SCALED_ANNOTATION)),
-        started_at=parse_time(annotations.get(STARTED_ANNOTATION)),
+        raised_at=parse_time(annotations.get(RAISED_ANNOTATION)),
         last_ready_at=max((at for pod in staying if (at := _ready_at(pod))), default=None),
         starved_since=min((at for at in starved if at), default=None),
         problem=_problem(deployment, staying),
@@ -187,6 +204,13 @@ def _refused_since(deployment: Mapping[str, Any]) -> datetime | None:
     if condition is None or "exceeded quota" not in condition.get("message", ""):
         return None
     return parse_time(condition.get("lastTransitionTime"))
+
+
+def _serving_since(pod: Mapping[str, Any]) -> datetime | None:
+    for status in container_statuses(pod):
+        if status["name"] == SERVE:
+            return parse_time(status.get("state", {}).get("running", {}).get("startedAt"))
+    return None
 
 
 def _ready_at(pod: Mapping[str, Any]) -> datetime | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -11,12 +11,12 @@ from typing import Any, Final
 from modelgarden.api.conditions import ACCEPTED, DEGRADED, MODEL_RESOLVED
 from modelgarden.kube.plan import Event, Plan
 from modelgarden.kube.resources import DEPLOYMENTS
-from modelgarden.serving.observe import Observed
+from modelgarden.serving.observe import Observed, report_interval
 from modelgarden.serving.resources import (
     FAILED_ANNOTATION,
+    RAISED_ANNOTATION,
     SCALED_ANNOTATION,
     SERVED_ANNOTATION,
-    STARTED_ANNOTATION,
     Wanted,
     deployment,
     deployment_name,
@@ -38,10 +38,6 @@ from modelgarden.serving.rollout import (
 from modelgarden.serving.status import Outcome, status_of
 from modelgarden.settings import Settings
 
-REPORT_SECONDS: Final = 30.0
-"""How often pods are asked for their energy, and the status is written for that alone."""
-FAREWELL_SECONDS: Final = 5.0
-"""The same while a pod ends: it holds its last figures ready for a little longer than this."""
 SHORTEST_WAIT_SECONDS: Final = 5.0
 LONGEST_WAIT_SECONDS: Final = 60.0
 _TROUBLES: Final = ((ACCEPTED, "False"), (MODEL_RESOLVED, "False"), (DEGRADED, "True"))
@@ -129,7 +125,7 @@ def _deployments(observed: Observed, wanted: Wanted | None, decision: _Decision)
         changes = _scaling(revision, replicas, observed.now) if live else {}
         if wanted is not None and decision.wanted is not None and revision.name == decision.wanted.name:
             annotations = {**_history(decision.wanted, decision.rollout), **changes}
-            children.append(deployment(wanted, replicas=replicas, annotations=annotations))
+            children.append(deployment(wanted, replicas=replicas, annotations=annotations, live=live))
         elif live is not None and changes:
             children.append(rescaled(live, replicas=replicas, annotations=changes))
     return children
@@ -140,15 +136,15 @@ def _scaling(revision: Revision, replicas: int, now: datetime) -> dict[str, str]
     if replicas == revision.wanted:
         return {}
     moment = _stamp(now)
-    return {SCALED_ANNOTATION: moment, **({STARTED_ANNOTATION: moment} if not revision.wanted else {})}
+    return {SCALED_ANNOTATION: moment, **({RAISED_ANNOTATION: moment} if replicas > revision.wanted else {})}
 
 
 def _history(revision: Revision, rollout: Rollout) -> dict[str, str]:
     notes: dict[str, str] = {}
     if revision.scaled_at is not None:
         notes[SCALED_ANNOTATION] = _stamp(revision.scaled_at)
-    if revision.started_at is not None:
-        notes[STARTED_ANNOTATION] = _stamp(revision.started_at)
+    if revision.raised_at is not None:
+        notes[RAISED_ANNOTATION] = _stamp(revision.raised_at)
     fully = rollout.complete and rollout.replicas > 0 and not rollout.returning
     if revision.served or fully:
         notes[SERVED_ANNOTATION] = "true"
@@ -182,12 +178,6 @@ def _next_look(observed: Observed, decision: _Decision | None) -> float | None:
             left = _seconds(progress_at(decision.rollout) + deadline - now)
             due.append(left if left > 0 else LONGEST_WAIT_SECONDS)
     return min(due, default=None)
-
-
-def report_interval(pods: Sequence[Mapping[str, Any]]) -> float:
-    """Return how many seconds lie between two questions for the pods' energy."""
-    ending = any("deletionTimestamp" in pod["metadata"] for pod in pods)
-    return FAREWELL_SECONDS if ending else REPORT_SECONDS
 
 
 def _seconds(span: timedelta) -> float:

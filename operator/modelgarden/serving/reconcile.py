@@ -20,8 +20,8 @@ from modelgarden.kube.pods import PodReports
 from modelgarden.kube.resources import DEPLOYMENTS, MODELDEPLOYMENTS, PODS, Key
 from modelgarden.registry.sources import first_problem
 from modelgarden.registry.store import Stores
-from modelgarden.serving.observe import Observed, by_revision, read_reports, revisions_of
-from modelgarden.serving.plan import plan, report_interval
+from modelgarden.serving.observe import Observed, by_revision, read_reports, report_interval, revisions_of
+from modelgarden.serving.plan import plan
 from modelgarden.serving.resolve import Resolver
 from modelgarden.settings import Settings
 
@@ -97,10 +97,7 @@ class ModelDeploymentReconciler:
 
 
 def _status(owner: Mapping[str, Any]) -> ModelDeploymentStatus:
-    try:
-        return ModelDeploymentStatus.from_dict(owner.get("status") or {})
-    except ValidationError:  # written by another version of the operator
-        return ModelDeploymentStatus()
+    return ModelDeploymentStatus.readable(owner.get("status") or {})
 
 
 def _invalid(owner: Mapping[str, Any], problem: str, now: datetime) -> Plan:

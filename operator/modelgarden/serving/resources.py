@@ -1,7 +1,7 @@
 """The children of a ModelDeployment as manifests: one Deployment per revision, and the Service. Pure.
 
-A revision is the hash of its pod template, so whatever reaches the pods makes a new one, and a Deployment's template
-never changes.
+A revision is the hash of its pod template, so what changes a pod's work makes a new one. Given to the pods beside it
+are the carbon factors and the pull policy: a Deployment's template keeps those that it was made with.
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from modelgarden.api import names
+from modelgarden.api.common import Carbon
 from modelgarden.api.layout import MANIFEST
 from modelgarden.api.modeldeployment import Engine, ModelDeploymentSpec, ServedArtifact
 from modelgarden.api.pods import PodCarbon, PodStorage, ServeConfig
@@ -38,8 +41,8 @@ FAILED_ANNOTATION: Final = f"{names.GROUP}/failed"
 """Why the revision was rolled back, as JSON."""
 SCALED_ANNOTATION: Final = f"{names.GROUP}/scaled-at"
 """When the operator last changed its replicas."""
-STARTED_ANNOTATION: Final = f"{names.GROUP}/started-at"
-"""When its replicas last rose from 0: its progress deadline runs from there."""
+RAISED_ANNOTATION: Final = f"{names.GROUP}/raised-at"
+"""When the operator last raised its replicas: its progress deadline runs from there."""
 
 _PARALLEL_FLAGS: Final = ("--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size")
 
@@ -72,9 +75,20 @@ class Wanted:
         return f"{self.served_name}@{self.artifact.sha256}"
 
 
+@dataclass(frozen=True)
+class _Given:
+    """What is given to the pods beside the revision: no pod is worth replacing for another value of it."""
+
+    carbon: PodCarbon
+    pull_policy: str
+
+
+_UNHASHED: Final = _Given(PodCarbon(), "IfNotPresent")
+
+
 def revision_name(wanted: Wanted) -> str:
-    """Return the hash of what reaches the pods."""
-    text = json.dumps(_template(wanted), sort_keys=True)
+    """Return the hash of what reaches the pods; status applies newer carbon factors without a new pod."""
+    text = json.dumps(_template(wanted, _UNHASHED), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
@@ -93,11 +107,17 @@ def url(namespace: str, name: str, settings: Settings) -> str:
     return f"http://{name}.{namespace}.svc.{settings.cluster_domain}/v1"
 
 
-def deployment(wanted: Wanted, *, replicas: int, annotations: Mapping[str, str]) -> dict[str, Any]:
-    """Return the Deployment of the wanted revision."""
+def deployment(
+    wanted: Wanted,
+    *,
+    replicas: int,
+    annotations: Mapping[str, str],
+    live: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the Deployment of the wanted revision; where it is live, its template stays as it was made."""
     revision = revision_name(wanted)
     own = {names.MODELDEPLOYMENT_LABEL: wanted.name, names.REVISION_LABEL: revision}
-    template = _template(wanted)
+    template = _template(wanted, _given(wanted, live))
     template["metadata"]["labels"][names.REVISION_LABEL] = revision
     return {
         "apiVersion": DEPLOYMENTS.api_version,
@@ -159,9 +179,8 @@ def service(namespace: str, name: str) -> dict[str, Any]:
 
 def serve_config(wanted: Wanted) -> ServeConfig:
     """Return what fetch and serve are told."""
-    spec, settings, artifact = wanted.spec, wanted.settings, wanted.artifact
+    spec, artifact = wanted.spec, wanted.artifact
     has_manifest = artifact.uri.endswith(f"/{MANIFEST}")
-    pue = spec.carbon.pue if spec.carbon.pue is not None else settings.default_pue
     return ServeConfig(
         model_uri=artifact.uri,
         manifest_sha256=artifact.sha256 if has_manifest else None,
@@ -172,11 +191,17 @@ def serve_config(wanted: Wanted) -> ServeConfig:
         drain_seconds=DRAIN_SECONDS,
         gpus=spec.resources.gpus,
         storage=PodStorage(endpoint=spec.storage.endpoint, region=spec.storage.region),
-        carbon=PodCarbon(
-            zone=spec.carbon.zone or settings.default_zone,
-            pue_milli=round(pue * 1000),
-            pue_given=spec.carbon.pue is not None,
-        ),
+        carbon=carbon_factors(spec.carbon, wanted.settings),
+    )
+
+
+def carbon_factors(carbon: Carbon, settings: Settings) -> PodCarbon:
+    """Return what emissions are computed with: the spec's, else the operator's."""
+    pue = carbon.pue if carbon.pue is not None else settings.default_pue
+    return PodCarbon(
+        zone=carbon.zone or settings.default_zone,
+        pue_milli=round(pue * 1000),
+        pue_given=carbon.pue is not None,
     )
 
 
@@ -199,10 +224,27 @@ def engine_args(engine: Engine, *, gpus: int) -> tuple[str, ...]:
     return (*known, *extra)
 
 
-def _template(wanted: Wanted) -> dict[str, Any]:
+def _given(wanted: Wanted, live: Mapping[str, Any] | None) -> _Given:
+    """Return what a live Deployment's pods were given; what the operator gives now for one that is yet to be made."""
+    now = _Given(carbon_factors(wanted.spec.carbon, wanted.settings), wanted.settings.image_pull_policy)
+    if live is None:
+        return now
+    serve = _named(live["spec"]["template"]["spec"]["containers"], SERVE)
+    try:
+        config = ServeConfig.model_validate_json(_named(serve["env"], names.CONFIG_VARIABLE)["value"])
+        return _Given(config.carbon, serve["imagePullPolicy"])
+    except (KeyError, ValidationError):  # somebody else changed it: it is put right
+        return now
+
+
+def _named(entries: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
+    return next((entry for entry in entries if entry["name"] == name), {})
+
+
+def _template(wanted: Wanted, given: _Given) -> dict[str, Any]:
     spec = wanted.spec
-    image = Image(wanted.settings.serve_image, wanted.settings.image_pull_policy)
-    config = environment(serve_config(wanted))
+    image = Image(wanted.settings.serve_image, given.pull_policy)
+    config = environment(serve_config(wanted).model_copy(update={"carbon": given.carbon}))
     fetch = container(
         FETCH, image, args=[FETCH], environment=[*config, *credentials(spec.storage)],
         resources=compute(spec.resources, gpus=False),

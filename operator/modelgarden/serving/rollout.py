@@ -44,8 +44,8 @@ class Revision:
     """Why it was rolled back."""
     scaled_at: datetime | None = None
     """When its replicas were last changed."""
-    started_at: datetime | None = None
-    """When its replicas last rose from 0."""
+    raised_at: datetime | None = None
+    """When its replicas last rose."""
     last_ready_at: datetime | None = None
     """When a pod that never restarted last became ready."""
     starved_since: datetime | None = None
@@ -117,9 +117,15 @@ def verdict(rollout: Rollout, deadline: timedelta, now: datetime) -> Problem | N
 
 
 def overdue(rollout: Rollout, deadline: timedelta, now: datetime) -> Problem | None:
-    """Return that the rollout has not got on within its deadline, or None."""
+    """Return that the rollout has not got on within its deadline, or None.
+
+    While replicas have yet to change it is not for the pods to get on: the operator may have been away, or the
+    rollout at zero replicas.
+    """
     target = rollout.target
-    if target.served or rollout.complete or now - progress_at(rollout) < deadline:
+    if target.served or rollout.complete or _owes_a_step(rollout, now):
+        return None
+    if now - progress_at(rollout) < deadline:
         return None
     because = f" {target.problem.message}" if target.problem else ""
     return Problem(
@@ -130,9 +136,9 @@ def overdue(rollout: Rollout, deadline: timedelta, now: datetime) -> Problem | N
 
 
 def progress_at(rollout: Rollout) -> datetime:
-    """Return when the rollout last got on: it began, a new pod became ready or an old one was given up."""
+    """Return when the rollout last got on: new pods were asked for, one became ready or an old one was given up."""
     target = rollout.target
-    seen = (target.created, target.started_at, target.last_ready_at, *(o.scaled_at for o in rollout.others))
+    seen = (target.created, target.raised_at, target.last_ready_at, *(o.scaled_at for o in rollout.others))
     return max(moment for moment in seen if moment is not None)
 
 
@@ -140,17 +146,37 @@ def scale(rollout: Rollout, now: datetime) -> dict[str, int]:
     """Return the replicas that each revision should have now.
 
     With room for one more pod, the ready pods never fall below replicas; without, never below replicas - 1.
+    Where fewer are ready than that, pods of a revision that served stay although they do not answer for now.
     """
     target, replicas = rollout.target, rollout.replicas
     occupied = sum(max(other.wanted, other.held) for other in rollout.others)
-    scales = {target.name: min(replicas, max(target.wanted, replicas + 1 - occupied))}
     floor = max(0, replicas - 1) if target.starved(now) else replicas
-    spare = max(0, target.counted + sum(other.counted for other in rollout.others) - floor)
-    for other in sorted(rollout.others, key=lambda other: (other.served, other.created)):
-        given_up = min(other.counted, spare)
-        spare -= given_up
-        scales[other.name] = other.counted - given_up
-    return scales
+    return {
+        target.name: min(replicas, max(target.wanted, replicas + 1 - occupied)),
+        **_kept(rollout.others, needed=max(0, floor - target.counted)),
+    }
+
+
+def _kept(others: Sequence[Revision], *, needed: int) -> dict[str, int]:
+    """Return how many pods of each revision stay: the ready ones that are needed, then others that may answer again.
+
+    What served last is given up last.
+    """
+    kept: dict[str, int] = {}
+    for other in sorted(others, key=lambda other: (other.served, other.created), reverse=True):
+        kept[other.name] = min(other.counted, needed)
+        needed -= kept[other.name]
+    for other in sorted(others, key=lambda other: other.created, reverse=True):
+        if other.served and other.failed is None:
+            unready = min(other.wanted - kept[other.name], needed)
+            kept[other.name] += unready
+            needed -= unready
+    return kept
+
+
+def _owes_a_step(rollout: Rollout, now: datetime) -> bool:
+    scales = scale(rollout, now)
+    return any(scales[one.name] != one.wanted for one in (rollout.target, *rollout.others))
 
 
 def removable(rollout: Rollout, wanted: str | None) -> tuple[str, ...]:

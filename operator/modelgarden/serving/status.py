@@ -15,9 +15,9 @@ from modelgarden.api.modeldeployment import (
     ServedArtifact,
     ServingCarbon,
 )
-from modelgarden.serving.carbon import account
-from modelgarden.serving.observe import Observed
-from modelgarden.serving.resources import selector, url
+from modelgarden.serving.carbon import account, with_factors
+from modelgarden.serving.observe import Observed, due_reports
+from modelgarden.serving.resources import carbon_factors, selector, url
 from modelgarden.serving.rollout import Problem, Revision, Rollout, overdue
 from modelgarden.settings import Settings
 
@@ -82,7 +82,7 @@ def status_of(observed: Observed, outcome: Outcome, settings: Settings) -> Repor
         ready_replicas=answering,
         selector=selector(observed.name),
         revisions=_revisions(observed, outcome),
-        carbon=_carbon(observed),
+        carbon=_carbon(observed, settings),
     )
     severity: Literal["Normal", "Warning"] = "Warning" if phase in ("Blocked", "Degraded") else "Normal"
     return Report(status=status, severity=severity, reason=leading.reason, message=leading.message)
@@ -265,11 +265,13 @@ def _state(
     return "Retiring"
 
 
-def _carbon(observed: Observed) -> ServingCarbon | None:
-    if observed.reports is None:
-        return observed.status.carbon
-    live = frozenset(str(pod["metadata"]["uid"]) for pod in observed.pods)
-    return account(observed.status.carbon, observed.reports, live)
+def _carbon(observed: Observed, settings: Settings) -> ServingCarbon | None:
+    carbon = observed.status.carbon
+    if observed.reports is not None:
+        live = frozenset(str(pod["metadata"]["uid"]) for pod in observed.pods)
+        due = due_reports(observed.pods, observed.now)
+        carbon = account(carbon, observed.reports, live=live, due=due)
+    return with_factors(carbon, carbon_factors(observed.spec.carbon, settings)) if carbon else None
 
 
 def _deadline(observed: Observed) -> timedelta:

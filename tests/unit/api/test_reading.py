@@ -9,8 +9,9 @@ from pydantic import ValidationError
 
 from modelgarden.api.crd import FINETUNEJOB, MODELDEPLOYMENT
 from modelgarden.api.finetunejob import FineTuneJobSpec
-from modelgarden.api.modeldeployment import ModelDeploymentSpec
+from modelgarden.api.modeldeployment import ModelDeploymentSpec, ModelDeploymentStatus
 from tests.rule_cases import spec_of
+from tests.unit.builders import make_emissions
 
 
 def _job(patch: dict[str, Any]) -> FineTuneJobSpec:
@@ -51,6 +52,33 @@ def test_writing_and_reading_gives_the_same_spec() -> None:
     spec = _job({"carbon": {"zone": "DEU", "pue": 1.2}, "podTemplate": {"labels": {"a": "b"}}})
 
     assert FineTuneJobSpec.from_dict(spec.to_dict()) == spec
+
+
+def _status(**fields: Any) -> dict[str, Any]:
+    record = make_emissions().to_dict()
+    return {"phase": "Ready", "replicas": 2, "carbon": {"total": record, "generatedTokens": 7}, **fields}
+
+
+def test_a_status_of_this_version_is_read_whole() -> None:
+    assert ModelDeploymentStatus.readable(_status()) == ModelDeploymentStatus.from_dict(_status())
+
+
+def test_of_a_status_of_another_version_only_the_field_that_cannot_be_read_is_left_out() -> None:
+    read = ModelDeploymentStatus.readable(_status(phase="Dreaming", cost={"total": "12"}))
+
+    assert read.phase is None
+    assert read.replicas == 2
+    assert read.carbon is not None
+    assert read.carbon.generated_tokens == 7
+
+
+def test_a_name_that_another_version_added_deep_inside_costs_nothing_else() -> None:
+    known = ModelDeploymentStatus.from_dict(_status())
+    newer = known.to_dict()
+    newer["carbon"]["total"]["attempts"][0]["node"] = "node-1"
+    newer["carbon"]["total"]["waterLitres"] = 3
+
+    assert ModelDeploymentStatus.readable(newer) == known
 
 
 def test_an_unknown_zone_is_refused_by_name() -> None:

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from modelgarden.api import names
-from modelgarden.api.emissions import Attempt, EmissionsRecord, Energy, Intensity, Methods, emissions_of
+from modelgarden.api.emissions import Attempt, EmissionsRecord, Energy, Methods, emissions_of
 from modelgarden.api.modeldeployment import ModelDeploymentSpec, ModelDeploymentStatus, ServedArtifact
 from modelgarden.api.pods import ServeReport
+from modelgarden.carbon.intensity import intensity_of
 from modelgarden.serving.observe import Observed, by_revision, revisions_of
 from modelgarden.serving.resolve import Resolution
 from modelgarden.serving.resources import Wanted, revision_name
@@ -133,9 +134,7 @@ def report(
 ) -> ServeReport:
     """Return what a pod tells that began `start` seconds after NOW."""
     energy = Energy.of(cpu=joules)
-    intensity = record.get(
-        "intensity", Intensity(milligrams_per_kwh=381_000, zone="DEU", source="test", data_year=2023)
-    )
+    intensity = record.get("intensity", intensity_of("DEU"))
     begun = NOW + timedelta(seconds=start)
     attempt = Attempt(
         id=uid,

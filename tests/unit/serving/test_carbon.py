@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -11,8 +13,22 @@ from hypothesis import strategies as st
 
 from modelgarden.api.emissions import emissions_milligrams
 from modelgarden.api.modeldeployment import ServingCarbon
-from modelgarden.serving.carbon import EARLIER, KEPT_GONE, account
-from tests.unit.serving.builders import report
+from modelgarden.api.pods import PodCarbon, ServeReport
+from modelgarden.serving.carbon import EARLIER, KEPT_GONE, account, with_factors
+from tests.unit.serving.builders import NOW, report
+
+GERMANY = PodCarbon(zone="DEU", pue_milli=1200, pue_given=True)
+SINCE = NOW - timedelta(seconds=90)
+
+
+def counted(
+    previous: ServingCarbon | None,
+    reports: Sequence[ServeReport],
+    live: frozenset[str],
+    due: frozenset[str] = frozenset(),
+) -> ServingCarbon | None:
+    """Return the totals of pods that serve for 90 seconds where their report is due."""
+    return account(previous, reports, live=live, due=dict.fromkeys(due, SINCE))
 
 
 def totals(carbon: ServingCarbon | None) -> tuple[int, int, int]:
@@ -36,11 +52,11 @@ def holds(carbon: ServingCarbon) -> None:
 
 
 def test_nothing_is_recorded_before_a_pod_reports() -> None:
-    assert account(None, (), frozenset({"a"})) is None
+    assert counted(None, (), frozenset({"a"})) is None
 
 
 def test_pods_add_up() -> None:
-    carbon = account(
+    carbon = counted(
         None, [report("a", joules=100, idle=40, tokens=7), report("b", joules=50)], frozenset("ab")
     )
 
@@ -51,8 +67,8 @@ def test_pods_add_up() -> None:
 
 
 def test_a_newer_report_replaces_the_older_one_of_its_pod() -> None:
-    first = account(None, [report("a", joules=100, tokens=5)], frozenset("a"))
-    second = account(first, [report("a", joules=130, tokens=9, seconds=90)], frozenset("a"))
+    first = counted(None, [report("a", joules=100, tokens=5)], frozenset("a"))
+    second = counted(first, [report("a", joules=130, tokens=9, seconds=90)], frozenset("a"))
 
     assert totals(second) == (130, 0, 9)
     assert second is not None
@@ -65,15 +81,15 @@ def test_the_time_between_two_containers_of_a_pod_is_not_covered() -> None:
         update={"emissions": whole.emissions.model_copy(update={"duration_seconds": 50})}
     )
 
-    carbon = account(None, [metered], frozenset("a"))
+    carbon = counted(None, [metered], frozenset("a"))
 
     assert carbon is not None
     assert (carbon.total.duration_seconds, carbon.total.coverage_percent) == (200, 25)
 
 
 def test_a_pod_that_is_gone_still_counts() -> None:
-    first = account(None, [report("a", joules=100, idle=60, tokens=5)], frozenset("a"))
-    second = account(first, [report("b", joules=20, start=60)], frozenset("b"))
+    first = counted(None, [report("a", joules=100, idle=60, tokens=5)], frozenset("a"))
+    second = counted(first, [report("b", joules=20, start=60)], frozenset("b"))
 
     assert totals(second) == (120, 60, 5)
     assert second is not None
@@ -82,16 +98,16 @@ def test_a_pod_that_is_gone_still_counts() -> None:
 
 
 def test_a_pod_that_does_not_answer_keeps_its_figures() -> None:
-    first = account(None, [report("a", joules=100), report("b", joules=10)], frozenset("ab"))
-    second = account(first, [report("b", joules=30)], frozenset("ab"))
+    first = counted(None, [report("a", joules=100), report("b", joules=10)], frozenset("ab"))
+    second = counted(first, [report("b", joules=30)], frozenset("ab"))
 
     assert totals(second)[0] == 130
 
 
 def test_counters_that_began_anew_add_to_what_was_counted() -> None:
-    first = account(None, [report("a", joules=100, tokens=50)], frozenset("a"))
-    second = account(first, [report("a", joules=5, tokens=1, start=100)], frozenset("a"))
-    third = account(second, [report("a", joules=8, tokens=2, start=100)], frozenset("a"))
+    first = counted(None, [report("a", joules=100, tokens=50)], frozenset("a"))
+    second = counted(first, [report("a", joules=5, tokens=1, start=100)], frozenset("a"))
+    third = counted(second, [report("a", joules=8, tokens=2, start=100)], frozenset("a"))
 
     assert totals(second) == (105, 0, 51)
     assert totals(third) == (108, 0, 52)
@@ -103,7 +119,7 @@ def test_counters_that_began_anew_add_to_what_was_counted() -> None:
 def test_the_oldest_pods_that_are_gone_become_one_entry() -> None:
     carbon: ServingCarbon | None = None
     for number in range(KEPT_GONE + 10):
-        carbon = account(
+        carbon = counted(
             carbon, [report(f"p{number}", joules=10, tokens=1, start=number)], frozenset([f"p{number}"])
         )
     assert carbon is not None
@@ -118,42 +134,121 @@ def test_more_pods_than_a_record_lists_are_a_partial_record() -> None:
     reports = [report(f"p{number}", joules=10, start=number) for number in range(80)]
     live = frozenset(one.attempt for one in reports)
 
-    first = account(None, reports, live)
-    second = account(first, reports, live)
+    first = counted(None, reports, live)
+    second = counted(first, reports, live)
 
     assert first is not None
     assert first.total.state == "Partial"
-    assert len(first.total.attempts) == 64
+    assert len(first.total.attempts) == 63
     assert second is not None
     assert [one.id for one in second.total.attempts] == [one.id for one in first.total.attempts]
 
 
-def test_a_zone_that_is_given_later_counts_for_all_energy() -> None:
-    first = account(None, [report("a", joules=3_600_000, intensity=None)], frozenset("a"))
-    second = account(first, [report("b", joules=3_600_000, start=60)], frozenset("b"))
+def test_a_restart_among_as_many_pods_as_a_record_lists_has_its_entry() -> None:
+    uids = [f"p{number:02}" for number in range(64)]
+    first = counted(None, [report(uid, joules=100, tokens=10) for uid in uids], frozenset(uids))
+    again = [report("p00", joules=1), *(report(uid, joules=200, tokens=20) for uid in uids[1:])]
+    second = counted(first, again, frozenset(uids))
+    gone = counted(second, [report("new", joules=5, start=90)], frozenset({"new"}))
 
-    assert first is not None
-    assert first.total.emissions_milligrams is None
+    assert totals(second) == (100 + 1 + 62 * 200, 0, 10 + 62 * 20)
+    assert totals(gone)[0] == totals(second)[0] + 5
+    for carbon in (second, gone):
+        assert carbon is not None
+        holds(carbon)
+
+
+def test_a_pod_that_never_answers_makes_the_total_partial_until_it_does() -> None:
+    told = report("a", joules=100)
+    silent = counted(None, [told], frozenset("ab"), frozenset("ab"))
+    still = counted(silent, [told], frozenset("ab"), frozenset("ab"))
+    heard = counted(still, [told, report("b", joules=50)], frozenset("ab"), frozenset("ab"))
+
+    assert [one and one.total.state for one in (silent, still, heard)] == ["Partial", "Partial", "Estimated"]
+    assert totals(heard)[0] == 150
+    for carbon in (silent, still, heard):
+        assert carbon is not None
+        holds(carbon)
+
+
+def test_a_total_stays_partial_when_a_pod_ends_that_never_answered() -> None:
+    carbon = counted(None, [report("a", joules=100)], frozenset("a"))
+    carbon = counted(carbon, [report("a", joules=110)], frozenset("ab"), frozenset("ab"))
+    for step in range(KEPT_GONE + 3):
+        uid = f"p{step}"
+        carbon = counted(carbon, [report("a", joules=120), report(uid, joules=1)], frozenset(["a", uid]))
+
+        assert carbon is not None
+        assert carbon.total.state == "Partial"
+        assert "Lost" in {one.reason for one in carbon.total.attempts}
+        holds(carbon)
+
+
+def test_a_pod_that_has_only_begun_is_not_missed() -> None:
+    carbon = counted(None, [report("a", joules=100)], frozenset("ab"), frozenset("a"))
+
+    assert carbon is not None
+    assert carbon.total.state == "Estimated"
+
+
+def test_a_known_pod_that_does_not_answer_for_now_is_not_missed() -> None:
+    first = counted(None, [report("a", joules=100), report("b", joules=10)], frozenset("ab"), frozenset("ab"))
+    second = counted(first, [report("a", joules=130)], frozenset("ab"), frozenset("ab"))
+
     assert second is not None
-    assert second.total.emissions_milligrams == 2 * 381_000 * 12 // 10
+    assert second.total.state == "Estimated"
+
+
+def test_a_zone_that_is_given_later_counts_for_all_energy() -> None:
+    first = counted(None, [report("a", joules=3_600_000, intensity=None, tokens=1000)], frozenset("a"))
+    assert first is not None
+    without = with_factors(first, PodCarbon())
+    given = with_factors(first, GERMANY)
+
+    assert (without.total.emissions_milligrams, without.milligrams_per_1000_tokens) == (None, None)
+    assert given.total.emissions_milligrams == 380_950 * 12 // 10
+    assert given.milligrams_per_1000_tokens == "457140.000"
+    assert given.total.energy_joules == first.total.energy_joules
+    holds(given)
+
+
+def test_the_factors_that_hold_now_take_the_place_of_those_that_the_pods_began_with() -> None:
+    first = counted(None, [report("a", joules=3_600_000)], frozenset("a"))
+    assert first is not None
+
+    moved = with_factors(first, PodCarbon(zone="FRA", pue_milli=1000)).total
+
+    assert moved.intensity is not None
+    assert (moved.intensity.zone, moved.pue_milli, moved.pue_source) == ("FRA", 1000, "Default")
+    assert moved.emissions_milligrams == moved.intensity.milligrams_per_kwh
+    assert moved.state == "Estimated"
+
+
+def test_without_a_known_zone_the_total_is_partial() -> None:
+    first = counted(None, [report("a", joules=3_600_000)], frozenset("a"))
+    assert first is not None
+
+    assert [with_factors(first, PodCarbon(zone=zone)).total.state for zone in (None, "XKX")] == [
+        "Partial"
+    ] * 2
 
 
 def test_milligrams_per_1000_tokens_leave_idle_energy_out() -> None:
-    carbon = account(None, [report("a", joules=7_200_000, idle=3_600_000, tokens=500)], frozenset("a"))
+    carbon = counted(None, [report("a", joules=7_200_000, idle=3_600_000, tokens=500)], frozenset("a"))
 
     assert carbon is not None
-    assert Decimal(carbon.milligrams_per_1000_tokens or "0") == Decimal(381_000) * Decimal("1.2") * 2
+    assert Decimal(carbon.milligrams_per_1000_tokens or "0") == Decimal(380_950) * Decimal("1.2") * 2
 
 
 def test_a_few_tokens_have_a_figure_below_a_milligram() -> None:
-    carbon = account(None, [report("a", joules=1, tokens=1000)], frozenset("a"))
+    carbon = counted(None, [report("a", joules=1, tokens=1000)], frozenset("a"))
 
     assert carbon is not None
     assert carbon.milligrams_per_1000_tokens == "0.127"
 
 
 def test_without_tokens_there_is_no_figure_per_token() -> None:
-    carbon = account(None, [report("a", joules=1000)], frozenset("a"))
+    carbon = counted(None, [report("a", joules=1000)], frozenset("a"))
 
     assert carbon is not None
     assert carbon.milligrams_per_1000_tokens is None
@@ -163,7 +258,7 @@ def test_without_tokens_there_is_no_figure_per_token() -> None:
 def test_a_pod_that_cannot_meter_makes_the_total_partial(states: tuple[str, str]) -> None:
     reports = [report("a", joules=1, state=states[0]), report("b", joules=1, state=states[1])]
 
-    carbon = account(None, reports, frozenset("ab"))
+    carbon = counted(None, reports, frozenset("ab"))
 
     assert carbon is not None
     assert carbon.total.state == "Partial"
@@ -194,7 +289,7 @@ def test_totals_never_fall_and_the_identities_hold(seed: int) -> None:
             for uid, count in counters.items()
             if dice.random() < 0.8
         ]
-        carbon = account(carbon, reports, frozenset(counters))
+        carbon = counted(carbon, reports, frozenset(counters))
         if carbon is None:
             continue
         holds(carbon)

@@ -9,10 +9,10 @@ import pytest
 from modelgarden.api.modeldeployment import ModelSource, ServedArtifact
 from modelgarden.kube.podstate import pod_problem
 from modelgarden.serving import references
-from modelgarden.serving.observe import by_revision, revisions_of
+from modelgarden.serving.observe import by_revision, due_reports, revisions_of
 from modelgarden.serving.resolve import same_source
 from modelgarden.serving.resources import deployment
-from tests.unit.serving.builders import DIGEST, RUN, crashed, live, pod, unschedulable, wanted
+from tests.unit.serving.builders import DIGEST, NOW, RUN, crashed, live, pod, unschedulable, wanted
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,27 @@ def test_readiness_after_a_restart_does_not_count_as_progress() -> None:
 
     assert seen[0] is not None
     assert seen[1] is None
+
+
+@pytest.mark.parametrize(
+    ("state", "want"),
+    [
+        pytest.param({"running": {"startedAt": "2026-11-21T11:58:59Z"}}, {"uid-p1"}, id="it runs for 61 s"),
+        pytest.param({"running": {"startedAt": "2026-11-21T11:59:00Z"}}, set(), id="it runs for 60 s"),
+        pytest.param({"waiting": {"reason": "CrashLoopBackOff"}}, set(), id="it does not run"),
+        pytest.param({}, set(), id="nothing is known of it"),
+    ],
+)
+def test_a_pod_owes_a_report_once_it_runs_for_more_than_two_intervals(
+    state: dict[str, Any], want: set[str]
+) -> None:
+    fetched = {"name": "fetch", "state": {"running": {"startedAt": "2026-11-21T11:00:00Z"}}}
+    status: dict[str, Any] = {
+        "initContainerStatuses": [fetched],
+        "containerStatuses": [{"name": "serve", "state": state}],
+    }
+
+    assert set(due_reports([pod(wanted(), phase="Running", **status)], NOW)) == want
 
 
 def test_a_pod_that_preempts_others_is_not_starved() -> None:

@@ -264,6 +264,43 @@ def test_another_spec_forgets_the_failed_revision() -> None:
     assert sorted(replicas(made).values()) == [1]
 
 
+def test_an_update_at_zero_replicas_has_its_time_from_the_scaling_up_on() -> None:
+    idle = (old(ready=0, count=0), new(count=0, age=36_000))
+
+    raised = planned(observed(deployments=idle))
+    started = live(next(c for c in raised.objects if c["metadata"]["name"] == NEW_NAME), age=36_000)
+    waits = planned(observed(deployments=(idle[0], started), now=NOW + timedelta(seconds=1790)))
+    late = planned(observed(deployments=(idle[0], started), now=NOW + timedelta(seconds=1810)))
+
+    assert replicas(raised) == {NEW_NAME: 1}
+    assert replicas(late) == {NEW_NAME: 0, OLD_NAME: 1}
+    assert [conditions(made)["Degraded"][1] for made in (raised, waits, late)] == [
+        "Healthy", "Healthy", "ProgressDeadlineExceeded",
+    ]  # fmt: skip
+
+
+def test_after_an_outage_of_the_operator_a_rollout_goes_on_step_by_step() -> None:
+    the_spec = spec(replicas=2)
+    ready = pod(NEW, phase="Running", conditions=[
+        {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-21T09:00:00Z"}
+    ])  # fmt: skip
+    half = (old(count=1), new(ready=1, age=20_000))
+
+    raised = planned(observed(the_spec=the_spec, deployments=half, pods=(ready,)))
+    started = live(next(c for c in raised.objects if c["metadata"]["name"] == NEW_NAME), ready=1, age=20_000)
+    waits = planned(observed(the_spec=the_spec, deployments=(half[0], started), pods=(ready,)))
+
+    assert replicas(raised)[NEW_NAME] == replicas(waits)[NEW_NAME] == 2
+    assert conditions(waits)["Degraded"] == ("False", "Healthy")
+    assert conditions(waits)["Progressing"] == ("True", "RollingOut")
+
+
+def test_a_missed_probe_of_the_only_old_pod_does_not_end_it() -> None:
+    made = planned(observed(deployments=(old(ready=0), new())))
+
+    assert replicas(made) == {NEW_NAME: 1}
+
+
 def test_what_the_program_refuses_is_rolled_back_at_once() -> None:
     refusing = pod(NEW, **crashed("serve", 64, TERMINATED))
 
@@ -367,6 +404,52 @@ def test_the_energy_stays_in_the_status_between_two_questions() -> None:
 
     assert again.status is not None
     assert again.status["carbon"] == first.status["carbon"]
+
+
+def test_other_carbon_factors_take_effect_without_a_new_pod() -> None:
+    told = (report("uid-p1", joules=3_600_000),)
+    running = pod(NEW, phase="Running")
+    first = planned(observed(deployments=(new(ready=1, notes=SERVED),), pods=(running,), reports=told))
+    assert first.status is not None
+    settled = live(first.objects[1], ready=1)
+    status = ModelDeploymentStatus.from_dict(first.status)
+
+    again = planned(
+        observed(
+            the_spec=spec(carbon={"zone": "FRA", "pue": 2.0}),
+            deployments=(settled,),
+            pods=(running,),
+            status=status,
+        )
+    )
+
+    assert first.status["carbon"]["total"]["state"] == "Partial"  # no zone
+    assert again.objects == first.objects
+    assert again.status is not None
+    total = again.status["carbon"]["total"]
+    assert (total["intensity"]["zone"], total["pueMilli"], total["pueSource"]) == ("FRA", 2000, "Spec")
+    assert total["emissionsMilligrams"] == total["intensity"]["milligramsPerKWh"] * 2
+
+
+def test_a_pod_that_serves_without_ever_answering_is_told_of() -> None:
+    since = {"running": {"startedAt": "2026-11-21T11:58:00Z"}}
+    silent = pod(
+        NEW,
+        "p2",
+        phase="Running",
+        containerStatuses=[{"name": "serve", "image": "i", "ready": True, "state": since}],
+    )
+    seen = observed(
+        the_spec=spec(carbon={"zone": "DEU"}),
+        deployments=(new(ready=2, count=2, notes=SERVED),),
+        pods=(pod(NEW, phase="Running"), silent),
+        reports=(report("uid-p1", joules=50),),
+    )
+
+    made = planned(seen)
+
+    assert made.status is not None
+    assert made.status["carbon"]["total"]["state"] == "Partial"
 
 
 def test_times_stay_while_nothing_flips() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -67,7 +68,6 @@ def test_service(snapshot: SnapshotAssertion) -> None:
         pytest.param({"resources": {"gpus": 2}}, id="the resources"),
         pytest.param({"podTemplate": {"annotations": {"restarted": "now"}}}, id="the pod template"),
         pytest.param({"storage": {"region": "eu-west-1"}}, id="the storage"),
-        pytest.param({"carbon": {"zone": "FRA"}}, id="the zone"),
     ],
 )
 def test_what_reaches_the_pods_makes_a_revision(change: dict[str, Any]) -> None:
@@ -82,8 +82,61 @@ def test_another_artifact_or_image_makes_a_revision() -> None:
     assert len(names) == 3
 
 
-def test_scaling_makes_no_revision() -> None:
-    assert revision_name(wanted(spec(replicas=7))) == revision_name(wanted())
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"replicas": 7}, id="the replicas"),
+        pytest.param({"carbon": {"zone": "FRA"}}, id="the zone"),
+        pytest.param({"carbon": {"pue": 1.4}}, id="the PUE"),
+    ],
+)
+def test_what_is_worth_no_new_pod_makes_no_revision(change: dict[str, Any]) -> None:
+    assert revision_name(wanted(spec(**change))) == revision_name(wanted())
+
+
+GIVEN = {"default_zone": "DEU", "default_pue": 1.3, "image_pull_policy": "Always"}
+
+
+def test_the_operators_defaults_make_no_revision_and_reach_new_pods() -> None:
+    one = replace(wanted(), settings=SETTINGS.model_copy(update=GIVEN))
+
+    template = deployment(one, replicas=1, annotations={})["spec"]["template"]
+
+    assert revision_name(one) == revision_name(wanted())
+    assert given(template) == ("DEU", 1300, {"Always"})
+
+
+def test_the_template_of_a_live_revision_stays_as_it_was_made() -> None:
+    before = live(deployment(wanted(), replicas=1, annotations={}), ready=1)
+    changed = replace(wanted(spec(carbon={"zone": "FRA"})), settings=SETTINGS.model_copy(update=GIVEN))
+
+    after = deployment(changed, replicas=2, annotations={}, live=before)
+
+    assert after["metadata"]["name"] == before["metadata"]["name"]
+    assert after["spec"]["template"] == before["spec"]["template"]
+
+
+def test_a_live_template_that_someone_else_changed_is_put_right() -> None:
+    before = live(deployment(wanted(), replicas=1, annotations={}), ready=1)
+    container = before["spec"]["template"]["spec"]["containers"][0]
+    container |= {"image": "example.com/other:1", "env": [{"name": "MODELGARDEN_CONFIG", "value": "{}"}]}
+
+    after = deployment(wanted(), replicas=1, annotations={}, live=before)
+
+    assert after == deployment(wanted(), replicas=1, annotations={})
+
+
+def given(template: dict[str, Any]) -> tuple[str | None, int, set[str]]:
+    """Return zone, PUE in thousandths and pull policies of a pod template."""
+    containers = [*template["spec"]["initContainers"], *template["spec"]["containers"]]
+    told = {
+        ServeConfig.model_validate_json(variable["value"]).carbon
+        for container in containers
+        for variable in container["env"]
+        if variable["name"] == "MODELGARDEN_CONFIG"
+    }
+    (carbon,) = told
+    return carbon.zone, carbon.pue_milli, {container["imagePullPolicy"] for container in containers}
 
 
 def test_the_credentials_reach_only_the_init_container() -> None:

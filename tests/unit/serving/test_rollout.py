@@ -92,8 +92,82 @@ def scales(new: Revision, *old: Revision, replicas: int) -> dict[str, int]:
             revision("new", wanted=1, ready=0),
             (revision("old", wanted=2, ready=1, served=True),),
             2,
+            {"new": 1, "old": 2},
+            id="an old pod that misses a probe stays while too few answer",
+        ),
+        pytest.param(
+            revision("new", wanted=1, ready=0),
+            (revision("old", wanted=1, ready=0, served=True),),
+            1,
             {"new": 1, "old": 1},
-            id="an old pod that does not answer goes first",
+            id="the only old pod that misses a probe stays",
+        ),
+        pytest.param(
+            revision("new", wanted=1, ready=1),
+            (revision("old", wanted=2, ready=1, served=True),),
+            2,
+            {"new": 1, "old": 1},
+            id="an old pod that does not answer goes first once a new one is ready",
+        ),
+        pytest.param(
+            revision("new", wanted=2, ready=2),
+            (revision("old", wanted=2, ready=0, served=True),),
+            2,
+            {"new": 2, "old": 0},
+            id="a whole new revision also ends old pods that do not answer",
+        ),
+        pytest.param(
+            revision("new", wanted=1, starved_since=WAITING),
+            (revision("old", wanted=2, ready=1, served=True),),
+            2,
+            {"new": 1, "old": 1},
+            id="an old pod that does not answer is the one that makes room",
+        ),
+        pytest.param(
+            revision("new", wanted=1, starved_since=WAITING),
+            (revision("old", wanted=3, ready=1, served=True),),
+            3,
+            {"new": 1, "old": 2},
+            id="only one old pod makes room, also where others do not answer",
+        ),
+        pytest.param(
+            revision("new", wanted=1, starved_since=WAITING),
+            (revision("old", wanted=1, ready=0, served=True),),
+            1,
+            {"new": 1, "old": 0},
+            id="with a single GPU an old pod that does not answer makes room",
+        ),
+        pytest.param(
+            revision("new", wanted=1, ready=0),
+            (revision("old", wanted=3, ready=1, served=True),),
+            2,
+            {"new": 1, "old": 2},
+            id="with fewer replicas no more old pods wait to answer again than are needed",
+        ),
+        pytest.param(
+            revision("new", wanted=2, ready=1),
+            (revision("old", wanted=2, ready=0, served=True),),
+            4,
+            {"new": 3, "old": 2},
+            id="with more replicas the old pods that do not answer stay as well",
+        ),
+        pytest.param(
+            revision("new", wanted=1, ready=0),
+            (
+                revision("mid", wanted=1, ready=1),
+                revision("old", wanted=2, ready=0, served=True),
+                revision("older", wanted=1, ready=0, served=True, created=NOW - timedelta(days=2)),
+            ),
+            2,
+            {"new": 1, "mid": 1, "old": 1, "older": 0},
+            id="what answers counts first, then the newest that served",
+        ),
+        pytest.param(
+            revision("new", wanted=1, ready=0),
+            (revision("old", wanted=1, ready=0, served=True, failed=BAD),),
+            1,
+            {"new": 1, "old": 0},
+            id="a failed revision that does not answer goes at once",
         ),
         pytest.param(
             revision("new", wanted=0),
@@ -180,10 +254,34 @@ def test_while_nothing_is_known_to_be_wanted_what_served_goes_on() -> None:
             id="an old pod that made room starts the clock anew",
         ),
         pytest.param(
-            revision("new", started_at=NOW - timedelta(seconds=30)),
+            revision("new", raised_at=NOW - timedelta(seconds=30)),
             revision("old", served=True),
             None,
-            id="a revision that was made at zero replicas has its time from its first pod on",
+            id="more pods of the new revision start the clock anew",
+        ),
+        pytest.param(
+            revision("new", wanted=0),
+            revision("old", wanted=0, served=True),
+            None,
+            id="a revision that waited at zero replicas has its time from its first pod on",
+        ),
+        pytest.param(
+            revision("new", ready=1),
+            revision("old", ready=1, served=True),
+            None,
+            id="an old pod that is yet to be drained does not count against a new one that is ready",
+        ),
+        pytest.param(
+            revision("new", starved_since=NOW - timedelta(seconds=200)),
+            revision("old", ready=1, served=True),
+            None,
+            id="an old pod that is yet to make room does not count against a new one without a place",
+        ),
+        pytest.param(
+            revision("new", wanted=0, problem=Problem("PodsFailing", "no such flag", permanent=True)),
+            revision("old", served=True),
+            "PodsFailing",
+            id="what can never work is rolled back whatever else is to be done",
         ),
         pytest.param(
             revision("new"), revision("old"), None, id="without a revision that served there is no way back"
@@ -224,7 +322,7 @@ def test_verdict(new: Revision, old: Revision, want: str | None) -> None:
 
 
 def test_a_revision_without_way_back_is_overdue_all_the_same() -> None:
-    rollout = aim(revision("new", problem=Problem("PodsFailing", "exit code 1")), (), 2)
+    rollout = aim(revision("new", wanted=2, problem=Problem("PodsFailing", "exit code 1")), (), 2)
     assert rollout is not None
 
     late = overdue(rollout, DEADLINE, NOW)

@@ -48,8 +48,13 @@ class Cluster:
     made: dict[str, int] = field(default_factory=dict)
     served: set[str] = field(default_factory=set)
     scaled: dict[str, int] = field(default_factory=dict)
+    raised: dict[str, int] = field(default_factory=dict)
+    silent: set[str] = field(default_factory=set)
+    """Revisions whose pods miss their readiness probes for now."""
     failed: dict[str, Problem] = field(default_factory=dict)
     pods: list[Pod] = field(default_factory=list)
+    starved: bool = False
+    """A new pod once found no place for the length of the grace, be it by the scheduler's slowness alone."""
     tick: int = 0
 
     def step(self) -> None:
@@ -87,11 +92,12 @@ class Cluster:
             created=NOW + TICK * self.made[name],
             model="m",
             wanted=self.replicas[name],
-            ready=sum(pod.ready for pod in staying),
+            ready=0 if name in self.silent else sum(pod.ready for pod in staying),
             held=len(own),
             served=name in self.served,
             failed=self.failed.get(name),
             scaled_at=NOW + TICK * self.scaled[name] if name in self.scaled else None,
+            raised_at=NOW + TICK * self.raised[name] if name in self.raised else None,
             last_ready_at=NOW + TICK * max(ready_at) if ready_at else None,
             starved_since=NOW + TICK * min(waiting) if waiting else None,
         )
@@ -108,10 +114,13 @@ class Cluster:
             self.failed[wanted] = failure
             rollout = aim(replace(revision, failed=failure), others, replicas)
             assert rollout is not None
+        self.starved = self.starved or rollout.target.starved(now)
         for name, target in scale(rollout, now).items():
+            if self.replicas[name] < target:
+                self.raised[name] = self.tick
             if self.replicas[name] != target:
                 self.replicas[name], self.scaled[name] = target, self.tick
-        if rollout.complete and not rollout.returning:
+        if rollout.complete and not rollout.returning and replicas > 0:
             self.served.add(wanted)
         return rollout.complete
 
@@ -197,6 +206,74 @@ def test_a_rollout_that_is_overtaken_by_another_ends_as_well(
     assert done, "the rollout never ended"
     assert cluster.replicas["new"] == replicas
     assert fewest >= replicas - 1
+
+
+@given(
+    replicas=st.integers(1, 5), spare=st.integers(0, 2), seed=st.integers(0, 10**6), cut=st.integers(0, 60)
+)
+@settings(max_examples=100, deadline=None)
+def test_an_operator_that_was_away_for_longer_than_the_deadline_rolls_nothing_back(
+    replicas: int, spare: int, seed: int, cut: int
+) -> None:
+    cluster = Cluster(gpus=replicas + spare, dice=random.Random(seed))
+    serving(cluster, replicas)
+    cluster.replicas["new"], cluster.made["new"] = 0, 0
+    for _ in range(cut):
+        cluster.roll("new", replicas)
+        cluster.step()
+    for _ in range(2 * DEADLINE // TICK):
+        cluster.step()
+    for _ in range(MOST_TICKS):
+        done = cluster.roll("new", replicas)
+        if done:
+            break
+        cluster.step()
+    assert done, "the rollout never ended"
+    assert cluster.failed == {}
+    assert cluster.replicas == {"old": 0, "new": replicas}
+
+
+@given(
+    replicas=st.integers(1, 5), spare=st.integers(0, 2), seed=st.integers(0, 10**6), cut=st.integers(1, 60)
+)
+@settings(max_examples=100, deadline=None)
+def test_a_rollout_that_waited_at_zero_replicas_goes_on_when_they_are_raised(
+    replicas: int, spare: int, seed: int, cut: int
+) -> None:
+    cluster = Cluster(gpus=replicas + spare, dice=random.Random(seed))
+    serving(cluster, replicas)
+    cluster.replicas["new"], cluster.made["new"] = 0, 0
+    for tick in range(cut + 2 * DEADLINE // TICK):
+        cluster.roll("new", replicas if tick < cut else 0)
+        cluster.step()
+    for _ in range(MOST_TICKS):
+        done = cluster.roll("new", replicas)
+        if done:
+            break
+        cluster.step()
+    assert done, "the rollout never ended"
+    assert cluster.failed == {}
+
+
+@given(replicas=st.integers(1, 5), spare=st.integers(0, 2), seed=st.integers(0, 10**6))
+@settings(max_examples=200, deadline=None)
+def test_missed_probes_end_no_more_old_pods_than_a_rollout_without_them(
+    replicas: int, spare: int, seed: int
+) -> None:
+    cluster = Cluster(gpus=replicas + spare, dice=random.Random(seed))
+    serving(cluster, replicas)
+    cluster.replicas["new"], cluster.made["new"] = 0, 0
+    fewest = replicas
+    for _ in range(MOST_TICKS):
+        cluster.silent = {"old"} if cluster.dice.random() < 0.3 else set()
+        done = cluster.roll("new", replicas)
+        if done:
+            break
+        cluster.step()
+        fewest = min(fewest, cluster.ready)
+    assert done, "the rollout never ended"
+    assert cluster.failed == {}
+    assert fewest >= (replicas - 1 if cluster.starved else replicas)
 
 
 def test_the_grace_is_longer_than_a_tick() -> None:

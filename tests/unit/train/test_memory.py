@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelgarden_train.memory import StepPlan, first_plan, out_of_memory
+from modelgarden.api.finetunejob import Method
+from modelgarden_train.memory import StepPlan, first_plan, model_does_not_fit, out_of_memory
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,12 @@ def test_the_failure_shows_the_arithmetic() -> None:
     plan = StepPlan(effective_batch=4, micro_batch=1, longest_row=512, gradient_checkpointing=True)
 
     error = out_of_memory(
-        plan, parameters=8 * 10**9, trainable=10**8, total_bytes=24 * 2**30, used_bytes=23 * 2**30
+        plan,
+        method="LoRA",
+        parameters=8 * 10**9,
+        trainable=10**8,
+        total_bytes=24 * 2**30,
+        used_bytes=23 * 2**30,
     )
 
     assert error.reason == "OutOfMemory"
@@ -58,3 +64,35 @@ def test_the_failure_shows_the_arithmetic() -> None:
         "QLoRA",
     ):
         assert part in error.message
+
+
+@pytest.mark.parametrize(
+    ("method", "want_training", "want_model"),
+    [
+        (
+            "Full",
+            "memory, method LoRA or QLoRA or a smaller training.maxSequenceLength",
+            "memory, method LoRA or QLoRA or a smaller base model: CUDA",
+        ),
+        (
+            "LoRA",
+            "memory, method QLoRA, a smaller training.maxSequenceLength or a smaller training.lora.rank",
+            "memory, method QLoRA or a smaller base model: CUDA",
+        ),
+        (
+            "QLoRA",
+            "memory, a smaller training.maxSequenceLength or a smaller training.lora.rank",
+            "memory, or a smaller base model: CUDA",
+        ),
+    ],
+)
+def test_a_run_is_only_told_to_use_what_it_does_not_use_yet(
+    method: Method, want_training: str, want_model: str
+) -> None:
+    plan = StepPlan(effective_batch=4, micro_batch=1, longest_row=512, gradient_checkpointing=True)
+    training = out_of_memory(plan, method=method, parameters=1, trainable=1, total_bytes=1, used_bytes=1)
+    model = model_does_not_fit(method, "CUDA")
+
+    assert training.message.endswith(f"Use a GPU with more {want_training}")
+    assert f"use a GPU with more {want_model}" in model.message
+    assert (model.reason, model.exit_code) == ("OutOfMemory", 64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from prometheus_client import generate_latest
 
+from modelgarden.api.emissions import merge_records
 from modelgarden_train.progress import ProgressBoard
 from tests.unit.train.test_attempts import make_record
 
@@ -59,6 +60,23 @@ def test_metrics_follow_the_progress(board: ProgressBoard) -> None:
     board.step(3, total=9, epoch=0.1, tokens=42, loss=0.5)
 
     text = generate_latest(registry).decode()
-    for line in ("modelgarden_train_step 3.0", "modelgarden_train_tokens 42.0", "modelgarden_train_loss 0.5"):
-        assert line in text
-    assert "modelgarden_train_gpu_energy_joules 3600.0" in text
+    for line in (
+        "modelgarden_train_step 3.0",
+        "modelgarden_train_steps 9.0",
+        "modelgarden_train_loss 0.5",
+        "modelgarden_train_checkpoint_step 0.0",
+        "# TYPE modelgarden_train_tokens_total counter",
+        "modelgarden_train_tokens_total 42.0",
+    ):
+        assert f"{line}\n" in text
+
+
+def test_the_energy_metric_counts_this_attempt_alone() -> None:
+    both = merge_records([make_record(1, reason="Terminated"), make_record(2, joules=1_000)])
+    board = ProgressBoard("attempt-2", emissions=lambda: both)
+
+    text = generate_latest(board.metrics()).decode()
+
+    assert "# TYPE modelgarden_train_energy_joules_total counter\n" in text
+    assert 'modelgarden_train_energy_joules_total{component="gpu"} 1000.0\n' in text
+    assert 'modelgarden_train_energy_joules_total{component="cpu"} 500.0\n' in text

@@ -1,0 +1,104 @@
+"""The merge on the CPU, for QLoRA where the GPU holds 4 bits only: what is written answers like base and adapter."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from modelgarden_pod.errors import PodError
+from modelgarden_train.export import mean_difference
+from modelgarden_train.merge import MergeTask, merge_on_cpu
+from modelgarden_train.prepared import PreparedRow
+from tests.integration.trainer_process import TrainerProcess, trainer_python
+
+TINY_MODEL = Path(__file__).with_name("tiny_model.py")
+MAKE_ADAPTER = """
+import json, sys
+import torch
+from pathlib import Path
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from modelgarden_train.evaluation import completion_losses
+from modelgarden_train.prepared import PreparedRow
+
+base, adapter, rows, losses = sys.argv[1:]
+rows = [PreparedRow(**row) for row in json.loads(rows)]
+tokenizer = AutoTokenizer.from_pretrained(base)
+torch.manual_seed(1)
+model = AutoModelForCausalLM.from_pretrained(base)
+before = completion_losses(model.eval(), tokenizer, rows)
+# Random weights on both sides of the adapter, so that it changes the answers without any training.
+config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", init_lora_weights=False)
+model = get_peft_model(model, config)
+model.save_pretrained(adapter)
+Path(losses).write_text(json.dumps([before, completion_losses(model.eval(), tokenizer, rows)]))
+"""
+
+
+@pytest.fixture(scope="module")
+def python() -> Path:
+    return trainer_python()
+
+
+@pytest.fixture(autouse=True)
+def trainer_environment(python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the process that merges run in the trainer's environment, as it does in the image."""
+    process = TrainerProcess(python, tmp_path / "process", {}, attempt="merge")
+    for name, value in process.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "executable", str(python))
+
+
+def make_task(folder: Path) -> MergeTask:
+    rows = tuple(
+        PreparedRow(
+            prompt=f"<|user|>Say the number after {number}<|end|><|assistant|>",
+            completion=f"{number + 1}<|end|>",
+            question=str(number),
+            answer=str(number + 1),
+            tokens=24,
+        )
+        for number in range(8)
+    )
+    (folder / "adapter").mkdir()
+    return MergeTask(
+        base=folder / "tiny",
+        adapter=folder / "adapter",
+        target=folder / "merged",
+        stop_tokens=(0,),
+        rows=rows,
+    )
+
+
+def test_a_merge_on_the_cpu_answers_like_base_and_adapter(python: Path, tmp_path: Path) -> None:
+    task = make_task(tmp_path)
+    subprocess.run([python, TINY_MODEL, task.base], check=True, capture_output=True)
+    rows = json.dumps(json.loads(task.to_json())["rows"])
+    arguments = [str(task.base), str(task.adapter), rows, str(tmp_path / "losses")]
+    subprocess.run([str(python), "-c", MAKE_ADAPTER, *arguments], check=True, capture_output=True)
+    before, wanted = json.loads((tmp_path / "losses").read_text())
+
+    found = merge_on_cpu(task)
+
+    assert mean_difference(wanted, found) < 0.05
+    assert mean_difference(before, found) > 0.1, "the adapter changes what the base says"
+    assert json.loads((task.target / "config.json").read_text())["dtype"] == "bfloat16"
+    stops = json.loads((task.target / "generation_config.json").read_text())["eos_token_id"]
+    assert stops == [0, 4], "the base's own and the one that was given"
+    assert {"model.safetensors", "tokenizer.json", "chat_template.jinja"} <= {
+        path.name for path in task.target.iterdir()
+    }
+    assert [path.name for path in task.adapter.parent.iterdir() if path.name.startswith("tmp")] == []
+
+
+def test_a_merge_that_fails_says_so(tmp_path: Path) -> None:
+    task = make_task(tmp_path)
+
+    with pytest.raises(PodError, match="could not be merged on the CPU") as raised:
+        merge_on_cpu(task)
+
+    assert (raised.value.reason, raised.value.exit_code) == ("TrainingFailed", 1)
