@@ -23,7 +23,10 @@ from hack.cluster.paths import TOOLS, cache_folder
 
 MINIMUM_GO = (1, 26)
 FREE_GIB_TO_BUILD = 10
-FLAGS = ("-trimpath", "-buildvcs=false", "-mod=readonly")
+FLAGS = (
+    "-trimpath", "-buildvcs=false", "-mod=readonly",
+    "-gcflags=all=-dwarf=false",  # the linker drops it anyway, and making it takes an eighth of the build
+)  # fmt: skip
 CACHE_FLAGS = ("-modcacherw",)  # the module cache is read-only else, and this one goes when the build ends
 
 

@@ -147,3 +147,37 @@ def run_with_memory(
         text=True,
         check=False,
     )
+
+
+WITHOUT_ROOM_FOR_16_BIT = """
+import sys, torch
+_, total = torch.cuda.mem_get_info()
+torch.cuda.mem_get_info = lambda device=None: (2**30, total)
+from modelgarden_pod.process import end_process
+from modelgarden_train.__main__ import main
+end_process(main(sys.argv[1:]))
+"""
+
+
+def test_qlora_is_merged_on_the_cpu_where_the_gpu_has_no_room_for_16_bit(
+    python: Path, model: Path, tmp_path: Path
+) -> None:
+    config = make_job(model, tmp_path, method="QLoRA", training=training())
+    process = TrainerProcess(python, tmp_path / "process", config, attempt="only")
+    assert process.run("prepare").exit_code == 0
+    command = [str(python), "-c", WITHOUT_ROOM_FOR_16_BIT, "train"]
+
+    ended = subprocess.run(
+        [*command, "--config", str(tmp_path / "process" / "job.json"), "--port", str(process.port)],
+        env=process.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stdout
+    assert "merging on the CPU" in ended.stdout
+    assert "Checked the merged model" in ended.stdout
+    manifest = Manifest.model_validate_json((tmp_path / "run" / "manifest.json").read_bytes())
+    assert set(manifest.formats) == {"Adapter", "Merged16Bit"}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modelgarden.api.artifact import BaseModelRecord, DatasetReport, FileEntry
 from modelgarden.api.layout import listing_digest
@@ -26,6 +27,9 @@ from modelgarden_pod.storage import (
     open_folder,
 )
 from modelgarden_train.run import Run
+
+if TYPE_CHECKING:
+    from httpx import Client, Request
 
 CONFIGURATION = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
 WEIGHTS = ("*.safetensors",)
@@ -155,7 +159,7 @@ def _from_hub(source: str, revision: str | None, *, weights: bool, patience: Pat
 
     def download() -> tuple[Path, str]:
         try:
-            get_session().timeout = HUB_ANSWER_SECONDS
+            _end_silence(get_session())
             found = HfApi().model_info(name, revision=revision)
             commit = found.sha or "main"
             # fnmatch's * crosses folders: those hold the same weights for other engines.
@@ -166,6 +170,21 @@ def _from_hub(source: str, revision: str | None, *, weights: bool, patience: Pat
             raise refusal or TemporaryError(f"{source}: {error}") from error
 
     return patience.retry(f"Download of {source}", download)
+
+
+def _end_silence(client: Client) -> None:
+    """Bound every request of the hub's client: for listings it asks for no timeout, whatever the client's own is."""
+    hooks = client.event_hooks
+    if _bound not in hooks["request"]:
+        client.event_hooks = {**hooks, "request": [*hooks["request"], _bound]}
+
+
+def _bound(request: Request) -> None:
+    asked: dict[str, float | None] = request.extensions.get("timeout", {})
+    request.extensions["timeout"] = {
+        phase: HUB_ANSWER_SECONDS if asked.get(phase) is None else asked[phase]
+        for phase in ("connect", "read", "write", "pool")
+    }
 
 
 def _refusal(error: Exception, source: str, revision: str | None) -> UserError | None:
