@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from hypothesis import settings
+
+# A time limit for one example says how busy the machine is, not whether the code is right.
+settings.register_profile("modelgarden", deadline=None)
+settings.load_profile("modelgarden")
 
 FIGURE = "figure"
 

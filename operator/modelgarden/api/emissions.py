@@ -78,7 +78,7 @@ class EmissionsRecord(ApiModel):
 
     state: CarbonState = Field(
         description="Measured: counters only. Estimated: a load model for some component. "
-        "Partial: a component or a zone is missing. Unavailable: nothing could be metered."
+        "Partial: a component, a zone or a pod is missing. Unavailable: nothing could be metered."
     )
     energy_joules: Energy = Field(description="Energy by component before PUE, over all attempts.")
     pue_milli: int = Field(ge=1000, le=5000, description="Power usage effectiveness times 1000.")

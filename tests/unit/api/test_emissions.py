@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -34,7 +34,6 @@ def test_emissions_are_energy_times_pue_times_intensity(
     )
 
 
-@settings(deadline=None)
 @given(joules=WHOLE, pue_milli=st.integers(1000, 5000), intensity=st.integers(0, 2_000_000))
 def test_rounding_is_off_by_half_a_milligram_at_most(joules: int, pue_milli: int, intensity: int) -> None:
     milligrams = emissions_milligrams(joules, pue_milli=pue_milli, milligrams_per_kwh=intensity)
@@ -43,7 +42,6 @@ def test_rounding_is_off_by_half_a_milligram_at_most(joules: int, pue_milli: int
     assert abs(milligrams * 3_600_000_000 - exact_times_denominator) * 2 <= 3_600_000_000
 
 
-@settings(deadline=None)
 @given(st.tuples(WHOLE, WHOLE, WHOLE), st.tuples(WHOLE, WHOLE, WHOLE))
 def test_the_total_stays_the_sum_of_the_components(
     first: tuple[int, int, int], second: tuple[int, int, int]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelgarden.api.finetunejob import DatasetStatus
@@ -13,7 +13,6 @@ DATASET = DatasetStatus(
 )
 
 
-@settings(deadline=None)
 @given(st.text(max_size=3000), st.integers(0, 8))
 def test_a_termination_message_fits_what_the_kubelet_keeps(text: str, repeats: int) -> None:
     message = TerminationMessage(reason="TrainingFailed", message=text * repeats, dataset=DATASET)

@@ -89,7 +89,7 @@ def test_patience_never_waits_less_than_nothing_when_clocks_jump() -> None:
     assert patience(NOW, NOW.replace(year=2025), shortest=5, longest=60) == 5
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     text=st.text(min_size=1, max_size=1500),
     attempts=st.integers(min_value=0, max_value=32),

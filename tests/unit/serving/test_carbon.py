@@ -8,7 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelgarden.api.emissions import emissions_milligrams
@@ -265,7 +265,6 @@ def test_a_pod_that_cannot_meter_makes_the_total_partial(states: tuple[str, str]
 
 
 @given(seed=st.integers(0, 10**9))
-@settings(deadline=None)
 def test_totals_never_fall_and_the_identities_hold(seed: int) -> None:
     dice = random.Random(seed)
     counters: dict[str, list[int]] = {}

@@ -139,7 +139,7 @@ def serving(cluster: Cluster, replicas: int) -> None:
 
 
 @given(replicas=st.integers(1, 6), spare=st.integers(0, 2), seed=st.integers(0, 10**6))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_rollout_ends_and_never_has_fewer_than_replicas_minus_one_ready(
     replicas: int, spare: int, seed: int
 ) -> None:
@@ -162,7 +162,7 @@ def test_a_rollout_ends_and_never_has_fewer_than_replicas_minus_one_ready(
 
 
 @given(replicas=st.integers(1, 5), spare=st.integers(0, 2), seed=st.integers(0, 10**6))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_broken_revision_is_rolled_back_to_all_replicas_of_the_old_one(
     replicas: int, spare: int, seed: int
 ) -> None:
@@ -184,7 +184,7 @@ def test_a_broken_revision_is_rolled_back_to_all_replicas_of_the_old_one(
 @given(
     replicas=st.integers(1, 5), spare=st.integers(0, 2), seed=st.integers(0, 10**6), cut=st.integers(1, 60)
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_rollout_that_is_overtaken_by_another_ends_as_well(
     replicas: int, spare: int, seed: int, cut: int
 ) -> None:
@@ -211,7 +211,7 @@ def test_a_rollout_that_is_overtaken_by_another_ends_as_well(
 @given(
     replicas=st.integers(1, 5), spare=st.integers(0, 2), seed=st.integers(0, 10**6), cut=st.integers(0, 60)
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_an_operator_that_was_away_for_longer_than_the_deadline_rolls_nothing_back(
     replicas: int, spare: int, seed: int, cut: int
 ) -> None:
@@ -236,7 +236,7 @@ def test_an_operator_that_was_away_for_longer_than_the_deadline_rolls_nothing_ba
 @given(
     replicas=st.integers(1, 5), spare=st.integers(0, 2), seed=st.integers(0, 10**6), cut=st.integers(1, 60)
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_rollout_that_waited_at_zero_replicas_goes_on_when_they_are_raised(
     replicas: int, spare: int, seed: int, cut: int
 ) -> None:
@@ -256,7 +256,7 @@ def test_a_rollout_that_waited_at_zero_replicas_goes_on_when_they_are_raised(
 
 
 @given(replicas=st.integers(1, 5), spare=st.integers(0, 2), seed=st.integers(0, 10**6))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_missed_probes_end_no_more_old_pods_than_a_rollout_without_them(
     replicas: int, spare: int, seed: int
 ) -> None:
