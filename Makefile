@@ -7,7 +7,7 @@ PYTHON ?= python3
 UV = $(PYTHON) hack/uv.py
 RUN = $(UV) run --locked
 # Integration tests wait as much as they compute; each worker has a control plane of its own.
-WORKERS ?= 3
+WORKERS ?= 4
 CLUSTERCTL = $(PYTHON) hack/cluster
 
 .PHONY: help
@@ -29,12 +29,12 @@ test: test-unit test-integration ## Run the unit and integration tests
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing outside the process
-	@$(RUN) pytest tests/unit
+	@$(RUN) pytest tests/unit -n 2
 
 .PHONY: test-integration
 test-integration: ## Run the tests against a real kube-apiserver, etcd, controller-manager and S3 server
-	@$(CLUSTERCTL) binaries integration
 	@$(UV) sync --locked --quiet --compile-bytecode
+	@$(RUN) python -m tests.integration.trainer_process & $(CLUSTERCTL) binaries integration && wait $$!
 	@$(RUN) pytest tests/integration -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-scale

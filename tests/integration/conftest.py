@@ -25,23 +25,33 @@ from tests.integration.harness.waiting import wait_for
 ROOT = Path(__file__).resolve().parents[2]
 RUNNING = "MODELGARDEN_TEST_KUBECONFIG"
 LEASE_NAMESPACE = "modelgarden-system"
-LONGEST = frozenset(
+COMPUTING = frozenset(
     {
-        "test_crd_equivalence.py", "test_finetune_crash.py", "test_trainer_hub.py", "test_trainer_local.py",
-        "test_trainer_merge.py", "test_trainer_s3.py",
+        "test_crd_equivalence.py", "test_trainer_hub.py", "test_trainer_local.py", "test_trainer_merge.py",
+        "test_trainer_s3.py",
     }
 )  # fmt: skip
+"""Files of tests that keep the cores busy; those of the others wait most of the time."""
 
 StartOperator = Callable[..., OperatorProcess]
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test of this folder, and begin with the longest files, so that no worker ends long after the others."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.integration)
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    """Mark every test of this folder, and spread the files that compute over the first ones that wait.
+
+    Workers take files in this order: computing side by side they would only be in each other's way, and at the end
+    one of them would keep all others waiting.
+    """
+    here = [item for item in items if Path(__file__).parent in item.path.parents]
+    for item in here:
+        item.add_marker(pytest.mark.integration)
+    files = list(dict.fromkeys(item.path.name for item in items))
+    computing = [name for name in files if name in COMPUTING]
+    waiting = [name for name in files if name not in COMPUTING]
+    mixed = [name for pair in zip(computing, waiting, strict=False) for name in pair]
+    order = {name: place for place, name in enumerate(dict.fromkeys([*mixed, *files]))}
+    items.sort(key=lambda item: order[item.path.name])
 
 
 @pytest.fixture(scope="session")

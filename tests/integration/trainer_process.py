@@ -1,4 +1,7 @@
-"""The trainer as a process, in the environment of its own lock file, which lives in the user's cache."""
+"""The trainer as a process, in the environment of its own lock file, which lives in the user's cache.
+
+`python -m tests.integration.trainer_process` makes that environment ahead of the tests.
+"""
 
 from __future__ import annotations
 
@@ -131,6 +134,8 @@ class TrainerProcess:
             "MODELGARDEN_LOG_FORMAT": "json",
             "MODELGARDEN_TERMINATION_LOG": str(self.folder / "termination"),
             "MODELGARDEN_WORKSPACE": str(self.folder / "workspace"),
+            # Threads that wait for each other take longer for a tiny model than its sums do.
+            "OMP_NUM_THREADS": "1",
             **self.variables,
         }
 
@@ -176,3 +181,7 @@ def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+if __name__ == "__main__":
+    trainer_python()

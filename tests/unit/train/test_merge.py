@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelgarden_pod.errors import UserError
+from modelgarden_pod.errors import PodError, UserError
 from modelgarden_train.export import mean_difference, within_tokens
-from modelgarden_train.merge import MergeTask, bytes_in_16_bit, fits_gpu, require_room
+from modelgarden_train.merge import MergeTask, bytes_in_16_bit, fits_gpu, merge_on_cpu, require_room
 from modelgarden_train.prepared import PreparedRow
 
 GIB = 2**30
@@ -112,3 +113,32 @@ def test_scored_rows_keep_their_order_and_the_budget(tokens: list[int], budget: 
 
 def test_differences_are_taken_token_by_token() -> None:
     assert mean_difference([[1.0, 2.0], [3.0]], [[1.5, 2.0], [2.0]]) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("command", "want_reason", "want_exit_code"),
+    [
+        pytest.param("exit 1", "TrainingFailed", 1, id="it fails"),
+        pytest.param("kill -KILL $$", "OutOfMemory", 64, id="the kernel kills it"),
+    ],
+)
+def test_a_merge_that_fails_says_so(
+    command: str, want_reason: str, want_exit_code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\n{command}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    (tmp_path / "adapter").mkdir()
+    task = MergeTask(
+        base=tmp_path / "base",
+        adapter=tmp_path / "adapter",
+        target=tmp_path / "merged",
+        stop_tokens=(),
+        rows=(),
+    )
+
+    with pytest.raises(PodError) as raised:
+        merge_on_cpu(task)
+
+    assert (raised.value.reason, raised.value.exit_code) == (want_reason, want_exit_code)
