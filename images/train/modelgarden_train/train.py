@@ -197,8 +197,9 @@ class _Attempt:
         return model, scope, plan
 
     def _checkpoint_uploaded(self, step: int) -> None:
-        self._board.update(checkpoint_step=step)
+        # Before the checkpoint is told: whoever ends the pod for it loses no energy.
         self._attempts.save()
+        self._board.update(checkpoint_step=step)
 
     def _load(self, path: Path) -> Any:
         return load_model(self._config, path, four_bit=self._config.method == "QLoRA")
