@@ -12,7 +12,8 @@ from typing import Any, Final
 from modelgarden.api import names
 from modelgarden.api.common import Resources
 from modelgarden.api.layout import Location, run_uri
-from modelgarden.api.pods import PodCarbon, PodStorage, RunConfig
+from modelgarden.api.pods import PodStorage, RunConfig
+from modelgarden.carbon.factors import carbon_factors
 from modelgarden.finetune.subject import Subject
 from modelgarden.finetune.workloads import PREPARE, TRAIN, Step
 from modelgarden.kube import podspec
@@ -199,7 +200,6 @@ def _environment(subject: Subject, settings: Settings, *, gpus: int) -> list[dic
 
 def _run_config(subject: Subject, settings: Settings, *, gpus: int) -> RunConfig:
     spec = subject.spec
-    pue = spec.carbon.pue if spec.carbon.pue is not None else settings.default_pue
     return RunConfig(
         run=subject.run,
         run_uri=str(run_location(subject)),
@@ -215,11 +215,7 @@ def _run_config(subject: Subject, settings: Settings, *, gpus: int) -> RunConfig
         checkpoint=spec.checkpoint,
         evaluation=spec.evaluation,
         storage=PodStorage(endpoint=spec.storage.endpoint, region=spec.storage.region),
-        carbon=PodCarbon(
-            zone=spec.carbon.zone or settings.default_zone,
-            pue_milli=round(pue * 1000),
-            pue_given=spec.carbon.pue is not None,
-        ),
+        carbon=carbon_factors(spec.carbon, settings),
         gpus=gpus,
         image=settings.train_image,
     )

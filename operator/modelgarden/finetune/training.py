@@ -11,7 +11,7 @@ from modelgarden.api.finetunejob import AttemptStatus, Progress, Resolved
 from modelgarden.api.names import EXIT_USER_ERROR
 from modelgarden.api.pods import TrainReport
 from modelgarden.carbon.accounting import continued
-from modelgarden.finetune.emissions import final
+from modelgarden.finetune.emissions import LOST, final
 from modelgarden.finetune.observe import Observation
 from modelgarden.finetune.outcome import Outcome
 from modelgarden.finetune.resources import train_job
@@ -26,7 +26,6 @@ REGISTER_SECONDS: Final = (5.0, 60.0)
 """Shortest and longest wait between two tries to register."""
 DONE: Final = "Done"
 """Stage of a progress that has come to its end."""
-_LOST: Final = "Lost"
 
 
 def awaits_registration(subject: Subject, seen: Observation) -> bool:
@@ -250,7 +249,7 @@ def attempts_after(
             present.add(pod.name)
     for name, attempt in attempts.items():
         if name not in present and attempt.end_time is None:
-            reason = attempt.reason or ("Suspended" if subject.spec.suspend else _LOST)
+            reason = attempt.reason or ("Suspended" if subject.spec.suspend else LOST)
             attempts[name] = attempt.model_copy(update={"end_time": timestamp(now), "reason": reason})
     ordered = sorted(attempts.values(), key=lambda one: one.start_time or one.end_time or "")
     return tuple(ordered[-MOST_ATTEMPTS:])

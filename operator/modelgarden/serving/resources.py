@@ -16,10 +16,10 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from modelgarden.api import names
-from modelgarden.api.common import Carbon
 from modelgarden.api.layout import MANIFEST
 from modelgarden.api.modeldeployment import Engine, ModelDeploymentSpec, ServedArtifact
 from modelgarden.api.pods import PodCarbon, PodStorage, ServeConfig
+from modelgarden.carbon.factors import carbon_factors
 from modelgarden.kube.podspec import WORKSPACE, Image, compute, container, credentials, environment, pod_spec
 from modelgarden.kube.resources import DEPLOYMENTS, SERVICES
 from modelgarden.settings import Settings
@@ -192,16 +192,6 @@ def serve_config(wanted: Wanted) -> ServeConfig:
         gpus=spec.resources.gpus,
         storage=PodStorage(endpoint=spec.storage.endpoint, region=spec.storage.region),
         carbon=carbon_factors(spec.carbon, wanted.settings),
-    )
-
-
-def carbon_factors(carbon: Carbon, settings: Settings) -> PodCarbon:
-    """Return what emissions are computed with: the spec's, else the operator's."""
-    pue = carbon.pue if carbon.pue is not None else settings.default_pue
-    return PodCarbon(
-        zone=carbon.zone or settings.default_zone,
-        pue_milli=round(pue * 1000),
-        pue_given=carbon.pue is not None,
     )
 
 

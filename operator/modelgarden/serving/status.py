@@ -15,9 +15,10 @@ from modelgarden.api.modeldeployment import (
     ServedArtifact,
     ServingCarbon,
 )
+from modelgarden.carbon.factors import carbon_factors
 from modelgarden.serving.carbon import account, with_factors
 from modelgarden.serving.observe import Observed, due_reports
-from modelgarden.serving.resources import carbon_factors, selector, url
+from modelgarden.serving.resources import selector, url
 from modelgarden.serving.rollout import Problem, Revision, Rollout, overdue
 from modelgarden.settings import Settings
 

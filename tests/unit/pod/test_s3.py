@@ -230,6 +230,8 @@ def test_a_file_that_is_gone_already_is_deleted(folder: S3Folder, wire: Wire) ->
 
     folder.delete(["a"])
 
+    assert len(wire.sent) == 1
+
 
 @pytest.mark.parametrize(
     ("code", "status"), [("MissingContentMD5", 400), ("InvalidRequest", 400), ("NotImplemented", 501)]
