@@ -58,7 +58,8 @@ def test_a_settled_deployment_costs_no_write_after_a_restart(
     garden: Garden, serving: ServingNode, start_operator: StartOperator
 ) -> None:
     first: OperatorProcess = start_operator()
-    garden.create_modeldeployment("bot")
+    # Quantities that the API server writes in another form: 1 and 1536Mi.
+    garden.create_modeldeployment("bot", resources={"gpus": 0, "cpu": "1000m", "memory": "1.5Gi"})
     becomes_ready(garden, serving)
     wait_for(lambda: serving.deployments() and _settled(serving), what="the note that it served")
     first.stop()

@@ -192,6 +192,27 @@ def test_a_deployment_that_someone_else_scaled_is_put_right(
     serving.play_until(lambda: next(iter(serving.deployments().values()))["spec"]["replicas"] == 1)
 
 
+def test_what_someone_else_changed_in_its_children_is_put_right(
+    garden: Garden, serving: ServingNode, api: Api
+) -> None:
+    rolled_out(garden, serving)
+    (deployment,) = serving.deployments().values()
+    service = api.get(SERVICES, garden.namespace, "bot")
+    assert service is not None
+
+    api.merge(SERVICES, service, {"spec": {"selector": {"app": "another"}}})
+    api.merge(DEPLOYMENTS, deployment, {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}})
+
+    def put_right() -> bool:
+        (now,) = serving.deployments().values()
+        found = api.get(SERVICES, garden.namespace, "bot")
+        assert found is not None
+        assert now["spec"]["template"] == deployment["spec"]["template"]
+        return bool(found["spec"] == service["spec"])
+
+    serving.play_until(put_right, what="the children as they were")
+
+
 def test_a_service_that_someone_else_deleted_is_made_again(
     garden: Garden, serving: ServingNode, api: Api
 ) -> None:

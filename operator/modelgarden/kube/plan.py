@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, Protocol
 from modelgarden.api import conditions, names
 from modelgarden.kube.cache import Cache
 from modelgarden.kube.client import Kube
+from modelgarden.kube.drift import drifted
 from modelgarden.kube.errors import Invalid, Missing, Retryable
 from modelgarden.kube.resources import EVENTS, Key, Resource, controller_of, resource_of
 
@@ -108,13 +109,17 @@ async def _apply_child(kube: Kube, cache: Cache, owner: Mapping[str, Any], child
     )
     if live is not None:
         _check_ownership(owner, live)
-        hashes = [_annotation(obj, names.DESIRED_HASH_ANNOTATION) for obj in (live, desired)]
-        if hashes[0] == hashes[1]:
+        if not _differs(desired, live):
             cache.put(resource, live)
             return
     applied = await kube.apply(desired)
     cache.put(resource, applied)
     log.info("%s %s", "Created" if live is None else "Updated", applied["kind"], extra=fields(applied))
+
+
+def _differs(desired: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
+    hashes = [_annotation(obj, names.DESIRED_HASH_ANNOTATION) for obj in (live, desired)]
+    return hashes[0] != hashes[1] or drifted(desired, live)
 
 
 def _check_ownership(owner: Mapping[str, Any], live: Mapping[str, Any]) -> None:

@@ -233,6 +233,7 @@ def _named(entries: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]
 
 def _template(wanted: Wanted, given: _Given) -> dict[str, Any]:
     spec = wanted.spec
+    annotations = spec.pod_template.annotations
     image = Image(wanted.settings.serve_image, given.pull_policy)
     config = environment(serve_config(wanted).model_copy(update={"carbon": given.carbon}))
     fetch = container(
@@ -254,7 +255,7 @@ def _template(wanted: Wanted, given: _Given) -> dict[str, Any]:
                 names.MANAGED_BY_LABEL: names.MANAGED_BY,
                 names.MODELDEPLOYMENT_LABEL: wanted.name,
             },
-            "annotations": dict(spec.pod_template.annotations),
+            **({"annotations": dict(annotations)} if annotations else {}),
         },
         "spec": pod,
     }
