@@ -17,15 +17,22 @@ from tests.integration.trainer_process import (
     TrainerProcess,
     make_config,
     make_rows,
+    tiny_model,
     trainer_python,
     write_rows,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
-TINY_MODEL = ROOT / "tests" / "integration" / "tiny_model.py"
 WITH_LITTLE_MEMORY = """
 import sys, torch
 torch.cuda.set_per_process_memory_fraction(float(sys.argv.pop(1)))
+from modelgarden_pod.process import end_process
+from modelgarden_train.__main__ import main
+end_process(main(sys.argv[1:]))
+"""
+WITHOUT_ROOM_FOR_16_BIT = """
+import sys, torch
+_, total = torch.cuda.mem_get_info()
+torch.cuda.mem_get_info = lambda device=None: (2**30, total)
 from modelgarden_pod.process import end_process
 from modelgarden_train.__main__ import main
 end_process(main(sys.argv[1:]))
@@ -45,11 +52,8 @@ def python() -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    command = [str(python), str(TINY_MODEL), str(folder), "--dtype", "bfloat16", "--hidden", "1024"]
-    subprocess.run(command, check=True, capture_output=True)
-    return folder
+def model() -> Path:
+    return tiny_model("--dtype", "bfloat16", "--hidden", "1024")
 
 
 def make_job(
@@ -138,25 +142,20 @@ def run_with_memory(
     config = make_job(model, folder, rows=rows, training=training(epochs=1), formats=["Adapter"])
     process = TrainerProcess(python, folder / "process", config, attempt="only")
     assert process.run("prepare").exit_code == 0
-    command = [str(python), "-c", WITH_LITTLE_MEMORY, str(fraction), "train"]
+    return train_with(WITH_LITTLE_MEMORY, process, str(fraction))
+
+
+def train_with(program: str, process: TrainerProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Train a prepared run by a program that changes what the trainer finds, and return how it ended."""
+    train = ["train", "--config", str(process.folder / "job.json"), "--port", str(process.port)]
     return subprocess.run(
-        [*command, "--config", str(folder / "process" / "job.json"), "--port", str(process.port)],
+        [str(process.python), "-c", program, *arguments, *train],
         env=process.environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
-
-
-WITHOUT_ROOM_FOR_16_BIT = """
-import sys, torch
-_, total = torch.cuda.mem_get_info()
-torch.cuda.mem_get_info = lambda device=None: (2**30, total)
-from modelgarden_pod.process import end_process
-from modelgarden_train.__main__ import main
-end_process(main(sys.argv[1:]))
-"""
 
 
 def test_qlora_is_merged_on_the_cpu_where_the_gpu_has_no_room_for_16_bit(
@@ -165,16 +164,8 @@ def test_qlora_is_merged_on_the_cpu_where_the_gpu_has_no_room_for_16_bit(
     config = make_job(model, tmp_path, method="QLoRA", training=training())
     process = TrainerProcess(python, tmp_path / "process", config, attempt="only")
     assert process.run("prepare").exit_code == 0
-    command = [str(python), "-c", WITHOUT_ROOM_FOR_16_BIT, "train"]
 
-    ended = subprocess.run(
-        [*command, "--config", str(tmp_path / "process" / "job.json"), "--port", str(process.port)],
-        env=process.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    ended = train_with(WITHOUT_ROOM_FOR_16_BIT, process)
 
     assert ended.returncode == 0, ended.stdout
     assert "merging on the CPU" in ended.stdout

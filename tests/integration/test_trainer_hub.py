@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +20,11 @@ from tests.integration.trainer_process import (
     TrainerProcess,
     make_config,
     make_rows,
+    tiny_model,
     trainer_python,
     write_rows,
 )
 
-TINY_MODEL = Path(__file__).with_name("tiny_model.py")
 NAME = "garden/tiny"
 MIB = 2**20
 NOT_WANTED = {
@@ -43,10 +42,8 @@ def python() -> Path:
 
 
 @pytest.fixture(scope="module")
-def model_files(python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    subprocess.run([python, TINY_MODEL, folder], check=True, capture_output=True)
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+def model_files() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in tiny_model().iterdir()}
 
 
 @pytest.fixture

@@ -17,11 +17,10 @@ from tests.integration.trainer_process import (
     TrainerProcess,
     make_config,
     make_rows,
+    tiny_model,
     trainer_python,
     write_rows,
 )
-
-TINY_MODEL = Path(__file__).with_name("tiny_model.py")
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +29,8 @@ def python() -> Path:
 
 
 @pytest.fixture(scope="module")
-def tiny_model(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    subprocess.run([python, TINY_MODEL, folder, "--plain"], check=True, capture_output=True)
-    return folder
+def model() -> Path:
+    return tiny_model("--plain")
 
 
 def make_process(
@@ -45,12 +42,10 @@ def make_process(
     return TrainerProcess(python, folder / "process", config, attempt="attempt-1")
 
 
-def test_a_wrong_row_ends_prepare_with_its_line_and_field(
-    python: Path, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_a_wrong_row_ends_prepare_with_its_line_and_field(python: Path, model: Path, tmp_path: Path) -> None:
     rows = [*make_rows(4), {"prompt": "no answer"}]
 
-    ended = make_process(python, tiny_model, tmp_path, rows=rows).run("prepare")
+    ended = make_process(python, model, tmp_path, rows=rows).run("prepare")
 
     assert (ended.exit_code, ended.message.reason) == (64, "DatasetInvalid")
     assert 'line 5: field "completion" is missing' in ended.message.message
@@ -58,12 +53,12 @@ def test_a_wrong_row_ends_prepare_with_its_line_and_field(
 
 
 def test_a_full_training_of_a_base_model_without_a_chat_template(
-    python: Path, tiny_model: Path, tmp_path: Path
+    python: Path, model: Path, tmp_path: Path
 ) -> None:
     """One run from prepare to evaluate: the plain template, method Full, drops, a manifest that is what it says."""
     rows = [*make_rows(120), make_rows(1)[0], {"prompt": "long " * 60, "completion": "x"}]
     process = make_process(
-        python, tiny_model, tmp_path, rows=rows, method="Full", formats=["Merged16Bit"], carbon={}
+        python, model, tmp_path, rows=rows, method="Full", formats=["Merged16Bit"], carbon={}
     )
 
     prepared = process.run("prepare")
@@ -126,10 +121,10 @@ def test_wrong_input_is_never_retried_and_says_what_to_do(
     want_reason: str,
     want_text: str,
     python: Path,
-    tiny_model: Path,
+    model: Path,
     tmp_path: Path,
 ) -> None:
-    process = make_process(python, tiny_model, tmp_path, rows=make_rows(4), **fields)
+    process = make_process(python, model, tmp_path, rows=make_rows(4), **fields)
 
     ended = process.run("prepare")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import signal
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +24,10 @@ from tests.integration.trainer_process import (
     TrainerProcess,
     make_config,
     make_rows,
+    tiny_model,
     trainer_python,
 )
 
-TINY_MODEL = Path(__file__).with_name("tiny_model.py")
 BUCKET = "trainer"
 
 
@@ -61,10 +60,7 @@ class Job:
 
 @pytest.fixture
 def job(folder: Folder, storage: PodStorage, tmp_path: Path) -> Job:
-    python = trainer_python()
-    model = tmp_path / "tiny"
-    subprocess.run([python, TINY_MODEL, model], check=True, capture_output=True)
-    for path in model.iterdir():
+    for path in tiny_model().iterdir():
         folder.upload(path, f"model/{path.name}")
     rows = "".join(f"{json.dumps(row)}\n" for row in make_rows())
     folder.write("rows.jsonl", rows.encode())
@@ -81,7 +77,7 @@ def job(folder: Folder, storage: PodStorage, tmp_path: Path) -> Job:
             "lora": {"rank": 8, "alpha": 16},
         },
     )
-    return Job(python, tmp_path / "attempts", folder.child("run"), config)
+    return Job(trainer_python(), tmp_path / "attempts", folder.child("run"), config)
 
 
 def test_a_run_outlives_eviction_crash_and_outage(job: Job, s3: S3Server) -> None:

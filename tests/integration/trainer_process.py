@@ -1,6 +1,6 @@
 """The trainer as a process, in the environment of its own lock file, which lives in the user's cache.
 
-`python -m tests.integration.trainer_process` makes that environment ahead of the tests.
+`python -m tests.integration.trainer_process` makes that environment and the models ahead of the tests.
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +24,8 @@ from modelgarden.api.pods import TerminationMessage, TrainReport
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = ROOT / "images" / "train"
+TINY_MODEL = Path(__file__).with_name("tiny_model.py")
+_LOCK = PROJECT / "uv.lock"
 SOURCES = (ROOT / "operator", ROOT / "images" / "pod", PROJECT)
 START_SECONDS = 240.0
 
@@ -33,8 +37,7 @@ def trainer_python() -> Path:
     """
     if given := os.environ.get("MODELGARDEN_TRAINER_PYTHON"):
         return Path(given)
-    digest = hashlib.sha256((PROJECT / "uv.lock").read_bytes()).hexdigest()[:12]
-    environment = cache_root() / f"train-env-{digest}"
+    environment = cache_root() / f"train-env-{_digest(_LOCK)}"
     subprocess.run(
         # Compiled once here: else each process spends ten seconds on it where Python may not write bytecode.
         [uv(), "sync", "--quiet", "--locked", "--compile-bytecode", "--project", PROJECT],
@@ -42,6 +45,20 @@ def trainer_python() -> Path:
         check=True,
     )
     return environment / "bin" / "python"
+
+
+def tiny_model(*options: str) -> Path:
+    """Return the folder of the random model that `tiny_model.py` makes with these options; nothing may change it."""
+    folder = cache_root() / f"tiny-model-{_digest(_LOCK, TINY_MODEL, *options)}"
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(dir=cache_root(), prefix=".tiny-model-"))
+        subprocess.run([trainer_python(), TINY_MODEL, staging, *options], check=True, capture_output=True)
+        try:
+            staging.rename(folder)
+        except OSError:  # another process was faster
+            shutil.rmtree(staging)
+    return folder
 
 
 @dataclass
@@ -177,6 +194,12 @@ def make_config(
     } | fields
 
 
+def _digest(*inputs: Path | str) -> str:
+    """Return a key for what is made from files and words."""
+    parts = [part.read_text() if isinstance(part, Path) else part for part in inputs]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+
 def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -185,3 +208,5 @@ def _free_port() -> int:
 
 if __name__ == "__main__":
     trainer_python()
+    tiny_model()
+    tiny_model("--plain")
