@@ -192,25 +192,47 @@ def test_a_deployment_that_someone_else_scaled_is_put_right(
     serving.play_until(lambda: next(iter(serving.deployments().values()))["spec"]["replicas"] == 1)
 
 
-def test_what_someone_else_changed_in_its_children_is_put_right(
-    garden: Garden, serving: ServingNode, api: Api
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"selector": {"app": "another"}},
+        {"ports": [{"name": "http", "port": 8000, "targetPort": 8000}]},
+        {"type": "NodePort"},
+    ],
+)
+def test_a_service_that_someone_else_changed_is_put_right(
+    change: Obj, garden: Garden, serving: ServingNode, api: Api
 ) -> None:
     rolled_out(garden, serving)
+    before = api.get(SERVICES, garden.namespace, "bot")
+    assert before is not None
+
+    api.merge(SERVICES, before, {"spec": change})
+
+    def spec() -> Obj:
+        now = api.get(SERVICES, garden.namespace, "bot")
+        assert now is not None
+        return dict(now["spec"])
+
+    wait_for(lambda: spec() == before["spec"], what="the Service as it was")
+
+
+def test_a_deployment_that_lost_its_label_is_labelled_again_and_stays_known(
+    garden: Garden, serving: ServingNode, api: Api
+) -> None:
+    """Without the label no watch tells of it."""
+    rolled_out(garden, serving)
     (deployment,) = serving.deployments().values()
-    service = api.get(SERVICES, garden.namespace, "bot")
-    assert service is not None
 
-    api.merge(SERVICES, service, {"spec": {"selector": {"app": "another"}}})
-    api.merge(DEPLOYMENTS, deployment, {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}})
+    api.merge(DEPLOYMENTS, deployment, {"metadata": {"labels": {names.MANAGED_BY_LABEL: None}}})
 
-    def put_right() -> bool:
+    def labelled() -> bool:
         (now,) = serving.deployments().values()
-        found = api.get(SERVICES, garden.namespace, "bot")
-        assert found is not None
-        assert now["spec"]["template"] == deployment["spec"]["template"]
-        return bool(found["spec"] == service["spec"])
+        return bool(now["metadata"]["labels"].get(names.MANAGED_BY_LABEL) == names.MANAGED_BY)
 
-    serving.play_until(put_right, what="the children as they were")
+    wait_for(labelled, what="the label")
+    change(api, garden, replicas=2)
+    serving.play_until(lambda: shows(garden, "Ready")()["status"]["readyReplicas"] == 2)
 
 
 def test_a_service_that_someone_else_deleted_is_made_again(

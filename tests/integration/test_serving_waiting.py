@@ -158,6 +158,23 @@ def test_a_missing_secret_is_told_and_mended(garden: Garden, serving: ServingNod
     becomes_ready(garden, serving)
 
 
+def test_an_artifact_is_served_though_its_job_went_before_s3_could_be_asked(
+    garden: Garden, node: FakeNode, serving: ServingNode, api: Api
+) -> None:
+    garden.create_finetunejob("tune")
+    other = {**garden.storage, "credentialsSecretRef": {"name": "not-yet"}}
+    garden.create_modeldeployment("bot", model={"fineTuneJobRef": {"name": "tune"}}, storage=other)
+    finish(garden, node, "tune")
+    wait_for(lambda: phase(garden.finetunejob("tune")) == "Complete", 60, what="the job's end")
+    wait_for(lambda: garden.modeldeployment("bot")["status"].get("artifact"), what="the note of the artifact")
+
+    api.delete(FINETUNEJOBS, garden.namespace, "tune")
+    keys = {"AWS_ACCESS_KEY_ID": garden.s3.access_key, "AWS_SECRET_ACCESS_KEY": garden.s3.secret_key}
+    api.create(SECRETS, {"metadata": {"name": "not-yet", "namespace": garden.namespace}, "stringData": keys})
+
+    becomes_ready(garden, serving)
+
+
 def test_a_model_that_is_not_there_is_told_and_mended(garden: Garden, serving: ServingNode) -> None:
     garden.create_modeldeployment("bot", model={"source": f"s3://{garden.bucket}/later"})
     found = says(garden, "ModelResolved", "ModelNotFound")

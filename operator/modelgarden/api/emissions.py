@@ -135,7 +135,7 @@ def merge_records(records: Sequence[EmissionsRecord]) -> EmissionsRecord:
     covered = sum(record.coverage_percent * record.duration_seconds for record in records)
     return last.model_copy(
         update={
-            "state": _merged_state([record.state for record in records]),
+            "state": merged_state([record.state for record in records]),
             "energy_joules": energy,
             "emissions_milligrams": emissions_of(energy, pue_milli=last.pue_milli, intensity=last.intensity),
             "methods": Methods(
@@ -160,8 +160,8 @@ def ended_record(record: EmissionsRecord, *, reason: str) -> EmissionsRecord:
     return record.model_copy(update={"attempts": attempts})
 
 
-def _merged_state(states: Sequence[CarbonState]) -> CarbonState:
-    """The worst state counts; an attempt without metering leaves a sum that is Partial."""
+def merged_state(states: Sequence[CarbonState]) -> CarbonState:
+    """Return the state of a sum: the worst counts; a part without metering leaves a sum that is Partial."""
     found = set(states)
     if found == {"Unavailable"}:
         return "Unavailable"

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from modelgarden.api.base import ApiModel, Decimal, ModelName, Rule, S3Uri, Sha256
 from modelgarden.api.common import Carbon, LocalReference, PodTemplate, Resources, Storage, exactly_one
 from modelgarden.api.conditions import Condition
-from modelgarden.api.emissions import EmissionsRecord
+from modelgarden.api.emissions import CarbonState, EmissionsRecord
 
 KIND: Final = "ModelDeployment"
 PLURAL: Final = "modeldeployments"
@@ -163,6 +163,7 @@ class ServingCounters(ApiModel):
     idle_joules: int = Field(ge=0, description="Energy in joules while no tokens were generated.")
     generated_tokens: int = Field(ge=0, description="Tokens generated.")
     prompt_tokens: int = Field(ge=0, description="Prompt tokens processed.")
+    state: CarbonState = Field(description="State of this pod's own record, with the zone that it was given.")
 
 
 class ServingCarbon(ApiModel):

@@ -6,6 +6,7 @@ A Job's pod template cannot change, so a Job is applied once. What can change la
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 from modelgarden.api import names
@@ -16,7 +17,6 @@ from modelgarden.carbon.factors import carbon_factors
 from modelgarden.finetune.subject import Subject
 from modelgarden.finetune.workloads import PREPARE, TRAIN, Step
 from modelgarden.kube import podspec
-from modelgarden.kube.quantity import in_units
 from modelgarden.kube.resources import JOBS
 from modelgarden.settings import Settings
 
@@ -26,6 +26,11 @@ PREPARE_MEMORY: Final = "2Gi"
 HUB_TOKEN_KEY: Final = "HF_TOKEN"  # noqa: S105 -- the name of a key
 _GRACE_SECONDS: Final[dict[Step, int]] = {PREPARE: 30, TRAIN: 120}
 """Training checkpoints to S3 within it."""
+
+_SUFFIXES: Final = {
+    "m": Decimal("0.001"), "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9), "T": Decimal(10**12),
+    "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40),
+}  # fmt: skip
 
 
 def job_name(name: str, step: Step) -> str:
@@ -217,4 +222,10 @@ def _run_config(subject: Subject, settings: Settings, *, gpus: int) -> RunConfig
 
 
 def _smaller(asked: int | str, most: str) -> int | str:
-    return asked if in_units(asked) < in_units(most) else most
+    return asked if _quantity(asked) < _quantity(most) else most
+
+
+def _quantity(value: int | str) -> Decimal:
+    text = str(value)
+    suffix = text.lstrip("0123456789.")
+    return Decimal(text.removesuffix(suffix)) * _SUFFIXES.get(suffix, Decimal(1))

@@ -9,6 +9,7 @@ Objects are kept as JSON text, a sixth of what they take as dicts: most are read
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Cache:
     def __init__(self) -> None:
         self._entries: dict[Resource, dict[Key, _Entry]] = defaultdict(dict)
         self._indices: dict[Index, set[Key]] = defaultdict(set)
-        self._removed: dict[Resource, set[str]] = defaultdict(set)
+        self._removed: dict[Resource, dict[str, float]] = defaultdict(dict)
 
     def put(self, resource: Resource, obj: Mapping[str, Any]) -> bool:
         """Remember an object unless a newer one is known or it is gone.
@@ -51,7 +52,7 @@ class Cache:
         key = key_of(resource, obj)
         uid, version = obj["metadata"]["uid"], _version(obj)
         known = self._entries[resource].get(key)
-        if uid in self._removed[resource]:
+        if version <= self._removed[resource].get(uid, 0):
             return True
         if known is not None and known.uid == uid and version <= known.version:
             return version != known.version
@@ -63,16 +64,23 @@ class Cache:
             self._indices[index].add(key)
         return True
 
-    def remove(self, resource: Resource, namespace: str, name: str, *, uid: str | None = None) -> None:
-        """Forget an object; with `uid` only that very one."""
+    def remove(self, resource: Resource, namespace: str, name: str) -> None:
+        """Forget an object that is deleted."""
         key = Key(resource, namespace, name)
         known = self._entries[resource].get(key)
-        if uid is not None:
-            self._removed[resource].add(uid)
-        if known is None or (uid is not None and known.uid != uid):
-            return
-        self._removed[resource].add(known.uid)
-        self._forget(key)
+        if known is not None:
+            self._removed[resource][known.uid] = math.inf
+            self._forget(key)
+
+    def leave(self, resource: Resource, obj: Mapping[str, Any]) -> None:
+        """Forget an object that a watch says is gone, as of its resource version: it may only have lost its label."""
+        key = key_of(resource, obj)
+        known = self._entries[resource].get(key)
+        uid = obj["metadata"]["uid"]
+        removed = self._removed[resource]
+        removed[uid] = max(removed.get(uid, 0), _version(obj))
+        if known is not None and known.uid == uid and known.version <= removed[uid]:
+            self._forget(key)
 
     def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any] | None:
         """Return an object, a copy of the caller's own."""
@@ -107,7 +115,7 @@ class Cache:
         stale = {
             key
             for key, (uid, listed_version) in listed.items()
-            if uid not in self._removed[resource]
+            if listed_version > self._removed[resource].get(uid, 0)
             and (key not in known or known[key].uid != uid or known[key].version < listed_version)
         }
         ghosts = {

@@ -25,8 +25,10 @@ from modelgarden.kube.resources import LEASES, Resource, resource_of
 APPLY_REJECTED: Final = "ApplyRejected"
 PAGE_SIZE: Final = 100
 """Objects of one answer: what is held twice, as text and as dicts, while it is read."""
+_BROKEN_WEBHOOK: Final = "failed calling webhook"
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=10)
 _APPLY: Final = "application/apply-patch+yaml"
+_MERGE: Final = "application/merge-patch+json"
 _METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 Observer = Callable[[Resource, str, int], None]
@@ -177,6 +179,18 @@ class Kube:
             "PUT", resource, path_of(resource, namespace, name), verb="replace", body=obj
         )
 
+    async def patch(self, obj: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+        """Change an object by a JSON merge patch, which replaces lists as a whole."""
+        resource, namespace, name = _names(obj)
+        return await self._write(
+            "PATCH",
+            resource,
+            path_of(resource, namespace, name),
+            verb="patch",
+            body=patch,
+            content_type=_MERGE,
+        )
+
     async def apply(self, obj: Mapping[str, Any]) -> dict[str, Any]:
         """Apply an object on the server's side, taking over fields that others own."""
         return await self._apply(obj, verb="apply")
@@ -292,6 +306,8 @@ def error_of(what: str, status: int, text: bytes, retry_after: str | None) -> Re
             return Missing(f"{what}: {message}")
         case 409 | 410 | 429:
             return Retryable(f"{what}: {message}", after=_seconds(retry_after))
+        case 500 if _BROKEN_WEBHOOK in message:  # somebody has to mend it, so it is told as a refusal is
+            return Invalid(APPLY_REJECTED, message)
         case _ if status >= 500:
             return Retryable(f"{what}: {message}", after=_seconds(retry_after))
         case _:

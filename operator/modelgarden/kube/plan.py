@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, Protocol
 from modelgarden.api import conditions, names
 from modelgarden.kube.cache import Cache
 from modelgarden.kube.client import Kube
-from modelgarden.kube.drift import drifted
+from modelgarden.kube.drift import repair
 from modelgarden.kube.errors import Invalid, Missing, Retryable
 from modelgarden.kube.resources import EVENTS, Key, Resource, controller_of, resource_of
 
@@ -109,17 +109,22 @@ async def _apply_child(kube: Kube, cache: Cache, owner: Mapping[str, Any], child
     )
     if live is not None:
         _check_ownership(owner, live)
-        if not _differs(desired, live):
-            cache.put(resource, live)
-            return
-    applied = await kube.apply(desired)
-    cache.put(resource, applied)
-    log.info("%s %s", "Created" if live is None else "Updated", applied["kind"], extra=fields(applied))
+    if live is None or _differs(desired, live):
+        written = await kube.apply(desired)
+        log.info("%s %s", "Created" if live is None else "Updated", written["kind"], extra=fields(written))
+    elif (patch := repair(desired, live)) is not None:
+        written = await kube.patch(live, patch)
+        log.warning("Somebody changed %s; it is put right", written["kind"], extra=fields(written))
+    else:
+        written = live
+    cache.put(resource, written)
 
 
 def _differs(desired: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
+    """Tell whether this was not applied yet, or the label by which it is watched is gone."""
     hashes = [_annotation(obj, names.DESIRED_HASH_ANNOTATION) for obj in (live, desired)]
-    return hashes[0] != hashes[1] or drifted(desired, live)
+    watched = live["metadata"].get("labels", {}).get(names.MANAGED_BY_LABEL) == names.MANAGED_BY
+    return hashes[0] != hashes[1] or not watched
 
 
 def _check_ownership(owner: Mapping[str, Any], live: Mapping[str, Any]) -> None:

@@ -17,7 +17,8 @@ T = TypeVar("T")
 KEEP_SECONDS = 10.0
 KEEP_PROBLEM_SECONDS = 4.0
 """Shorter than the shortest back-off, so that a mended input is seen by the next look."""
-MOST_ENTRIES = 4096
+FORGET_SECONDS = 600.0
+"""After its end an answer is still known as a failure for so long; then it lets go of what its key holds."""
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Lookups:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._entries: dict[Hashable, _Entry] = {}
+        self._sweep_at = 0.0
 
     async def get(
         self, key: Hashable, load: Callable[[], Awaitable[T]], *, keep_seconds: float = KEEP_SECONDS
@@ -43,7 +45,7 @@ class Lookups:
         """
         entry = self._entries.get(key)
         if entry is None or (entry.task.done() and self._clock() >= entry.expires):
-            self._make_room()
+            self._forget_old()
             task = asyncio.ensure_future(self._load(key, load, keep_seconds))
             entry = self._entries[key] = _Entry(task, failed_before=_failure(entry))
         elif entry.failed_before is not None and not entry.task.done():
@@ -61,12 +63,15 @@ class Lookups:
         finally:
             self._entries[key].expires = self._clock() + keep
 
-    def _make_room(self) -> None:
-        if len(self._entries) < MOST_ENTRIES:
-            return
+    def _forget_old(self) -> None:
         now = self._clock()
+        if now < self._sweep_at:
+            return
+        self._sweep_at = now + FORGET_SECONDS / 10
         self._entries = {
-            key: entry for key, entry in self._entries.items() if not entry.task.done() or now < entry.expires
+            key: entry
+            for key, entry in self._entries.items()
+            if not entry.task.done() or now < entry.expires + FORGET_SECONDS
         }
 
 

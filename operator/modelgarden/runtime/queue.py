@@ -99,6 +99,10 @@ class WorkQueue:
         self._release(key)
         return seconds
 
+    def failures(self, key: Key) -> int:
+        """Return how many times in a row the work on a key has failed."""
+        return self._failures.get(key, 0)
+
     @property
     def depth(self) -> int:
         """Return how many keys wait for a worker."""

@@ -36,7 +36,7 @@ class Sink:
         """Take one event; the type is None for what a listing told."""
         key = key_of(resource, obj)
         if event_type == "DELETED":
-            self._cache.remove(resource, key.namespace, key.name, uid=obj["metadata"]["uid"])
+            self._cache.leave(resource, obj)
             news = True
         else:
             # The echo of an own write is no news; a listing may stand for events that a gap swallowed.

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 RECONCILE_SECONDS: Final = 120.0
 """Longest reconcile. Every call in it has a shorter limit of its own; this one frees the worker for certain."""
 
+TELLING_FAILURES: Final = 3
+"""What passes fails once or twice; the third time in a row is told, once."""
+
 
 async def work(queue: WorkQueue, reconcilers: Mapping[Resource, Reconciler], metrics: Metrics) -> None:
     """Reconcile keys until cancelled.
@@ -52,7 +55,8 @@ def _retry(queue: WorkQueue, key: Key, error: Exception, metrics: Metrics) -> No
     metrics.failed(key.resource, error.reason if isinstance(error, Invalid) else type(error).__name__)
     match error:
         case Retryable():
-            log.debug("Trying again in %.0f s: %s", seconds, error.message, extra=fields)
+            level = logging.WARNING if queue.failures(key) == TELLING_FAILURES else logging.DEBUG
+            log.log(level, "Trying again in %.0f s: %s", seconds, error.message, extra=fields)
         case Invalid():
             log.error("The API server refused a request: %s", error.message, extra=fields)
         case TimeoutError():

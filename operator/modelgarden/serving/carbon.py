@@ -20,6 +20,7 @@ from modelgarden.api.emissions import (
     emissions_milligrams,
     emissions_of,
     merge_records,
+    merged_state,
 )
 from modelgarden.api.modeldeployment import ServingCarbon, ServingCounters
 from modelgarden.api.pods import PodCarbon, ServeReport
@@ -112,7 +113,7 @@ def _known(previous: ServingCarbon | None) -> Mapping[str, _Pod]:
 
 
 def _no_counters(uid: str) -> ServingCounters:
-    return ServingCounters(id=uid, idle_joules=0, generated_tokens=0, prompt_tokens=0)
+    return ServingCounters(id=uid, idle_joules=0, generated_tokens=0, prompt_tokens=0, state="Unavailable")
 
 
 def _counters(report: ServeReport) -> ServingCounters:
@@ -121,6 +122,7 @@ def _counters(report: ServeReport) -> ServingCounters:
         idle_joules=report.idle_joules,
         generated_tokens=report.generated_tokens,
         prompt_tokens=report.prompt_tokens,
+        state=report.emissions.state,
     )
 
 
@@ -174,6 +176,7 @@ def _sum(uid: str, counters: Sequence[ServingCounters]) -> ServingCounters:
         idle_joules=sum(one.idle_joules for one in counters),
         generated_tokens=sum(one.generated_tokens for one in counters),
         prompt_tokens=sum(one.prompt_tokens for one in counters),
+        state=merged_state([one.state for one in counters]),
     )
 
 
@@ -192,6 +195,8 @@ def _total(
             "attempts": tuple(pod.attempt for pod in rest),
             "energy_joules": sum((pod.attempt.energy_joules for pod in rest), start=Energy()),
             "duration_seconds": max(0, previous.total.duration_seconds - before),
+            # Not the earlier total's: that may have been Partial for want of a zone or of a report that came late.
+            "state": merged_state([pod.counters.state for pod in rest]) if rest else previous.total.state,
         }
         records.insert(0, previous.total.model_copy(update=kept))
     return merge_records(records)

@@ -89,6 +89,21 @@ def revisions_of(
     return tuple(sorted(found, key=lambda revision: (revision.created, revision.name), reverse=True))
 
 
+def pods_since(created: str, pods: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """Return the pods that are not older than their owner: those may still drain for an earlier one of its name."""
+    return tuple(pod for pod in pods if pod["metadata"]["creationTimestamp"] >= created)
+
+
+def unended(pods: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Return the UIDs of the pods that can still use energy: an evicted one lingers as Failed."""
+    return frozenset(str(pod["metadata"]["uid"]) for pod in pods if _phase(pod) not in _ENDED)
+
+
+def _phase(pod: Mapping[str, Any]) -> str | None:
+    phase: str | None = pod.get("status", {}).get("phase")
+    return phase
+
+
 def report_interval(pods: Sequence[Mapping[str, Any]]) -> float:
     """Return how many seconds lie between two questions for the pods' energy."""
     ending = any("deletionTimestamp" in pod["metadata"] for pod in pods)
@@ -104,7 +119,7 @@ def due_reports(pods: Sequence[Mapping[str, Any]], now: datetime) -> Mapping[str
 
 async def read_reports(reports: PodReports, pods: Sequence[Mapping[str, Any]]) -> tuple[ServeReport, ...]:
     """Ask the running pods, those that are draining included, for their energy and tokens."""
-    asked = [pod for pod in pods if pod.get("status", {}).get("phase") == "Running"]
+    asked = [pod for pod in pods if _phase(pod) == "Running"]
     answers = await asyncio.gather(*(reports.fetch(pod, "/carbon") for pod in asked))
     found = []
     for pod, answer in zip(asked, answers, strict=True):
@@ -146,7 +161,7 @@ def _revision(name: str, deployment: Mapping[str, Any], pods: Sequence[Mapping[s
         model=annotations.get(MODEL_ANNOTATION, ""),
         wanted=deployment["spec"].get("replicas", 1),
         ready=status.get("readyReplicas", 0),
-        held=sum(1 for pod in pods if pod.get("status", {}).get("phase") not in _ENDED),
+        held=len(unended(pods)),
         served=annotations.get(SERVED_ANNOTATION) == "true",
         failed=_failure(annotations.get(FAILED_ANNOTATION)),
         scaled_at=parse_time(annotations.get(SCALED_ANNOTATION)),

@@ -20,7 +20,14 @@ from modelgarden.kube.pods import PodReports
 from modelgarden.kube.resources import DEPLOYMENTS, MODELDEPLOYMENTS, PODS, Key
 from modelgarden.registry.sources import first_problem
 from modelgarden.registry.store import Stores
-from modelgarden.serving.observe import Observed, by_revision, read_reports, report_interval, revisions_of
+from modelgarden.serving.observe import (
+    Observed,
+    by_revision,
+    pods_since,
+    read_reports,
+    report_interval,
+    revisions_of,
+)
 from modelgarden.serving.plan import plan
 from modelgarden.serving.resolve import Resolver
 from modelgarden.settings import Settings
@@ -71,7 +78,8 @@ class ModelDeploymentReconciler:
     async def _observe(self, key: Key, owner: Mapping[str, Any], spec: ModelDeploymentSpec) -> Observed:
         uid = owner["metadata"]["uid"]
         deployments = by_revision(self._cache.children(DEPLOYMENTS, uid))
-        pods = tuple(self._cache.labelled(PODS, key.namespace, names.MODELDEPLOYMENT_LABEL, key.name))
+        labelled = self._cache.labelled(PODS, key.namespace, names.MODELDEPLOYMENT_LABEL, key.name)
+        pods = pods_since(owner["metadata"]["creationTimestamp"], labelled)
         status = _status(owner)
         return Observed(
             owner=owner,

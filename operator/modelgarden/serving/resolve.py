@@ -17,6 +17,7 @@ from modelgarden.api.layout import MANIFEST, Location
 from modelgarden.api.modeldeployment import ModelDeploymentSpec, ModelSource, ServedArtifact
 from modelgarden.kube.cache import Cache
 from modelgarden.kube.client import Kube
+from modelgarden.kube.errors import Invalid
 from modelgarden.kube.resources import FINETUNEJOBS, SECRETS
 from modelgarden.registry.errors import Missing, Refused, StorageError
 from modelgarden.registry.lookups import Lookups
@@ -68,22 +69,35 @@ class Resolver:
     ) -> Resolution:
         """Return what to serve. `previous` is what the status names, kept where nothing newer can be had."""
         kept = previous if previous and same_source(previous, spec.model, namespace) else None
+        reference = spec.model.fine_tune_job_ref
+        job = await self._job(namespace, reference.name) if reference is not None else None
+        # Noted before S3 has been asked: the job may be deleted, by its time to live too, before S3 answers.
+        known = kept or _served(_artifact_of(job))
         try:
             store = await self._store(namespace, spec)
         except StorageError as error:
-            return Resolution(artifact=kept, refused=Problem(error.reason, error.message))
+            return Resolution(artifact=known, refused=Problem(error.reason, error.message))
         try:
-            if spec.model.fine_tune_job_ref is not None:
-                return await self._of_job(store, namespace, spec.model.fine_tune_job_ref.name, kept)
+            if reference is not None:
+                return await self._of_job(store, reference.name, job, kept)
             return await self._of_source(store, spec.model.source or "")
         except StorageError as error:
-            return Resolution(artifact=kept, problem=Problem(error.reason, error.message))
+            return Resolution(artifact=known, problem=Problem(error.reason, error.message))
+
+    async def _job(self, namespace: str, name: str) -> dict[str, Any] | None:
+        return self._cache.get(FINETUNEJOBS, namespace, name) or await self._kube.get(
+            FINETUNEJOBS, namespace, name
+        )
 
     async def _store(self, namespace: str, spec: ModelDeploymentSpec) -> Store:
         reference = spec.storage.credentials_secret_ref
         if reference is None:
             return self._stores.for_storage(spec.storage, None)
-        secret = await self._kube.get(SECRETS, namespace, reference.name)
+        try:
+            secret = await self._kube.get(SECRETS, namespace, reference.name)
+        except Invalid as error:
+            message = f"Secret {reference.name!r} cannot be read: {error.message}"
+            raise Refused("SecretInvalid", message) from error
         if secret is None:
             raise Missing(
                 "SecretNotFound",
@@ -93,11 +107,8 @@ class Resolver:
         return self._stores.for_storage(spec.storage, secret)
 
     async def _of_job(
-        self, store: Store, namespace: str, name: str, kept: ServedArtifact | None
+        self, store: Store, name: str, job: Mapping[str, Any] | None, kept: ServedArtifact | None
     ) -> Resolution:
-        job = self._cache.get(FINETUNEJOBS, namespace, name) or await self._kube.get(
-            FINETUNEJOBS, namespace, name
-        )
         found = _artifact_of(job)
         if found is None:
             waiting = _awaited(name, job)
@@ -105,9 +116,9 @@ class Resolver:
                 said = f"{waiting.message} Until it has an artifact, the earlier one of that name is served."
                 return Resolution(artifact=kept, message=said)
             return Resolution(problem=waiting, waits=waiting.reason != "FineTuneJobFailed")
-        if SERVED_FORMAT not in found.formats:
+        artifact = _served(found)
+        if artifact is None:
             raise _format_not_found(f"The artifact of FineTuneJob {name!r}")
-        artifact = ServedArtifact(uri=found.uri, sha256=found.manifest_sha256, version=found.version)
         manifest = Location.parse(artifact.uri)
         if await self._lookups.get((store, "head", manifest), lambda: store.head(manifest)) is None:
             raise Missing(
@@ -134,6 +145,13 @@ def _artifact_of(job: Mapping[str, Any] | None) -> ArtifactStatus | None:
         return None if value is None else ArtifactStatus.from_dict(value)
     except ValidationError:  # written by another version of the operator
         return None
+
+
+def _served(artifact: ArtifactStatus | None) -> ServedArtifact | None:
+    """Return what is served of a job's artifact, None where it has no format for that."""
+    if artifact is None or SERVED_FORMAT not in artifact.formats:
+        return None
+    return ServedArtifact(uri=artifact.uri, sha256=artifact.manifest_sha256, version=artifact.version)
 
 
 def _awaited(name: str, job: Mapping[str, Any] | None) -> Problem:

@@ -17,7 +17,7 @@ from modelgarden.api.modeldeployment import (
 )
 from modelgarden.carbon.factors import carbon_factors
 from modelgarden.serving.carbon import account, with_factors
-from modelgarden.serving.observe import Observed, due_reports
+from modelgarden.serving.observe import Observed, due_reports, unended
 from modelgarden.serving.resources import selector, url
 from modelgarden.serving.rollout import Problem, Revision, Rollout, overdue
 from modelgarden.settings import Settings
@@ -269,9 +269,8 @@ def _state(
 def _carbon(observed: Observed, settings: Settings) -> ServingCarbon | None:
     carbon = observed.status.carbon
     if observed.reports is not None:
-        live = frozenset(str(pod["metadata"]["uid"]) for pod in observed.pods)
         due = due_reports(observed.pods, observed.now)
-        carbon = account(carbon, observed.reports, live=live, due=due)
+        carbon = account(carbon, observed.reports, live=unended(observed.pods), due=due)
     return with_factors(carbon, carbon_factors(observed.spec.carbon, settings)) if carbon else None
 
 

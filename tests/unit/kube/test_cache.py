@@ -55,14 +55,38 @@ def test_a_namesake_with_another_uid_replaces_whatever_the_version(cache: Cache)
 
 def test_a_late_event_does_not_bring_back_what_was_removed(cache: Cache) -> None:
     cache.put(JOBS, make(version=1))
-    cache.remove(JOBS, "team", "a", uid="uid-a")
+    cache.leave(JOBS, make(version=3))
     cache.put(JOBS, make(version=2))
     assert version_of(cache) is None
 
 
+def test_what_a_deletion_removed_stays_away_whatever_is_told_of_its_end(cache: Cache) -> None:
+    cache.put(JOBS, make(version=1))
+    cache.remove(JOBS, "team", "a")
+    cache.put(JOBS, make(version=9))
+    cache.leave(JOBS, make(version=10))
+    cache.put(JOBS, make(version=11))
+    assert version_of(cache) is None
+
+
+def test_what_lost_its_label_comes_back_with_it(cache: Cache) -> None:
+    cache.put(JOBS, make(version=1))
+    cache.leave(JOBS, make(version=2))
+    assert version_of(cache) is None
+    assert compare(cache, {"a": ("uid-a", 3)}) == ({"a"}, set())
+    assert cache.put(JOBS, make(version=3))
+    assert version_of(cache) == "3"
+
+
+def test_news_that_something_left_is_older_than_what_was_written_since(cache: Cache) -> None:
+    cache.put(JOBS, make(version=3))
+    cache.leave(JOBS, make(version=2))
+    assert version_of(cache) == "3"
+
+
 def test_removing_one_uid_leaves_its_successor(cache: Cache) -> None:
     cache.put(JOBS, make(version=5, uid="second"))
-    cache.remove(JOBS, "team", "a", uid="first")
+    cache.leave(JOBS, make(version=6, uid="first"))
     assert version_of(cache) == "5"
 
 
@@ -167,7 +191,7 @@ def test_what_came_after_the_listing_is_neither_ghost_nor_stale(cache: Cache) ->
 
 def test_what_went_during_the_listing_does_not_come_back(cache: Cache) -> None:
     cache.put(JOBS, make(version=7))
-    cache.remove(JOBS, "team", "a", uid="uid-a")
+    cache.leave(JOBS, make(version=8))
     assert compare(cache, {"a": ("uid-a", 7)}) == (set(), set())
 
 

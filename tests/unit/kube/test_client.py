@@ -34,6 +34,14 @@ def test_a_status_becomes_the_error_that_says_what_to_do(status: int, want: type
     assert "the reason" in str(error)
 
 
+def test_a_webhook_that_does_not_work_is_told_as_a_refusal() -> None:
+    said = 'Internal error occurred: failed calling webhook "policy.example.com": connection refused'
+    error = error_of("apply job", 500, json.dumps({"message": said}).encode(), None)
+
+    assert isinstance(error, Invalid)
+    assert (error.reason, error.message) == ("ApplyRejected", said)
+
+
 @pytest.mark.parametrize(("header", "want"), [("7", 7.0), (None, None), ("soon", None)])
 def test_retry_after_is_kept(header: str | None, want: float | None) -> None:
     error = error_of("list", 429, STATUS, header)

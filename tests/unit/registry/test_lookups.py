@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from modelgarden.registry.errors import Unavailable
-from modelgarden.registry.lookups import KEEP_PROBLEM_SECONDS, KEEP_SECONDS, MOST_ENTRIES, Lookups
+from modelgarden.registry.lookups import FORGET_SECONDS, KEEP_PROBLEM_SECONDS, KEEP_SECONDS, Lookups
 
 
 class Source:
@@ -102,11 +102,11 @@ async def test_who_is_cancelled_does_not_take_the_answer_from_the_others(
     assert await second == 1
 
 
-async def test_old_answers_make_room(source: Source, lookups: Lookups) -> None:
-    for number in range(MOST_ENTRIES):
+async def test_answers_of_long_ago_are_let_go(source: Source, lookups: Lookups) -> None:
+    for number in range(5):
         await lookups.get(number, source.answer)
-    source.now = KEEP_SECONDS
+    source.now = KEEP_SECONDS + FORGET_SECONDS
 
     await lookups.get("one more", source.answer)
 
-    assert len(lookups._entries) == 1
+    assert list(lookups._entries) == ["one more"]

@@ -13,7 +13,7 @@ from modelgarden.kube.resources import FINETUNEJOBS, Key
 from modelgarden.runtime import workers
 from modelgarden.runtime.metrics import Metrics
 from modelgarden.runtime.queue import WorkQueue
-from modelgarden.runtime.workers import work
+from modelgarden.runtime.workers import TELLING_FAILURES, work
 
 A, B = (Key(FINETUNEJOBS, "team", name) for name in "ab")
 
@@ -124,3 +124,16 @@ async def test_losing_the_lease_ends_the_worker() -> None:
         queue.add(A)
         with pytest.raises(Lost):
             await task
+
+
+async def test_what_keeps_failing_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def behave(key: Key) -> None:
+        raise Retryable("the API server is busy", after=0.0)
+
+    queue, reconciler = WorkQueue(), Scripted(behave)
+    async with working(queue, reconciler, Metrics()):
+        queue.add(A)
+        await eventually(lambda: len(reconciler.seen) >= TELLING_FAILURES + 2)
+
+    told = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert [record.getMessage() for record in told] == ["Trying again in 0 s: the API server is busy"]

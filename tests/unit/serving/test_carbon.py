@@ -184,6 +184,27 @@ def test_a_total_stays_partial_when_a_pod_ends_that_never_answered() -> None:
         holds(carbon)
 
 
+def test_a_total_is_whole_again_once_a_late_report_has_come_though_pods_have_gone() -> None:
+    told = report("a", joules=100)
+    silent = counted(None, [told], frozenset("ab"), frozenset("ab"))
+    heard = counted(silent, [told, report("b", joules=50)], frozenset("ab"), frozenset("ab"))
+    gone = counted(heard, [report("b", joules=60)], frozenset("b"), frozenset("b"))
+
+    assert [one and one.total.state for one in (silent, heard, gone)] == ["Partial", "Estimated", "Estimated"]
+
+
+def test_a_zone_that_is_given_when_pods_have_gone_makes_the_total_whole() -> None:
+    first = counted(None, [report("a", joules=100), report("b", joules=50)], frozenset("ab"))
+    assert first is not None
+    without = with_factors(first, PodCarbon())
+
+    later = counted(without, [report("b", joules=60)], frozenset("b"))
+
+    assert without.total.state == "Partial"
+    assert later is not None
+    assert with_factors(later, GERMANY).total.state == "Estimated"
+
+
 def test_a_pod_that_has_only_begun_is_not_missed() -> None:
     carbon = counted(None, [report("a", joules=100)], frozenset("ab"), frozenset("a"))
 

@@ -9,7 +9,7 @@ import pytest
 from modelgarden.api.modeldeployment import ModelSource, ServedArtifact
 from modelgarden.kube.podstate import pod_problem
 from modelgarden.serving import references
-from modelgarden.serving.observe import by_revision, due_reports, revisions_of
+from modelgarden.serving.observe import by_revision, due_reports, pods_since, revisions_of, unended
 from modelgarden.serving.resolve import same_source
 from modelgarden.serving.resources import deployment
 from tests.unit.serving.builders import DIGEST, NOW, RUN, crashed, live, pod, unschedulable, wanted
@@ -65,6 +65,21 @@ def test_a_deployment_that_is_being_deleted_is_no_revision() -> None:
     one["metadata"]["deletionTimestamp"] = "2026-11-21T11:59:00Z"
 
     assert by_revision([one]) == {}
+
+
+def test_pods_of_an_earlier_owner_of_the_name_do_not_count() -> None:
+    pods = [pod(wanted(), name) for name in ("earlier", "own")]
+    pods[0]["metadata"]["creationTimestamp"] = "2026-11-21T11:00:00Z"
+
+    (own,) = pods_since("2026-11-21T11:30:00Z", pods)
+
+    assert own["metadata"]["name"] == "own"
+
+
+def test_an_evicted_pod_that_lingers_uses_no_energy() -> None:
+    pods = [pod(wanted(), "evicted", phase="Failed"), pod(wanted(), "own", phase="Running")]
+
+    assert unended(pods) == {"uid-own"}
 
 
 def test_readiness_after_a_restart_does_not_count_as_progress() -> None:
