@@ -179,6 +179,13 @@ def test_what_vllm_refuses_is_rolled_back_at_once(garden: Garden, serving: Servi
     serving.play_until(
         lambda: [p for p in serving.ready() if of_revision(p, before)], what="the old revision"
     )
+    (name,) = (one["name"] for one in failed["status"]["revisions"] if one["state"] == "Failed")
+    assert f"delete Deployment bot-{name} to try the same again" in condition(failed, "Degraded")["message"]
+
+    serving.healthy = lambda _: True
+    api.delete(DEPLOYMENTS, garden.namespace, f"bot-{name}")
+
+    assert active(serving.play_until(shows(garden, "Ready"), what="the next try")) == name
 
 
 def test_a_deployment_that_someone_else_scaled_is_put_right(

@@ -18,7 +18,7 @@ from modelgarden.api.modeldeployment import (
 from modelgarden.carbon.factors import carbon_factors
 from modelgarden.serving.carbon import account, with_factors
 from modelgarden.serving.observe import Observed, due_reports, unended
-from modelgarden.serving.resources import selector, url
+from modelgarden.serving.resources import deployment_name, selector, url
 from modelgarden.serving.rollout import Problem, Revision, Rollout, overdue
 from modelgarden.settings import Settings
 
@@ -171,7 +171,8 @@ def _trouble(observed: Observed, outcome: Outcome) -> Problem | None:
     if outcome.wanted is not None and outcome.wanted.failed is not None:
         failed = outcome.wanted.failed
         said = (
-            f"Revision {outcome.wanted.name} was rolled back: {failed.message} Correct the spec to try again."
+            f"Revision {outcome.wanted.name} was rolled back: {failed.message} Correct the spec, or delete Deployment "
+            f"{deployment_name(observed.name, outcome.wanted.name)} to try the same again."
         )
         return Problem(failed.reason, said)
     problem = rollout.target.problem if rollout is not None and not rollout.complete else None
