@@ -1,9 +1,10 @@
-"""Runs the energy meter with the real CodeCarbon over made-up GPUs; tells its records and what it connected to.
+"""Runs the energy meter with the real CodeCarbon over made-up hardware; tells its records and what it connected to.
 
 Runs in the trainer's environment and reads orders from standard input, one JSON object a line: {"wanted": 1,
-"startError": null, "gpus": [fields of Gpu], "steps": [{"seconds": 1, "set": [[0, "field", value]]}], "variables": {...},
-"folder": "...", "log": "...", "answer": "..."}. Each order gets a process of its own, as CodeCarbon keeps what it found at
-import; all of them are forked from one that has imported what CodeCarbon itself imports, which takes the longest.
+"startError": null, "gpus": [fields of Gpu], "powercap": null, "steps": [{"seconds": 1, "set": [[0, "field", value]],
+"package": null}], "variables": {...}, "folder": "...", "log": "...", "answer": "..."}. Each order gets a process of its
+own, as CodeCarbon keeps what it found at import; all of them are forked from one that has imported what CodeCarbon
+itself imports, which takes the longest.
 """
 
 # ruff: noqa: N802 -- the names of NVML
@@ -20,6 +21,7 @@ import sys
 import time
 import traceback
 from dataclasses import dataclass, field
+from functools import partial, partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,30 @@ def _read(gpu: Gpu, value: int | None) -> int:
     return value
 
 
+class Powercap:
+    """RAPL as a kernel with one CPU package shows it, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._package = folder / "intel-rapl" / "intel-rapl:0"
+        self._package.mkdir(parents=True)
+        (self._package / "name").write_text("package-0")
+        (self._package / "max_energy_range_uj").write_text(str(2**40))
+        self.count(1_000_000)
+
+    def count(self, microjoules: int) -> None:
+        """Set the counter."""
+        (self._package / "energy_uj").write_text(str(microjoules))
+
+    def install(self) -> None:
+        """Take the place of /sys/class/powercap."""
+        cpu: Any = importlib.import_module("codecarbon.core.cpu")
+        hardware: Any = importlib.import_module("codecarbon.external.hardware")
+        cpu.is_rapl_available = partial(cpu.is_rapl_available, str(self._folder))
+        hardware.CPU.__init__ = partialmethod(hardware.CPU.__init__, rapl_dir=str(self._folder))
+        assert cpu.is_rapl_available()
+
+
 def cut_the_network() -> list[str]:
     """Refuse every connection and return the list that they are noted in."""
     asked: list[str] = []
@@ -141,6 +167,9 @@ def probe(case: dict[str, Any]) -> dict[str, Any]:
     """Run a case and return what the meter said at its start and after each step."""
     nvml = Nvml(start_error=case["startError"], gpus=[Gpu(**one) for one in case["gpus"]])
     nvml.install()
+    powercap = Powercap(Path(case["powercap"])) if case["powercap"] else None
+    if powercap is not None:
+        powercap.install()
     asked = cut_the_network()
 
     meter = EnergyMeter(PodCarbon(zone="DEU", pue_milli=1200), attempt="probe", gpus=case["wanted"])
@@ -150,6 +179,8 @@ def probe(case: dict[str, Any]) -> dict[str, Any]:
         for index, name, value in step.get("set", []):
             assert hasattr(nvml.gpus[index], name)
             setattr(nvml.gpus[index], name, value)
+        if powercap is not None and step.get("package"):
+            powercap.count(step["package"])
         time.sleep(step["seconds"])  # the run time that is metered, not a wait for something
         taken.append((time.monotonic(), meter.record()))
     meter.stop()

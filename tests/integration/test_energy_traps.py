@@ -60,6 +60,8 @@ class Pod:
     nvidia_smi: int | None = 0
     """Exit code of the program, None where there is none."""
     working_folder: Path | None = None
+    powercap: Path | None = None
+    """Where RAPL can be read, None where it cannot."""
 
     def start(self, steps: Sequence[Step] = (), *, name: str = "meter") -> Path:
         """Start the meter; each step changes GPUs, then lets time pass. Return where its answer will lie."""
@@ -75,6 +77,7 @@ class Pod:
             "wanted": self.wanted,
             "startError": self.start_error,
             "gpus": self.gpus,
+            "powercap": self.powercap and str(self.powercap),
             "steps": steps,
             "variables": inherited | {"PATH": str(programs)} | self.variables,
             "folder": str(self.working_folder or self.root),
@@ -129,7 +132,7 @@ def pod(probe: subprocess.Popen[str], tmp_path: Path) -> Pod:
 
 
 def test_a_counter_is_read_to_the_joule_and_the_sums_can_be_redone(pod: Pod) -> None:
-    """No RAPL and no network beside it, as in most pods."""
+    """No network beside it, as in most pods."""
     probed = pod.run(after(2.0, (0, "counter_mj", COUNTER + 36_000_000)))
 
     assert probed.gpu_joules() == [0, 36_000]
@@ -251,6 +254,15 @@ def test_a_pod_without_gpus_counts_none_of_its_node(pod: Pod) -> None:
 
     assert (probed.last.energy_joules.gpu, probed.last.methods.gpu) == (0, "none")
     assert (probed.last.devices, probed.last.state) == ((), "Estimated")
+
+
+def test_a_pod_is_not_charged_with_what_rapl_counts_for_the_whole_machine(pod: Pod) -> None:
+    pod.powercap = pod.root / "powercap"
+
+    probed = pod.run({"seconds": 1.5, "package": 1_000_000_000_000})
+
+    assert probed.last.energy_joules.cpu < 10_000  # of the package's million
+    assert (probed.last.methods.cpu, probed.last.state) == ("cpu-load-model", "Estimated")
 
 
 def test_nvml_that_fails_in_the_middle_is_a_gap_until_the_counter_is_back(pod: Pod) -> None:

@@ -2,6 +2,9 @@
 
 CodeCarbon meters; everything that makes the record auditable is ours: PUE applied once, the intensity with its
 source, the methods by component, the duration by our own clock, and a state that never hides a gap as a zero.
+
+The CPU's energy is that of the load model, by the CPU time of the pod's processes. RAPL, where a pod can read it at
+all, counts the whole machine, so that each pod would be charged with the work of all.
 """
 
 from __future__ import annotations
@@ -102,7 +105,7 @@ def _state(metering: Metering, *, covered: bool) -> CarbonState:
     if not metering.complete or metering.intensity is None:
         return "Partial"
     methods = {metering.methods.gpu, metering.methods.cpu, metering.methods.ram}
-    return "Measured" if methods <= {COUNTER, "rapl", NONE} else "Estimated"
+    return "Measured" if methods <= {COUNTER, NONE} else "Estimated"
 
 
 def timestamp(moment: datetime) -> str:
@@ -202,7 +205,6 @@ class EnergyMeter:
 
     def _begin(self) -> None:
         from codecarbon import OfflineEmissionsTracker, __version__
-        from codecarbon.core.cpu import is_rapl_available
         from codecarbon.external.ram import RAM
         from codecarbon.output import BaseOutput
 
@@ -223,6 +225,7 @@ class EnergyMeter:
             force_carbon_intensity_g_co2e_kwh=intensity.milligrams_per_kwh / 1000 if intensity else 0.0,
             pue=1.0,  # applied once, by the record
             tracking_mode="process",
+            force_mode_cpu_load=True,  # else RAPL is taken where it can be read
             force_ram_power=ram.total_power().W * _memory_share(ram.machine_memory_GB * 1024**3),
             gpu_ids=list(gpus.indices),
             measure_power_secs=_NEVER_SECONDS,
@@ -241,7 +244,7 @@ class EnergyMeter:
             self._tracker = tracker
             self._watch = GpuWatch(gpus)
             self._metering = Metering(
-                methods=_methods(gpus, rapl=is_rapl_available()),
+                methods=Methods(gpu=gpus.method, cpu="cpu-load-model", ram="dimm-model-share"),
                 devices=gpus.uuids,
                 complete=len(gpus.indices) == self._gpus,
                 intensity=intensity,
@@ -274,14 +277,6 @@ class EnergyMeter:
         while not self._stopped.wait(SAMPLE_SECONDS):
             with self._lock:
                 self._measure()
-
-
-def _methods(gpus: MeteredGpus, *, rapl: bool) -> Methods:
-    return Methods(
-        gpu=gpus.method,
-        cpu="rapl" if rapl else "cpu-load-model",
-        ram="dimm-model-share",
-    )
 
 
 def _memory_share(host_bytes: float) -> float:

@@ -24,6 +24,8 @@ class Answer:
     body: bytes
     content_type: str = "text/plain; charset=utf-8"
     status: int = 200
+    sent: Callable[[], None] | None = None
+    """What follows once it was sent whole."""
 
 
 Route = Callable[[], Answer]
@@ -79,6 +81,8 @@ def serve_routes(routes: Mapping[str, Route], *, port: int, host: str = "") -> T
             self.send_header("Content-Length", str(len(answer.body)))
             self.end_headers()
             self.wfile.write(answer.body)
+            if answer.sent is not None:
+                answer.sent()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- overridden as it is
             """Probes and scrapes are not logged."""

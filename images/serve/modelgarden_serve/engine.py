@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -108,8 +109,24 @@ def cache_bytes(memory: int, weights: int) -> int:
 
 
 def weights_bytes(model_dir: Path) -> int:
-    """Return the size of the model's weights."""
-    return sum(file.stat().st_size for file in model_dir.glob("*.safetensors"))
+    """Return the size of the weights that vLLM loads, where a folder may hold them twice.
+
+    As its DefaultModelLoader chooses: Mistral's own files where there are some, else those of the index, else all.
+    """
+    files = list(model_dir.glob("consolidated*.safetensors"))
+    if not files:
+        files = list(model_dir.glob("*.safetensors"))
+        indexed = _indexed(model_dir)
+        files = [file for file in files if file.name in indexed] or files
+    return sum(file.stat().st_size for file in files)
+
+
+def _indexed(model_dir: Path) -> set[str]:
+    index = model_dir / "model.safetensors.index.json"
+    try:
+        return set(json.loads(index.read_text())["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # vLLM says what is wrong with it
+        return set()
 
 
 def available_memory() -> int:

@@ -46,6 +46,7 @@ class Ledger:
         self._file = file
         self._before = _earlier(file, attempt)
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._tokens = Tokens()
         self._loaded = False
         self._closed_joules = 0
@@ -76,11 +77,16 @@ class Ledger:
             return self._report(reason)
 
     def save(self, reason: str = "Running") -> None:
-        """Keep the sums for the next container of this pod."""
-        report = self.report(reason)
-        partial = self._file.with_suffix(".partial")
-        partial.write_text(report.model_dump_json(by_alias=True, exclude_none=True))
-        partial.replace(self._file)
+        """Keep the sums for the next container of this pod.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        with self._writing:
+            report = self.report(reason)
+            partial = self._file.with_suffix(".partial")
+            partial.write_text(report.model_dump_json(by_alias=True, exclude_none=True))
+            partial.replace(self._file)
 
     def _close(self, *, idle: bool) -> None:
         joules = self._meter.energy().total

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -58,7 +58,8 @@ class Supervisor:
         self._api = api
         self._ledger = ledger
         self._timings = timings
-        self._stop = threading.Event()
+        # No Event: its lock may be held by the very thread that a signal handler interrupts.
+        self._stopping = False
         self._metering = threading.Event()
         self._ended = threading.Event()
         self._told_the_end = threading.Event()
@@ -66,8 +67,8 @@ class Supervisor:
         self._output: deque[str] = deque(maxlen=_KEPT_LINES)
 
     def stop(self) -> None:
-        """Ask for the end, as SIGTERM does."""
-        self._stop.set()
+        """Ask for the end, as SIGTERM does; a signal handler may call this."""
+        self._stopping = True
 
     def metering_began(self) -> None:
         """Say that the meter runs, so that reports mean something."""
@@ -111,9 +112,10 @@ class Supervisor:
                 _kill(process)
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
-        while process.poll() is None and not self._stop.wait(self._timings.poll):
+        while process.poll() is None and not self._stopping:
             if not self._was_ready:
                 self._serves()
+            time.sleep(self._timings.poll)
 
     def _drain(self, process: subprocess.Popen[bytes]) -> TerminationMessage:
         logger.info("Draining", extra={"seconds": self._config.drain_seconds})
@@ -135,7 +137,10 @@ class Supervisor:
         self._ledger.close()
         self._ended.set()
         if self._metering.is_set():
-            self._ledger.save("Terminated")
+            try:
+                self._ledger.save("Terminated")
+            except OSError:
+                logger.exception("The last energy figures cannot be kept")
             self._told_the_end.wait(self._timings.farewell)
 
     def _failure(self, exit_code: int) -> PodError:
@@ -150,7 +155,7 @@ class Supervisor:
         return PodError("PodsFailing", f"vLLM ended with exit code {exit_code} {when}: {line}")
 
     def _ready(self) -> bool:
-        return not self._stop.is_set() and self._serves()
+        return not self._stopping and self._serves()
 
     def _serves(self) -> bool:
         """Ask vLLM for the wanted model, and note the first yes: whoever heard it may send requests from then on."""
@@ -162,16 +167,15 @@ class Supervisor:
 
     def _healthy(self) -> bool:
         # While it drains, a probe must not have the container killed.
-        return self._stop.is_set() or self._api.healthy()
+        return self._stopping or self._api.healthy()
 
     def _carbon(self) -> Answer:
         ended = self._ended.is_set()
         report = self._report()
         if report is None:
             return Answer(b"metering has not begun\n", status=503)
-        if ended:
-            self._told_the_end.set()
-        return json_route(lambda: report)()
+        answer = json_route(lambda: report)()
+        return replace(answer, sent=self._told_the_end.set) if ended else answer
 
     def _report(self) -> ServeReport | None:
         if not self._metering.is_set():
@@ -179,13 +183,13 @@ class Supervisor:
         return self._ledger.report("Terminated" if self._ended.is_set() else "Running")
 
     def _sample_regularly(self) -> None:
-        while not self._ended.wait(1.0 if self._stop.is_set() else self._timings.sample):
+        while not self._ended.wait(1.0 if self._stopping else self._timings.sample):
             if self._metering.is_set():
-                self._ledger.sample()
-                try:
-                    self._ledger.save()
-                except OSError:
-                    logger.exception("Energy figures cannot be kept")
+                for step in (self._ledger.sample, self._ledger.save):
+                    try:
+                        step()
+                    except Exception:
+                        logger.exception("Energy figures cannot be brought up to date for now")
 
     def _forward(self, output: IO[bytes]) -> None:
         for line in output:

@@ -54,7 +54,7 @@ class Intensity(ApiModel):
 
 
 class Methods(ApiModel):
-    """How each component was metered, such as nvml-energy-counter, rapl, cpu-load-model or none."""
+    """How each component was metered, such as nvml-energy-counter, cpu-load-model or none."""
 
     gpu: str = Field(max_length=64, description="Method for the GPUs.")
     cpu: str = Field(max_length=64, description="Method for the CPU.")

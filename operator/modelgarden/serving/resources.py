@@ -277,7 +277,8 @@ def _serve(image: Image, config: list[dict[str, Any]], spec: ModelDeploymentSpec
         {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108 -- mount point of an emptyDir
     ]
     serve["startupProbe"] = _probe("/healthz", failures=math.ceil(deadline / PROBE_SECONDS))
-    serve["readinessProbe"] = _probe("/readyz", failures=1)
+    # One slow answer under load is no reason to leave the Service; a pod that is deleted leaves it without a probe.
+    serve["readinessProbe"] = _probe("/readyz", failures=3)
     serve["livenessProbe"] = _probe("/healthz", failures=6)
     return serve
 

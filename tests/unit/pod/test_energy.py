@@ -50,7 +50,7 @@ def test_emissions_are_energy_times_pue_times_intensity() -> None:
     [
         pytest.param(CPU_ONLY, 95.0, "Estimated", id="a load model"),
         pytest.param(
-            replace(CPU_ONLY, methods=Methods(gpu="nvml-energy-counter", cpu="rapl", ram="none")),
+            replace(CPU_ONLY, methods=Methods(gpu="nvml-energy-counter", cpu="none", ram="none")),
             95.0,
             "Measured",
             id="counters only",

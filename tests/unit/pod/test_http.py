@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -60,6 +61,20 @@ def test_a_failing_route_is_a_500_without_details_and_an_unknown_one_a_404() -> 
 
     assert get(port, "/broken") == (500, b"RuntimeError\n")
     assert get(port, "/other")[0] == 404
+
+
+def test_what_follows_an_answer_waits_until_it_was_sent() -> None:
+    sent = threading.Event()
+    body = b"x" * 2**26  # more than the sockets hold
+    port = serve(report=lambda: Answer(body, sent=sent.set))
+
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(b"GET /report HTTP/1.0\r\n\r\n")
+        connection.recv(64)
+        assert not sent.is_set()
+        while connection.recv(2**20):
+            pass
+    assert sent.wait(5)
 
 
 def test_a_taken_port_says_what_to_do() -> None:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from modelgarden.api.pods import ServeConfig
 from modelgarden_pod.errors import UserError
-from modelgarden_serve.engine import GIB, Build, cache_bytes, command, environment, failure_of
+from modelgarden_serve.engine import (
+    GIB,
+    Build,
+    cache_bytes,
+    command,
+    environment,
+    failure_of,
+    weights_bytes,
+)
 
 
 def config(*engine_args: str, gpus: int = 0) -> ServeConfig:
@@ -75,6 +85,38 @@ def test_the_users_arguments_come_last_so_they_win() -> None:
 )
 def test_cache_bytes(memory: int, weights: int, want: int) -> None:
     assert cache_bytes(memory, weights) == want
+
+
+SHARDS = {"model-00001-of-00002.safetensors": 30, "model-00002-of-00002.safetensors": 12}
+INDEX = json.dumps({"weight_map": dict(zip("abc", [*SHARDS, *SHARDS], strict=False))})
+
+
+@pytest.mark.parametrize(
+    ("files", "index", "want"),
+    [
+        pytest.param({"model.safetensors": 42}, None, 42, id="one file"),
+        pytest.param(SHARDS, INDEX, 42, id="shards"),
+        pytest.param(
+            {**SHARDS, "model.safetensors": 42}, INDEX, 42, id="a file beside them, not in the index"
+        ),
+        pytest.param({**SHARDS, "consolidated.safetensors": 43}, INDEX, 43, id="Mistral's file beside them"),
+        pytest.param(
+            {"model.safetensors": 42, "consolidated.safetensors": 43}, None, 43, id="beside one file"
+        ),
+        pytest.param(SHARDS, "cut of", 42, id="an index that cannot be read"),
+        pytest.param(SHARDS, "{}", 42, id="an index without files"),
+        pytest.param({}, None, 0, id="none"),
+    ],
+)
+def test_weights_that_lie_there_twice_count_once(
+    files: Mapping[str, int], index: str | None, want: int, tmp_path: Path
+) -> None:
+    for name, size in files.items():
+        (tmp_path / name).write_bytes(b"x" * size)
+    if index is not None:
+        (tmp_path / "model.safetensors.index.json").write_text(index)
+
+    assert weights_bytes(tmp_path) == want
 
 
 @pytest.mark.parametrize(

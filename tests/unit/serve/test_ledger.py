@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,17 @@ def test_figures_that_cannot_be_read_are_left_out(file: Path, content: str | Non
     pod.sample(10, Tokens(1, 1))
 
     assert pod.ledger.report().generated_tokens == 1
+
+
+def test_two_threads_that_save_at_once_do_not_disturb_each_other(file: Path) -> None:
+    """The sampler and the farewell, as the pod ends."""
+    pod = Pod(file)
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        for saved in [pool.submit(pod.ledger.save) for _ in range(400)]:
+            saved.result()
+
+    assert Pod(file).ledger.report().emissions.attempts
 
 
 def test_figures_of_another_pod_are_left_out(file: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -13,7 +14,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from types import FrameType
+from typing import Any, TypeVar
 
 import pytest
 
@@ -23,7 +25,7 @@ from modelgarden_pod.errors import PodError, Terminated, UserError
 from modelgarden_pod.http import serve_routes
 from modelgarden_serve.ledger import Ledger
 from modelgarden_serve.supervise import Supervisor, Timings
-from modelgarden_serve.vllm_api import VllmApi
+from modelgarden_serve.vllm_api import Tokens, VllmApi
 from tests.unit.serve.test_ledger import Meter
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
@@ -124,6 +126,37 @@ def test_a_request_that_is_under_way_ends_before_vllm_does(pod: Pod) -> None:
     assert answers == [b"done"]
 
 
+def test_sigterm_may_come_between_any_two_lines_of_the_watch(pod: Pod) -> None:
+    """Its handler runs in the thread that watches, whatever lock that holds."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        for line in range(1, 60):
+            watch = threading.Thread(
+                target=_watch_with_sigterm, args=(pod.supervisor, process, line), daemon=True
+            )
+            watch.start()
+            watch.join(5)
+            assert not watch.is_alive(), f"SIGTERM at line {line} stops the pod for ever"
+        process.communicate(b"\n")
+
+
+def _watch_with_sigterm(supervisor: Supervisor, process: subprocess.Popen[bytes], at: int) -> None:
+    one = Supervisor(
+        supervisor._config, api=supervisor._api, ledger=supervisor._ledger, timings=replace(QUICK, poll=0.001)
+    )
+    one._was_ready = True
+    lines = 0
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal lines
+        lines += event == "line"
+        if lines == at:
+            one.stop()
+        return trace
+
+    sys.settrace(trace)
+    one._watch(process)
+
+
 def test_requests_still_arrive_until_every_service_knows(tmp_path: Path) -> None:
     pod = Pod(tmp_path, replace(QUICK, propagation=3.0))
     running = pod.start()
@@ -157,6 +190,58 @@ def test_the_last_figures_are_held_ready_and_kept(tmp_path: Path) -> None:
     assert (last.emissions.energy_joules.total, last.idle_joules) == (90, 20)
     kept = ServeReport.model_validate_json((tmp_path / "carbon.json").read_text())
     assert kept.idle_joules == 20
+    pod.close()
+
+
+def test_the_pod_waits_until_its_last_report_was_sent(tmp_path: Path) -> None:
+    pod = Pod(tmp_path, replace(QUICK, farewell=20.0))
+    running = pod.start()
+    ready(pod)
+    pod.supervisor.metering_began()
+    pod.supervisor.stop()
+    wait_for(pod.supervisor._ended.is_set)
+
+    answer = pod.supervisor.routes()["/carbon"]()
+
+    assert answer.status == 200
+    with pytest.raises(TimeoutError):
+        running.result(0.5)
+    pod.carbon()
+    assert running.result(10).reason == "Serving"
+    pod.close()
+
+
+def test_figures_that_cannot_be_kept_do_not_make_a_clean_end_a_failure(tmp_path: Path) -> None:
+    pod = Pod(tmp_path, replace(QUICK, farewell=20.0))
+    running = pod.start()
+    ready(pod)
+    (tmp_path / "carbon.partial").mkdir()  # as a full disk, nothing can be written
+    pod.supervisor.metering_began()
+    pod.supervisor.stop()
+    wait_for(pod.supervisor._ended.is_set)
+
+    assert pod.carbon().attempt == "pod"
+    assert running.result(10).reason == "Serving"
+    pod.close()
+
+
+def test_counters_that_cannot_be_read_once_are_read_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[str | Tokens] = ["not a number", Tokens(generated=3, prompt=2)]
+
+    def tokens(_: VllmApi) -> Tokens:
+        one = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(one, str):
+            raise ValueError(one)
+        return one
+
+    monkeypatch.setattr(VllmApi, "tokens", tokens)
+    pod = Pod(tmp_path)
+    pod.start()
+    pod.supervisor.metering_began()
+
+    wait_for(lambda: pod.carbon().generated_tokens == 3)
     pod.close()
 
 

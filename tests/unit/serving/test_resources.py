@@ -159,6 +159,12 @@ def test_the_startup_budget_is_the_progress_deadline() -> None:
     assert probe["periodSeconds"] * probe["failureThreshold"] == 600
 
 
+def test_one_slow_answer_does_not_take_a_pod_out_of_the_service() -> None:
+    template = deployment(wanted(), replicas=1, annotations={})["spec"]["template"]["spec"]
+
+    assert template["containers"][0]["readinessProbe"]["failureThreshold"] == 3
+
+
 def test_the_grace_period_outlasts_the_drain() -> None:
     assert serve_config(wanted()).drain_seconds + 15 < GRACE_SECONDS
 
