@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shlex
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ NOT_WANTED = {
     "README.md": b"# Tiny",
     "pytorch_model.bin": b"a pickle",
     "modeling_tiny.py": b"raise SystemExit('code of a model ran')",
+    "consolidated.safetensors": b"the same weights for Mistral's own software",
     "onnx/config.json": b"{}",
     "onnx/model.safetensors": b"weights for something else",
 }
@@ -175,6 +178,13 @@ def know(hub: Hub) -> None:
     hub.tokens = {"hf_known"}
 
 
+def quantize(hub: Hub) -> None:
+    repository = hub.repositories[NAME]
+    files = repository.commits[repository.refs["main"]]
+    settings = json.loads(files["config.json"]) | {"quantization_config": {"quant_method": "bitsandbytes"}}
+    repository.commit({**files, "config.json": json.dumps(settings).encode()})
+
+
 KNOWN = {"HF_TOKEN": "hf_known"}
 
 
@@ -226,6 +236,11 @@ KNOWN = {"HF_TOKEN": "hf_known"}
             "InvalidConfiguration", "unset HF_HUB_OFFLINE",
             id="a process that may not ask the hub",
         ),
+        pytest.param(
+            quantize, {}, {},
+            "ModelInvalid", f"hf://{NAME} is quantized already (bitsandbytes); set model.source to the 16-bit model",
+            id="a model that is quantized already",
+        ),
     ],
 )  # fmt: skip
 def test_a_refusal_ends_prepare_at_once_and_says_what_to_do(
@@ -244,6 +259,21 @@ def test_a_refusal_ends_prepare_at_once_and_says_what_to_do(
     assert (ended.exit_code, ended.message.reason) == (64, want_reason), ended.log
     assert want_text in ended.message.message
     assert not (job.root / "run/dataset/report.json").exists()
+
+
+def test_a_disk_that_takes_no_more_is_no_outage_of_the_hub(
+    job: Job, hub: Hub, model_files: dict[str, bytes], tmp_path: Path
+) -> None:
+    """A limit on the size of a file stands for a full disk."""
+    hub.repositories[NAME].commit({**model_files, "words.txt": bytes(24 * MIB)})
+    limited = tmp_path / "python"
+    limited.write_text(f'#!/bin/sh\nulimit -f 8192\nexec {shlex.quote(str(job.python))} "$@"\n')
+    limited.chmod(0o755)
+
+    ended = replace(job, python=limited).process().run("prepare")
+
+    assert (ended.exit_code, ended.message.reason) == (1, "PrepareFailed"), ended.log
+    assert "File too large; free some on the node's disk" in ended.message.message
 
 
 def test_waiting_for_a_hub_that_is_away_ends_with_sigterm(job: Job, hub: Hub) -> None:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
@@ -27,7 +27,7 @@ from urllib3.exceptions import HTTPError
 from modelgarden.api.artifact import FileEntry
 from modelgarden.api.layout import SHA256_METADATA, Location
 from modelgarden.api.pods import PodStorage
-from modelgarden_pod.errors import ObjectNotFound, TemporaryError, UserError
+from modelgarden_pod.errors import ObjectNotFound, PodError, TemporaryError, UserError
 from modelgarden_pod.retry import Patience
 from modelgarden_pod.storage import StoredFile, fetch_verified, sha256_of
 
@@ -84,6 +84,8 @@ class S3Folder:
     client: S3Client
     location: Location
     patience: Patience
+    granted: set[str] = field(default_factory=set, compare=False, repr=False)
+    """Actions that S3 has taken; folders derived from this one share it."""
 
     @property
     def uri(self) -> str:
@@ -201,7 +203,7 @@ class S3Folder:
             uri = str(replace(self.location, key=failed.get("Key", "")))
             code = failed.get("Code", "")
             if code in _DENIED:
-                raise _denied(code, "DeleteObject", uri)
+                raise Denied(code, "DeleteObject", uri)
             if code not in _MISSING:
                 raise TemporaryError(f"{uri}: {code}: {failed.get('Message', '')}")
 
@@ -223,8 +225,15 @@ class S3Folder:
         uri = str(self.location.child(name)) if name else self.uri
 
         def attempt() -> T:
-            with _errors(action, uri, self.location.bucket):
-                return request()
+            try:
+                with _errors(action, uri, self.location.bucket):
+                    result = request()
+            except Denied as error:
+                if action in self.granted:
+                    raise _denied_now(error) from error
+                raise
+            self.granted.add(action)
+            return result
 
         return self.patience.retry(f"s3:{action} on {uri}", attempt)
 
@@ -265,17 +274,27 @@ def _from_code(error: ClientError, action: str, uri: str, bucket: str) -> Except
     if code in _MISSING:
         return ObjectNotFound(uri)
     if code in _DENIED:
-        return _denied(code, action, uri)
+        return Denied(code, action, uri)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
     if code in _TEMPORARY or status >= 500 or status in {408, 429}:
         return TemporaryError(f"{uri}: {error}")
     return UserError("AccessDenied", f"S3 refused s3:{action} on {uri}: {error}")
 
 
-def _denied(code: str, action: str, uri: str) -> UserError:
-    return UserError(
+class Denied(UserError):  # noqa: N818 -- says what is so
+    """The credentials or the action are refused."""
+
+    def __init__(self, code: str, action: str, uri: str) -> None:
+        self.refusal = f"S3 refused s3:{action} on {uri} ({code})"
+        super().__init__("AccessDenied", f"{self.refusal}: check the credentials and grant this action")
+
+
+def _denied_now(error: Denied) -> PodError:
+    """Return a refusal of what was granted before: no wrong input, as a new pod may well have other credentials."""
+    return PodError(
         "AccessDenied",
-        f"S3 refused s3:{action} on {uri} ({code}): check the credentials and grant this action",
+        f"{error.refusal}, which it took before: the credentials were changed or expired while this pod ran; "
+        "a new pod gets those that the secret holds by then",
     )
 
 

@@ -5,10 +5,10 @@ Only weights in safetensors are taken, and no code: a pickle or a model's own Py
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import json
+import os
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,13 +26,24 @@ from modelgarden_pod.storage import (
     local_path,
     open_folder,
 )
+from modelgarden_train.model_files import (
+    CONFIGURATION,
+    SAME_WEIGHTS_AGAIN,
+    WEIGHTS,
+    check_files,
+    is_wanted,
+)
 from modelgarden_train.run import Run
 
 if TYPE_CHECKING:
     from httpx import Client, Request
 
-CONFIGURATION = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
-WEIGHTS = ("*.safetensors",)
+_ROOM = "free some on the node's disk, or use a node with more: the base model's files need it"
+_WRITE = "let this process read and write there"
+_DISK_ADVICE: dict[int, str] = {
+    errno.ENOSPC: _ROOM, errno.EDQUOT: _ROOM, errno.EFBIG: _ROOM,
+    errno.EACCES: _WRITE, errno.EPERM: _WRITE, errno.EROFS: _WRITE,
+}  # fmt: skip
 HUB_ANSWER_SECONDS = 10.0
 """How long the hub may be silent, as HF_HUB_DOWNLOAD_TIMEOUT has it for files; its client waits for ever elsewhere."""
 
@@ -51,7 +62,7 @@ class BaseModel:
     def record(self) -> BaseModelRecord:
         """Return source, revision and the digest over its files."""
         names = sorted(
-            path.name for path in self.path.iterdir() if path.is_file() and _wanted(path.name, weights=True)
+            path.name for path in self.path.iterdir() if path.is_file() and is_wanted(path.name, weights=True)
         )
         entries = in_parallel(partial(file_entry, self.path / name, name) for name in names)
         return BaseModelRecord(source=self.source, revision=self.revision, digest=files_digest(entries))
@@ -86,7 +97,7 @@ def fetch_base_model(
         folder = open_folder(source, run.config.storage, patience=run.patience)
         listing = download_unchanged(folder, target, weights=weights, seen=seen)
         model = BaseModel(path=target, source=source, listing=listing)
-    _check_files(model, weights=weights)
+    check_files(model.path, source=model.source, weights=weights)
     return model
 
 
@@ -106,7 +117,7 @@ def download_unchanged(folder: Folder, target: Path, *, weights: bool, seen: str
         )
     if seen is not None and listing != seen:
         raise _changed(folder, seen=seen)
-    wanted = [name for name in names if _wanted(name, weights=weights)]
+    wanted = [name for name in names if is_wanted(name, weights=weights)]
     try:
         download_tree(folder, wanted, target)
     except ObjectNotFound as error:
@@ -120,7 +131,7 @@ def download_unchanged(folder: Folder, target: Path, *, weights: bool, seen: str
 def _listed(folder: Folder) -> tuple[list[str], str]:
     """Return the names of all files, and the digest over the listing of those that a model consists of."""
     files = folder.list()
-    counted = (file for file in files if _wanted(file.name, weights=True))
+    counted = (file for file in files if is_wanted(file.name, weights=True))
     digest = listing_digest((file.name, file.etag or "", file.bytes) for file in counted)
     return [file.name for file in files], digest
 
@@ -143,11 +154,6 @@ def files_digest(entries: list[FileEntry]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _wanted(name: str, *, weights: bool) -> bool:
-    patterns = (*CONFIGURATION, *WEIGHTS) if weights else CONFIGURATION
-    return "/" not in name and any(fnmatch(name, pattern) for pattern in patterns)
-
-
 def _from_hub(source: str, revision: str | None, *, weights: bool, patience: Patience) -> tuple[Path, str]:
     """Download a snapshot and return its folder and commit."""
     from httpx import HTTPError
@@ -163,13 +169,24 @@ def _from_hub(source: str, revision: str | None, *, weights: bool, patience: Pat
             found = HfApi().model_info(name, revision=revision)
             commit = found.sha or "main"
             # fnmatch's * crosses folders: those hold the same weights for other engines.
-            path = snapshot_download(name, revision=commit, allow_patterns=patterns, ignore_patterns=["*/*"])
+            ignored = ["*/*", *SAME_WEIGHTS_AGAIN]
+            path = snapshot_download(name, revision=commit, allow_patterns=patterns, ignore_patterns=ignored)
             return Path(path), commit
         except (HTTPError, HFValidationError, OSError) as error:
+            if failed := disk_error(error):
+                raise failed from error
             refusal = _refusal(error, source, revision)
             raise refusal or TemporaryError(f"{source}: {error}") from error
 
     return patience.retry(f"Download of {source}", download)
+
+
+def disk_error(error: Exception) -> OSError | None:
+    """Return an error of this machine's disk with what to do; None for the network's, which may pass by itself."""
+    code = error.errno if isinstance(error, OSError) else None
+    if code is None or code not in _DISK_ADVICE:
+        return None
+    return OSError(code, f"{os.strerror(code)}; {_DISK_ADVICE[code]}", getattr(error, "filename", None))
 
 
 def _end_silence(client: Client) -> None:
@@ -231,20 +248,3 @@ def _refusal(error: Exception, source: str, revision: str | None) -> UserError |
     return (
         _refusal(error.__cause__, source, revision) if isinstance(error.__cause__, HfHubHTTPError) else None
     )
-
-
-def _check_files(model: BaseModel, *, weights: bool) -> None:
-    configuration = model.path / "config.json"
-    if not configuration.is_file():
-        raise UserError(
-            "ModelInvalid", f"{model.source} has no config.json; a Hugging Face model folder is expected"
-        )
-    try:
-        json.loads(configuration.read_text())
-    except ValueError as error:
-        raise UserError("ModelInvalid", f"config.json of {model.source} is not JSON: {error}") from error
-    if weights and not any(model.path.glob("*.safetensors")):
-        raise UserError(
-            "ModelInvalid",
-            f"{model.source} has no weights in safetensors; convert them (pickles are not loaded)",
-        )

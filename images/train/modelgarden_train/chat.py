@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,8 @@ PLAIN_TEMPLATE = (
     "{% if add_generation_prompt %}{{ '### Assistant:\\n' }}{% endif %}"
 )
 """For base models without a chat template. It is saved with the artifact, so serving uses the same."""
+
+_PLAINEST: list[Message] = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
 
 
 @dataclass(frozen=True)
@@ -50,21 +52,47 @@ def complete_tokenizer(tokenizer: PreTrainedTokenizerBase) -> bool:
     return True
 
 
-def render(tokenizer: PreTrainedTokenizerBase, row: Row) -> Rendered:
-    """Return a row as the text that is trained on.
+def render(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Row]) -> list[Rendered]:
+    """Return rows as the texts that are trained on.
 
     Raises:
-        UserError: ModelInvalid, the template fails or does not begin a conversation as it continues it.
+        UserError: DatasetInvalid, the template refuses a conversation; ModelInvalid, it refuses any or does not
+            begin a conversation as it continues it.
     """
-    prompt = _apply(tokenizer, row.prompt_messages, add_generation_prompt=True)
-    whole = _apply(tokenizer, list(row.messages), add_generation_prompt=False)
+    ends = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    ends.add(str(tokenizer.eos_token))
+    return [_render(tokenizer, row, ends=ends) for row in rows]
+
+
+def _render(tokenizer: PreTrainedTokenizerBase, row: Row, *, ends: Collection[str]) -> Rendered:
+    try:
+        prompt = _apply(tokenizer, row.prompt_messages, add_generation_prompt=True)
+        whole = _apply(tokenizer, list(row.messages), add_generation_prompt=False)
+    except Exception as error:  # a template raises what it likes
+        raise _refusal(tokenizer, row, error) from error
     if not whole.startswith(prompt):
         raise UserError(
             "ModelInvalid",
-            "the chat template renders a finished conversation differently from the prompt that asks for its answer, "
-            "so training would not fit serving; use a model whose template only appends",
+            f"line {row.line}: the chat template renders a finished conversation differently from the prompt that "
+            "asks for its answer, so training would not fit serving; use a model whose template only appends",
         )
-    return Rendered(prompt=prompt, completion=whole[len(prompt) :])
+    completion = whole[len(prompt) :]
+    if not any(token in completion for token in ends):
+        # The template closes a turn with ordinary text, at which generation cannot stop.
+        completion += str(tokenizer.eos_token)
+    return Rendered(prompt=prompt, completion=completion)
+
+
+def _refusal(tokenizer: PreTrainedTokenizerBase, row: Row, error: Exception) -> UserError:
+    """Return the failure of a row; it is the model's where not even the plainest conversation can be rendered."""
+    try:
+        _apply(tokenizer, _PLAINEST, add_generation_prompt=False)
+    except Exception:  # noqa: BLE001 -- a template raises what it likes
+        return UserError("ModelInvalid", f"line {row.line}: the chat template fails: {error}")
+    return UserError(
+        "DatasetInvalid",
+        f"line {row.line}: the model's chat template refuses the conversation: {error}; correct the row",
+    )
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
@@ -86,10 +114,7 @@ def stop_token_ids(tokenizer: PreTrainedTokenizerBase, completions: Sequence[Seq
 def _apply(
     tokenizer: PreTrainedTokenizerBase, messages: list[Message], *, add_generation_prompt: bool
 ) -> str:
-    try:
-        text: str = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=add_generation_prompt
-        )
-    except Exception as error:  # a template raises what it likes
-        raise UserError("ModelInvalid", f"the chat template refuses a row: {error}") from error
+    text: str = tokenizer.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=add_generation_prompt
+    )
     return text

@@ -51,9 +51,18 @@ def restore_newest(run_folder: Folder, target: Path) -> Checkpoint | None:
         except (CorruptObject, ObjectNotFound, ValidationError) as error:
             logger.warning("Passed over a damaged checkpoint", extra={"step": step, "error": str(error)})
             shutil.rmtree(path, ignore_errors=True)
+            _unmark(folder, step)
             continue
         return Checkpoint(step=step, path=path)
     return None
+
+
+def _unmark(folder: Folder, step: int) -> None:
+    """Take the marker of a damaged checkpoint away: it would count among the newest that are kept."""
+    try:
+        folder.delete([f"{step}/{CHECKPOINT_MARKER}"])
+    except PodError as error:
+        logger.warning("A damaged checkpoint stays in storage", extra={"step": step, "error": error.message})
 
 
 def upload(run_folder: Folder, checkpoint: Checkpoint, *, attempt: str) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ _EXAMPLES: dict[DatasetFormat, str] = {
 }
 _ROLES = ("system", "user", "assistant", "tool")
 _MOST_PROBLEMS_SHOWN = 3
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+"""A surrogate without its other half: JSON can name one, UTF-8 and so every tokenizer cannot."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Row:
 
     messages: tuple[Message, ...]
     """Conversation, the assistant's answer last."""
+    line: int = field(default=0, compare=False)
+    """Where it stands in the file."""
 
     @property
     def prompt_messages(self) -> list[Message]:
@@ -92,7 +97,7 @@ def read_rows(path: Path, format: DatasetFormat) -> Parsed:  # noqa: A002 -- the
                 value = _parse_line(line)
                 if format == "Auto":
                     format = detect_format(value)  # noqa: A001
-                rows.append(parse_row(value, format))
+                rows.append(replace(parse_row(value, format), line=number))
             except RowError as error:
                 wrong += 1
                 if len(problems) < _MOST_PROBLEMS_SHOWN:
@@ -195,6 +200,11 @@ def _text(value: dict[str, Any], field: str, *, at: str = "") -> str:
         raise RowError(f"{name} must be a string, found {_type_name(text)}")
     if not text.strip():
         raise RowError(f"{name} is empty")
+    if half := _HALF_CHARACTER.search(text):
+        raise RowError(
+            f"{name} has half of a character (\\u{ord(half[0]):04x}) at position {half.start() + 1}; "
+            "write both halves or neither"
+        )
     return text
 
 

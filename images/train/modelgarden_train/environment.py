@@ -29,6 +29,8 @@ _QUIET = {
     "TQDM_DISABLE": "1",
     "WANDB_DISABLED": "true",
 }
+_PLAIN_HTTP = {"HF_HUB_DISABLE_XET": "1"}
+"""The hub's other protocol has time limits of its own and tells of an outage by a bare RuntimeError."""
 _CACHES = {
     "HOME": "home",
     "XDG_CACHE_HOME": "cache",
@@ -59,7 +61,7 @@ def prepare_environment(
     config: RunConfig, workspace: Path, environ: MutableMapping[str, str] = os.environ
 ) -> None:
     """Set the libraries' variables for this run."""
-    environ.update(_QUIET)
+    environ.update(_QUIET | _PLAIN_HTTP)
     for name, folder in _CACHES.items():
         if os.access(environ.get(name, ""), os.W_OK):
             continue

@@ -60,10 +60,25 @@ def evaluate_model(
     mean = sum(map(sum, losses)) / tokens
     if not math.isfinite(mean):
         raise UserError("TrainingFailed", "the model's loss is not a number; lower training.learningRate")
-    matches = sum(answer == row.answer.strip() for answer, row in zip(answers, rows, strict=True))
+    matches = exact_matches(tokenizer, rows, answers)
     return ModelResult(
         scores=Scores(perplexity=f"{math.exp(min(mean, 700)):.6g}", exact_match=f"{matches / len(rows):.4f}"),
         answers=tuple(answers),
+    )
+
+
+def exact_matches(
+    tokenizer: PreTrainedTokenizerBase, rows: Sequence[PreparedRow], answers: Sequence[str]
+) -> int:
+    """Return how many answers are their row's reference, as people wrote it or as the template renders it.
+
+    A thinking template puts an empty thought before the reference, and that is what the model learns to answer.
+    """
+    completions = token_ids(tokenizer, [row.completion for row in rows])
+    rendered = tokenizer.batch_decode(completions, skip_special_tokens=True)
+    return sum(
+        answer in (row.answer.strip(), text.strip())
+        for answer, row, text in zip(answers, rows, rendered, strict=True)
     )
 
 

@@ -22,6 +22,7 @@ from modelgarden_pod.logs import configure_logs
 from modelgarden_train.chat import complete_tokenizer
 from modelgarden_train.evaluation import completion_losses
 from modelgarden_train.model import load_tokenizer
+from modelgarden_train.model_files import weight_files
 from modelgarden_train.prepared import PreparedRow
 
 if TYPE_CHECKING:
@@ -69,9 +70,9 @@ def bytes_in_16_bit(folder: Path) -> int:
     """Return what a model's weights take in 16 bit, read from the headers of its safetensors files.
 
     Raises:
-        UserError: ModelInvalid, a file is damaged.
+        UserError: ModelInvalid, a file is damaged or missing.
     """
-    return sum(_tensor_bytes(tensor) for path in folder.glob("*.safetensors") for tensor in _tensors(path))
+    return sum(_tensor_bytes(tensor) for path in weight_files(folder) for tensor in _tensors(path))
 
 
 def _tensors(path: Path) -> list[dict[str, Any]]:

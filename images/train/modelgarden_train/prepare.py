@@ -123,7 +123,7 @@ def _download(run: Run) -> tuple[Path, str | None]:
 
 
 def _render(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> list[tuple[Row, PreparedRow]]:
-    rendered = [render(tokenizer, row) for row in rows]
+    rendered = render(tokenizer, rows)
     prompts = token_ids(tokenizer, [row.prompt for row in rendered])
     completions = token_ids(tokenizer, [row.completion for row in rendered])
     return [

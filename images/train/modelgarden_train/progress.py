@@ -70,7 +70,7 @@ class ProgressBoard:
         fields: dict[str, Any] = {
             "step": step,
             "total_steps": total,
-            "percent": 100 * step // total if total else 0,
+            "percent": _percent(step, total),
             "epoch": f"{epoch:.2f}",
         }
         if loss is not None and math.isfinite(loss):
@@ -80,6 +80,16 @@ class ProgressBoard:
             fields["tokens_per_second"] = round((tokens - first_tokens) / (now - began))
             fields["eta_seconds"] = round((total - step) * (now - began) / (step - first_step))
         self.update(**fields)
+
+    def resumed(self, step: int, *, total: int) -> None:
+        """Note the checkpoint that this attempt goes on from; where it is the last step, no other one follows."""
+        self.update(
+            step=step,
+            total_steps=total,
+            percent=_percent(step, total),
+            resumed_from_step=step,
+            checkpoint_step=step,
+        )
 
     def report(self) -> TrainReport:
         """Return the body of /progress."""
@@ -99,6 +109,10 @@ class ProgressBoard:
         registry = CollectorRegistry()
         registry.register(_BoardMetrics(self))
         return registry
+
+
+def _percent(step: int, total: int) -> int:
+    return 100 * step // total if total else 0
 
 
 class _BoardMetrics(Collector):

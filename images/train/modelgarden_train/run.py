@@ -20,6 +20,7 @@ class Run:
     folder: Folder
     """Everything that outlives this process."""
     workspace: Path
+    """Of this run alone: where no pod is, another run may have worked on this machine before."""
     attempt: str
     patience: Patience = field(default_factory=Patience)
     """How long an outage of storage or hub is waited for in this process."""
@@ -55,14 +56,16 @@ def check_config(config: RunConfig) -> None:
 
 
 def open_run(config: RunConfig, *, workspace: Path, attempt: str, patience: Patience | None = None) -> Run:
-    """Return the run with its folder in storage."""
+    """Return the run with its folder in storage, and a folder of its own in the workspace."""
     patience = patience or Patience()
+    own = workspace / config.run.uid
+    own.mkdir(parents=True, exist_ok=True)
     if is_local(config.run_uri):
         local_path(config.run_uri).mkdir(parents=True, exist_ok=True)
     return Run(
         config=config,
         folder=open_folder(config.run_uri, config.storage, patience=patience),
-        workspace=workspace,
+        workspace=own,
         attempt=attempt,
         patience=patience,
     )

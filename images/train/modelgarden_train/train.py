@@ -28,7 +28,13 @@ from modelgarden_train.progress import ProgressBoard
 from modelgarden_train.publish import Results
 from modelgarden_train.run import Run
 from modelgarden_train.signals import StopRequest
-from modelgarden_train.training import Scope, checkpoints_folder, hyperparameters, train_within_memory
+from modelgarden_train.training import (
+    Scope,
+    checkpoints_folder,
+    hyperparameters,
+    total_steps,
+    train_within_memory,
+)
 
 Rows = Sequence[PreparedRow]
 
@@ -61,7 +67,7 @@ def train(run: Run, *, stop: StopRequest, port: int) -> TerminationMessage:
             },
             port=port,
         )
-        attempt_of_run = _Attempt(run, stop=stop, board=board, attempts=attempts)
+        attempt_of_run = TrainingAttempt(run, stop=stop, board=board, attempts=attempts)
         return _within_memory(run.config.method, attempt_of_run.finish)
 
 
@@ -75,7 +81,7 @@ def _within_memory(method: Method, work: Callable[[], TerminationMessage]) -> Te
         raise model_does_not_fit(method, error) from error
 
 
-class _Attempt:
+class TrainingAttempt:
     """The steps of one attempt, in their order."""
 
     def __init__(self, run: Run, *, stop: StopRequest, board: ProgressBoard, attempts: Attempts) -> None:
@@ -88,14 +94,14 @@ class _Attempt:
 
     def finish(self) -> TerminationMessage:
         """Do all steps."""
-        self._board.stage("Restoring")
+        self._stage("Restoring")
         dataset = read_dataset(self._run.folder, scratch=self._run.workspace)
         self._resume = restore_newest(self._run.folder, checkpoints_folder(self._run))
         if self._resume:
             logger.info("Resuming", extra={"step": self._resume.step})
-            self._board.update(resumed_from_step=self._resume.step, checkpoint_step=self._resume.step)
+            self._board.resumed(self._resume.step, total=self._total_steps(dataset))
 
-        self._board.stage("Loading")
+        self._stage("Loading")
         base = fetch_base_model(
             self._run, self._run.workspace / "model", weights=True, prepared_with=dataset.report
         )
@@ -123,10 +129,10 @@ class _Attempt:
     ) -> TerminationMessage:
         """Train, and make the artifact of what was trained."""
         model, scope, plan = self._train(base, dataset)
-        self._board.stage("EvaluatingTuned")
+        self._stage("EvaluatingTuned")
         after = self._evaluate(model, held_out)
 
-        self._board.stage("Exporting")
+        self._stage("Exporting")
         target = self._run.workspace / "export"
         export = Export(self._config, base=base.path, target=target, tokenizer=self._tokenizer)
         export.save_trained(model, held_out)
@@ -141,10 +147,21 @@ class _Attempt:
             formats=formats,
             artifact=target,
         )
-        self._board.stage("Uploading")
+        self._stage("Uploading")
         files = publishing.upload_artifact(self._run, results)
         return publishing.publish(
             self._run, results, files=files, records=self._attempts.records("Completed")
+        )
+
+    def _stage(self, name: str) -> None:
+        """Begin a stage, unless SIGTERM has come: a library may have swallowed what the handler raised in it."""
+        self._stop.check()
+        self._board.stage(name)
+
+    def _total_steps(self, dataset: PreparedDataset) -> int:
+        training = self._config.training
+        return total_steps(
+            len(dataset.training), effective_batch=training.effective_batch_size, epochs=training.epochs
         )
 
     def _require_room_to_merge(self, base: BaseModel) -> None:
@@ -163,7 +180,7 @@ class _Attempt:
                 self._base_scores.write_text(kept.read_text())
         if self._base_scores.exists():
             return ModelResult.from_dict(json.loads(self._base_scores.read_text()))
-        self._board.stage("EvaluatingBase")
+        self._stage("EvaluatingBase")
         model = self._load(base.path)
         result = self._evaluate(model, rows)
         del model
@@ -173,7 +190,7 @@ class _Attempt:
 
     def _train(self, base: BaseModel, dataset: PreparedDataset) -> tuple[Any, Scope, StepPlan]:
         """Train to the end; on SIGTERM leave with the step saved."""
-        self._board.stage("Training")
+        self._stage("Training")
         scope = Scope(
             run=self._run,
             tokenizer=self._tokenizer,

@@ -15,7 +15,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 
 from modelgarden.api.pods import PodStorage
-from modelgarden_pod.errors import TemporaryError, UserError
+from modelgarden_pod.errors import PodError, TemporaryError, UserError
 from modelgarden_pod.retry import Patience
 from modelgarden_pod.s3 import S3Folder, open_s3_folder
 
@@ -250,3 +250,46 @@ def test_where_files_cannot_be_deleted_together_each_is_deleted_alone(
 
     deleted = [sent.path for sent in wire.sent if sent.method == "DELETE"]
     assert deleted == ["/bucket/run/a", "/bucket/run/b"]
+
+
+def refusal(code: str) -> Answer:
+    return Answer(f"<Error><Code>{code}</Code><Message>no</Message></Error>", 403)
+
+
+def test_keys_that_are_refused_from_the_start_are_wrong_input(folder: S3Folder, wire: Wire) -> None:
+    wire.answer = lambda sent: refusal("InvalidAccessKeyId")
+
+    with pytest.raises(UserError) as raised:
+        folder.write("report.json", b"{}")
+
+    assert (raised.value.reason, raised.value.exit_code) == ("AccessDenied", 64)
+
+
+@pytest.mark.parametrize(
+    "code", ["InvalidAccessKeyId", "AccessDenied", "ExpiredToken", "SignatureDoesNotMatch"]
+)
+def test_keys_that_are_refused_after_they_were_taken_leave_the_rest_to_the_next_pod(
+    code: str, folder: S3Folder, wire: Wire
+) -> None:
+    """Somebody changed the secret: this pod has the old keys, the next one gets the new."""
+    folder.child("checkpoints/1").write("state", b"{}")
+    wire.answer = lambda sent: refusal(code)
+
+    with pytest.raises(PodError) as raised:
+        folder.child("checkpoints/2").with_patience(1).write("state", b"{}")
+
+    assert (raised.value.reason, raised.value.exit_code) == ("AccessDenied", 1)
+    for part in ("s3:PutObject", "checkpoints/2/state", code, "changed or expired", "new pod"):
+        assert part in raised.value.message
+
+
+def test_an_action_that_was_never_granted_is_wrong_input_whatever_else_was(
+    folder: S3Folder, wire: Wire
+) -> None:
+    wire.answer = lambda sent: Answer() if sent.method == "GET" else refusal("AccessDenied")
+    folder.read("rows.jsonl")
+
+    with pytest.raises(UserError) as raised:
+        folder.write("report.json", b"{}")
+
+    assert (raised.value.reason, raised.value.exit_code) == ("AccessDenied", 64)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from modelgarden_pod.errors import UserError
-from modelgarden_train.chat import PLAIN_TEMPLATE, complete_tokenizer, render, stop_token_ids
-from modelgarden_train.dataset import parse_row
+from modelgarden_train.chat import PLAIN_TEMPLATE, Rendered, complete_tokenizer, render, stop_token_ids
+from modelgarden_train.dataset import Row, parse_row
 
-ROW = parse_row({"prompt": "2+2?", "completion": "4"}, "PromptCompletion")
+ROW = replace(parse_row({"prompt": "2+2?", "completion": "4"}, "PromptCompletion"), line=7)
 
 
 @dataclass
 class Token:
     special: bool
+    content: str = ""
 
 
 @dataclass
@@ -29,27 +30,76 @@ class StandIn:
     unk_token: str | None = None
     eos_token_id: int = 2
     appends: bool = True
+    end_of_turn: str = "<end>"
+    refused_roles: tuple[str, ...] = ()
     added_tokens_decoder: dict[int, Token] = field(
-        default_factory=lambda: {2: Token(special=True), 9: Token(special=True), 5: Token(special=False)}
+        default_factory=lambda: {
+            2: Token(special=True, content="<end>"),
+            9: Token(special=True, content="<turn>"),
+            5: Token(special=False, content="<tool>"),
+        }
     )
 
     def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> str:
-        turns = [f"[{message['role']}]{message['content']}<end>" for message in messages]
+        for message in messages:
+            if message["role"] in self.refused_roles:
+                raise ValueError(f"no {message['role']} here")
+        turns = [f"[{message['role']}]{message['content']}{self.end_of_turn}" for message in messages]
         if not self.appends and not options["add_generation_prompt"]:
             turns.insert(0, "[finished]")
         return "".join(turns) + ("[assistant]" if options["add_generation_prompt"] else "")
 
 
+def rendered_row(tokenizer: StandIn, row: Row = ROW) -> Rendered:
+    """Return one row as text."""
+    return render(tokenizer, [row])[0]
+
+
 def test_prompt_and_completion_are_cut_where_the_answer_begins() -> None:
-    rendered = render(StandIn(), ROW)
+    rendered = rendered_row(StandIn())
 
     assert rendered.prompt == "[user]2+2?<end>[assistant]"
     assert rendered.completion == "4<end>"
 
 
+@pytest.mark.parametrize(
+    ("end_of_turn", "want"),
+    [
+        pytest.param("<turn>\n", "4<turn>\n", id="a special token"),
+        pytest.param("\n", "4\n<end>", id="none"),
+        pytest.param("<tool>", "4<tool><end>", id="a token that is not special"),
+    ],
+)
+def test_every_completion_teaches_the_model_to_end(end_of_turn: str, want: str) -> None:
+    assert rendered_row(StandIn(end_of_turn=end_of_turn)).completion == want
+
+
 def test_a_template_that_rewrites_what_was_said_is_refused() -> None:
-    with pytest.raises(UserError, match="renders a finished conversation differently"):
-        render(StandIn(appends=False), ROW)
+    with pytest.raises(UserError, match=r"line 7: .* renders a finished conversation differently"):
+        rendered_row(StandIn(appends=False))
+
+
+def test_a_conversation_that_the_template_refuses_is_named_with_its_line() -> None:
+    value = {
+        "messages": [
+            {"role": "system", "content": "Be short."},
+            {"role": "user", "content": "2+2?"},
+            {"role": "assistant", "content": "4"},
+        ]
+    }
+    row = replace(parse_row(value, "Messages"), line=12)
+
+    with pytest.raises(UserError, match=r"line 12: .* refuses the conversation: no system here") as raised:
+        rendered_row(StandIn(refused_roles=("system",)), row)
+
+    assert raised.value.reason == "DatasetInvalid"
+
+
+def test_a_template_that_refuses_the_plainest_conversation_is_the_models_fault() -> None:
+    with pytest.raises(UserError, match=r"line 7: .* no user here") as raised:
+        rendered_row(StandIn(refused_roles=("user",)))
+
+    assert raised.value.reason == "ModelInvalid"
 
 
 def test_a_base_model_without_a_template_gets_the_plain_one() -> None:

@@ -59,6 +59,41 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     assert not (tmp_path / "restored" / "checkpoint-2").exists()
 
 
+def test_a_checkpoint_that_was_passed_over_costs_none_of_those_after_it(
+    folder: Folder, tmp_path: Path
+) -> None:
+    for step in (200, 300):
+        upload(folder, make_checkpoint(tmp_path, step), attempt="a")
+    folder.write("checkpoints/300/weights", b"other bytes")
+    restored = restore_newest(folder, tmp_path / "restored")
+    assert restored is not None
+    assert restored.step == 200
+
+    upload(folder, make_checkpoint(tmp_path, 250), attempt="b")
+    prune(folder, keep=1)
+
+    again = restore_newest(folder, tmp_path / "again")
+    assert again is not None
+    assert again.step == 250
+
+
+def test_a_damaged_checkpoint_that_may_not_be_removed_is_passed_over_all_the_same(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object) -> None:
+        raise UserError("AccessDenied", "no s3:DeleteObject")
+
+    for step in (1, 2):
+        upload(folder, make_checkpoint(tmp_path, step), attempt="a")
+    folder.write("checkpoints/2/weights", b"other bytes")
+    monkeypatch.setattr(LocalFolder, "delete", refuse)
+
+    restored = restore_newest(folder, tmp_path / "restored")
+
+    assert restored is not None
+    assert restored.step == 1
+
+
 def test_a_run_without_checkpoints_begins_anew(folder: Folder, tmp_path: Path) -> None:
     assert restore_newest(folder, tmp_path / "restored") is None
 

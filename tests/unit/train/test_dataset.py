@@ -39,6 +39,7 @@ def test_prompt_and_completion_are_a_question_and_its_answer(tmp_path: Path) -> 
 
     assert parsed.format == "PromptCompletion"
     assert [(row.question, row.answer) for row in parsed.rows] == [("2+2?", "4"), ("3+3?", "6")]
+    assert [row.line for row in parsed.rows] == [1, 3]
 
 
 def test_the_last_message_is_the_answer_and_the_system_prompt_no_question(tmp_path: Path) -> None:
@@ -65,6 +66,11 @@ def test_a_longer_conversation_is_shown_as_a_whole() -> None:
             pair("a") | {"completion": 4}, '"completion" must be a string, found a number', id="a number"
         ),
         pytest.param({"prompt": "a"}, 'field "completion" is missing', id="a missing field"),
+        pytest.param(
+            pair("a", "so \ud83d"),
+            'field "completion" has half of a character (\\ud83d) at position 4',
+            id="half of a surrogate pair",
+        ),
         pytest.param(pair("  "), 'field "prompt" is empty', id="an empty field"),
         pytest.param(
             chat(("user", "a"), ("assistant", "b")), 'field "prompt" is missing', id="another format"
@@ -90,6 +96,10 @@ def test_a_wrong_row_is_named_with_line_and_field(line: object, want_message: st
         ({"messages": "a"}, '"messages" must be a list, found a string'),
         ({"messages": [None]}, '"messages[0]" must be an object, found null'),
         ({"messages": [{"role": "user"}]}, '"messages[0].content" is missing'),
+        (
+            chat(("user", "\udc4d"), ("assistant", "b")),
+            '"messages[0].content" has half of a character (\\udc4d)',
+        ),
     ],
 )
 def test_a_wrong_conversation_is_named_with_its_message(

@@ -38,6 +38,7 @@ def test_every_cache_lies_in_the_workspace_and_telemetry_is_off(tmp_path: Path) 
         assert Path(environ[name]).is_dir()
     assert environ["UNSLOTH_DISABLE_STATISTICS"] == "1"
     assert environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
+    assert environ["HF_HUB_DISABLE_XET"] == "1"
 
 
 def test_a_cache_that_can_be_written_is_kept(tmp_path: Path) -> None:

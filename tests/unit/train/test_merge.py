@@ -41,6 +41,11 @@ def test_weights_are_counted_as_if_they_were_in_16_bit(tmp_path: Path) -> None:
         },
     )
     (tmp_path / "config.json").write_text("{}")
+    # The same weights once more, as Mistral's own software reads them.
+    write_weights(
+        tmp_path / "consolidated.safetensors",
+        {"a": {"dtype": "BF16", "shape": [50], "data_offsets": [0, 100]}},
+    )
 
     assert bytes_in_16_bit(tmp_path) == 200 + 14 + 6 + 50
 

@@ -36,6 +36,14 @@ def test_speed_and_remaining_time_are_taken_over_the_newest_steps(board: Progres
     assert shown.eta_seconds == 200
 
 
+def test_an_attempt_that_resumes_is_as_far_as_its_checkpoint(board: ProgressBoard) -> None:
+    board.resumed(90, total=90)
+
+    shown = board.report().progress
+    assert (shown.step, shown.total_steps, shown.percent) == (90, 90, 100)
+    assert (shown.resumed_from_step, shown.checkpoint_step) == (90, 90)
+
+
 def test_a_loss_that_is_no_number_is_not_shown(board: ProgressBoard) -> None:
     board.step(1, total=2, epoch=0.5, tokens=10, loss=1.5)
     board.step(2, total=2, epoch=1.0, tokens=20, loss=float("nan"))

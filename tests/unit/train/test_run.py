@@ -9,7 +9,7 @@ import pytest
 
 from modelgarden.api.names import CONFIG_VARIABLE
 from modelgarden_pod.errors import UserError
-from modelgarden_train.run import load_config
+from modelgarden_train.run import load_config, open_run
 
 CONFIG = {
     "run": {"namespace": "team", "name": "job", "uid": "uid"},
@@ -61,3 +61,21 @@ def test_no_configuration_says_how_to_give_one(monkeypatch: pytest.MonkeyPatch, 
         load_config(None)
     with pytest.raises(UserError, match="cannot be read"):
         load_config(tmp_path / "missing.json")
+
+
+def test_runs_that_follow_each_other_on_one_machine_share_no_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def workspace(uid: str) -> Path:
+        run = {"namespace": "team", "name": "job", "uid": uid}
+        monkeypatch.setenv(
+            CONFIG_VARIABLE, json.dumps(CONFIG | {"run": run, "runUri": str(tmp_path / "run")})
+        )
+        return open_run(load_config(None), workspace=tmp_path / "work", attempt="a").workspace
+
+    first, second = workspace("one"), workspace("two")
+
+    assert first != second
+    assert {first.parent, second.parent} == {tmp_path / "work"}
+    assert first.is_dir()
+    assert workspace("one") == first
