@@ -74,7 +74,7 @@ def down(arguments: argparse.Namespace) -> int:
 
 
 def purge(_: argparse.Namespace) -> int:
-    """Take every cluster down and remove programs and images."""
+    """Take every cluster down and remove the whole cache."""
     for cluster in all_clusters():
         with machine_lock(f"cluster-{cluster.name}"):
             cluster.down()
@@ -240,7 +240,11 @@ def _add_lifecycle(add: _Add) -> None:
     one.add_argument(
         "--images", action="store_true", help="remove the image store too, which else stays in the cache"
     )
-    add("purge", purge, "take every cluster down and remove programs and images from the cache")
+    add(
+        "purge",
+        purge,
+        "take every cluster down and remove the cache: programs, images, uv, what the tests keep",
+    )
     add("status", status, "print what runs; exit status 0 only if all is healthy")
     add("kubeconfig", kubeconfig, "print the path of the administrator's kubeconfig")
     one = add("s3", s3, "print the S3 server's access as shell variables, or start or stop it alone")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
-from hack.cluster import binaries, network, progress
+from hack.cluster import binaries, network, notes, progress
 from hack.cluster.base_images import ensure_pause_image
 from hack.cluster.containerd import Containerd
 from hack.cluster.control_plane import ControlPlane, ControlPlaneOptions, Endpoints
@@ -19,7 +18,7 @@ from hack.cluster.folders import remove_if_empty, remove_unmounted, unmount_belo
 from hack.cluster.images import ImageBuilder
 from hack.cluster.kwok import FakeNodes, kwok_daemon, start_kwok
 from hack.cluster.locks import machine_lock
-from hack.cluster.node import Node
+from hack.cluster.node import Node, remove_traces
 from hack.cluster.packages import ensure_packages
 from hack.cluster.paths import DEFAULT_NAME, cache_folder, check_socket_paths, state_folder
 from hack.cluster.probes import free_ports
@@ -60,12 +59,15 @@ class Cluster:
 
     @property
     def tier(self) -> Tier:
-        """Its tier. Raises ClusterError where there is no such cluster."""
+        """Its tier, the fullest that it can be where the note is damaged. Raises ClusterError where there is none."""
         if not self.exists:
             raise ClusterError(
                 f"there is no cluster {self.name!r}: bring it up with `python3 hack/cluster up`"
             )
-        return Tier(json.loads(self._note.read_text())["tier"])
+        try:
+            return Tier(notes.read(self._note)["tier"])
+        except (TypeError, KeyError, ValueError):
+            return Tier.FULL if self.name == DEFAULT_NAME and os.geteuid() == 0 else Tier.KWOK
 
     @cached_property
     def control_plane(self) -> ControlPlane:
@@ -145,8 +147,7 @@ class Cluster:
         return daemons
 
     def _write_note(self, tier: Tier) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._note.write_text(json.dumps({"tier": tier}))
+        notes.write(self._note, {"tier": tier})
 
     def _up_control_plane(self, tier: Tier = Tier.CONTROL_PLANE) -> None:
         binaries.ensure("integration")
@@ -186,13 +187,20 @@ class Cluster:
         with progress.step("remove the containers"):
             self._stop_recorded("buildkitd")
             unmount_below(cache_folder() / "buildkit")
-            self.containerd.start()  # if it has died, its containers have not
-            self.containerd.remove_containers()
+            self._remove_containers()
             self.containerd.daemon.stop()
             self.containerd.remove_traces()
         with progress.step("restore the network"):
             network.remove(self.folder)
-            self.node.remove_traces()
+            remove_traces(self.folder)
+
+    def _remove_containers(self) -> None:
+        """Remove the containers; without a containerd the rest of the cluster goes all the same."""
+        try:
+            self.containerd.start()  # if it has died, its containers have not
+            self.containerd.remove_containers()
+        except (ClusterError, OSError) as error:
+            progress.say(f"containers may still run, until this machine restarts: {error}")
 
     def _stop_recorded(self, *names: str) -> None:
         for name in names:
@@ -208,11 +216,12 @@ def remove_images() -> None:
 
 
 def remove_cache() -> None:
-    """Remove all that was built once per machine: programs and images."""
+    """Remove all that was made once per machine: programs, images, uv, the tests' environments and models."""
     _require_full_cluster_down("cache")
     with progress.step("remove the cache"):
-        for name in ("containerd", "buildkit", "bin", "go", "locks"):
-            remove_unmounted(cache_folder() / name)
+        for entry in sorted(cache_folder().iterdir()) if cache_folder().exists() else []:
+            remove_unmounted(entry)
+        remove_if_empty(cache_folder())
 
 
 def all_clusters() -> list[Cluster]:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from hack.cluster import binaries, probes, progress
+from hack.cluster import binaries, notes, probes, progress
 from hack.cluster.commands import run
 from hack.cluster.daemons import Daemon, wait_until
 from hack.cluster.errors import ClusterError
@@ -226,11 +226,9 @@ class ControlPlane:
 
     def _stored(self, endpoints: Endpoints) -> Endpoints:
         file = self.folder / "endpoints.json"
-        if file.exists():
-            return Endpoints(**json.loads(file.read_text()))
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file.touch(mode=0o600)
-        file.write_text(json.dumps(asdict(endpoints)))
+        if known := notes.read(file):
+            return Endpoints(**known)
+        notes.write(file, asdict(endpoints))
         return endpoints
 
     def _write_credentials(self) -> None:

@@ -38,12 +38,16 @@ def check() -> None:
 
 def explain_images() -> None:
     """Raise ClusterError that says how the images get into a cluster of the user's own."""
-    lines = [
-        f"docker build -t REGISTRY/{image.name.rpartition('/')[2]} -f {image.dockerfile.relative_to(REPOSITORY)} ."
-        for image in PROJECT_IMAGES
-    ]
+    builds: list[str] = []
+    values: list[str] = []
+    for image in PROJECT_IMAGES:
+        part = image.name.rpartition("/")[2].partition(":")[0]
+        name, file = f"REGISTRY/modelgarden-{part}", image.dockerfile.relative_to(REPOSITORY)
+        builds += [f"docker build -t {name}:TAG -f {file} .", f"docker push {name}:TAG"]
+        values += [f"--set images.{part}.repository={name} --set-string images.{part}.tag=TAG"]
     raise ClusterError(
         "with CLUSTER=current the images come from your registry. Build and push them, for example:\n    "
-        + "\n    ".join(lines)
-        + "\n    docker push ...\nand name them in the chart's values (image, trainImage, serveImage)"
+        + "\n    ".join(builds)
+        + "\nand name them to the demo with IMAGE_REGISTRY=REGISTRY and IMAGE_TAG=TAG, to `helm install` with\n    "
+        + "\n    ".join(values)
     )

@@ -6,7 +6,6 @@ never signalled. Signals go through a pidfd, which names one process for good.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import shutil
@@ -17,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hack.cluster import notes
 from hack.cluster.commands import tail, without_proxies
 from hack.cluster.errors import ClusterError
 
@@ -101,14 +101,13 @@ class Daemon:
             except FileNotFoundError as error:
                 raise ClusterError(f"{self.argv[0]} is not installed on this machine") from error
         record = {"pid": process.pid, "started": _start_ticks(process.pid), "boot": _boot()}
-        self._record.write_text(json.dumps(record))
+        notes.write(self._record, record)
 
 
 def running_pid(record: Path) -> int | None:
     """Return the pid that `record` names if that very process still runs."""
-    try:
-        known = json.loads(record.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+    known = notes.read(record)
+    if known is None:
         return None
     _reap(known["pid"])
     same = (

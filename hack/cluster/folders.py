@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from hack.cluster.commands import run
@@ -17,11 +16,10 @@ def remove_if_empty(folder: Path) -> None:
         return
 
 
-def remove_unmounted(folder: Path) -> None:
-    """Unmount what is mounted below `folder` and remove it. Raises ClusterError where something stays mounted."""
-    unmount_below(folder)
-    if folder.exists():
-        shutil.rmtree(folder)
+def remove_unmounted(path: Path) -> None:
+    """Unmount what is mounted below `path` and remove it. Raises ClusterError where something of it stays."""
+    unmount_below(path)
+    run("rm", "-rf", "--", path)
 
 
 def unmount_below(folder: Path) -> None:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from hack.cluster import binaries, probes, progress
+from hack.cluster import binaries, notes, probes, progress
 from hack.cluster.control_plane import ControlPlane
 from hack.cluster.daemons import Daemon
 
@@ -27,9 +27,11 @@ class FakeNodes:
 def kwok_daemon(control_plane: ControlPlane, stages: Path = STAGES) -> Daemon:
     """Return KWOK for the nodes with the annotation `FAKE`; it leaves a real node alone."""
     stored = control_plane.folder / "kwok.port"
-    if not stored.exists():
-        stored.write_text(str(probes.free_ports(1)[0]))
-    address = f"{control_plane.endpoints.address}:{stored.read_text()}"
+    port = notes.read(stored)
+    if port is None:
+        port = probes.free_ports(1)[0]
+        notes.write(stored, port)
+    address = f"{control_plane.endpoints.address}:{port}"
     return Daemon(
         "kwok",
         control_plane.folder,

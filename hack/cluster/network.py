@@ -10,6 +10,7 @@ import ipaddress
 import json
 from pathlib import Path
 
+from hack.cluster import notes
 from hack.cluster.commands import output, run
 from hack.cluster.control_plane import SERVICE_CIDR
 from hack.cluster.errors import ClusterError
@@ -41,10 +42,8 @@ def remove(folder: Path) -> None:
     run("ip", "address", "delete", f"{ADDRESS}/32", "dev", "lo", check=False)
     for family, table in ((("ip", TABLE)), *KUBE_PROXY_TABLES):
         run("nft", "delete", "table", family, table, check=False)
-    saved = folder / "sysctls.json"
-    if saved.exists():
-        for name, value in json.loads(saved.read_text()).items():
-            _sysctl(name).write_text(value)
+    for name, value in (notes.read(folder / "sysctls.json") or {}).items():
+        _sysctl(name).write_text(value)
 
 
 def write_cni_configuration(folder: Path, leases: Path) -> None:
@@ -100,8 +99,8 @@ def _check_addresses() -> None:
 
 
 def _save_sysctls(file: Path) -> None:
-    if not file.exists():
-        file.write_text(json.dumps({name: _sysctl(name).read_text().strip() for name in SYSCTLS}))
+    if notes.read(file) is None:
+        notes.write(file, {name: _sysctl(name).read_text().strip() for name in SYSCTLS})
 
 
 def _sysctl(name: str) -> Path:

@@ -94,17 +94,6 @@ class Node:
             == "True"
         )
 
-    def remove_traces(self) -> None:
-        """Remove what the kubelet left outside the cluster's folder: log links, its fixed folder, the pods' cgroups."""
-        for link in CONTAINER_LOG_LINKS.glob("*"):
-            if link.is_symlink() and str(link.readlink()).startswith(str(self._pod_logs)):
-                link.unlink()
-        (DEVICE_PLUGINS / "kubelet.sock").unlink(missing_ok=True)
-        (DEVICE_PLUGINS / "kubelet_internal_checkpoint").unlink(missing_ok=True)
-        for folder in (DEVICE_PLUGINS, DEVICE_PLUGINS.parent, CONTAINER_LOG_LINKS):
-            remove_if_empty(folder)
-        _remove_cgroups()
-
     @cached_property
     def kubelet(self) -> Daemon:
         """The node's agent."""
@@ -130,10 +119,6 @@ class Node:
         return self._daemon(
             "coredns", "-conf", str(self.folder / "Corefile"), health=DNS_HEALTH, path="ready"
         )
-
-    @property
-    def _pod_logs(self) -> Path:
-        return self.folder / "pod-logs"
 
     def _daemon(self, name: str, *flags: str, health: int, path: str = "healthz") -> Daemon:
         url = f"http://127.0.0.1:{health}/{path}"
@@ -165,7 +150,7 @@ class Node:
             "oomScoreAdj": 0,  # a lower one needs CAP_SYS_RESOURCE
             "clusterDNS": [network.ADDRESS],
             "clusterDomain": CLUSTER_DOMAIN,
-            "podLogsDir": str(self._pod_logs),
+            "podLogsDir": str(_pod_logs(self.folder)),
             "volumePluginDir": str(self.folder / "volume-plugins"),
             # On a fairly full disk image collection would remove the pause image, and no pod would start again.
             "imageGCHighThresholdPercent": 100,
@@ -219,6 +204,22 @@ def fake_gpus(control_plane: ControlPlane, count: int) -> None:
     control_plane.kubectl(
         "patch", "node", NODE_NAME, "--subresource=status", "--type=json", f"--patch={json.dumps(patch)}"
     )
+
+
+def remove_traces(cluster: Path) -> None:
+    """Remove what the kubelet left outside the cluster's folder: log links, its fixed folder, the pods' cgroups."""
+    for link in CONTAINER_LOG_LINKS.glob("*"):
+        if link.is_symlink() and str(link.readlink()).startswith(str(_pod_logs(cluster))):
+            link.unlink()
+    (DEVICE_PLUGINS / "kubelet.sock").unlink(missing_ok=True)
+    (DEVICE_PLUGINS / "kubelet_internal_checkpoint").unlink(missing_ok=True)
+    for folder in (DEVICE_PLUGINS, DEVICE_PLUGINS.parent, CONTAINER_LOG_LINKS):
+        remove_if_empty(folder)
+    _remove_cgroups()
+
+
+def _pod_logs(cluster: Path) -> Path:
+    return cluster / "pod-logs"
 
 
 def _remove_cgroups() -> None:

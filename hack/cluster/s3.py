@@ -5,13 +5,12 @@ A server that is stopped and started again keeps its port, its keys and its data
 
 from __future__ import annotations
 
-import json
 import secrets
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
-from hack.cluster import binaries, probes, progress
+from hack.cluster import binaries, notes, probes, progress
 from hack.cluster.daemons import Daemon
 
 REGION = "us-east-1"
@@ -86,11 +85,9 @@ class S3Server:
 
     def _stored(self, access: S3Access) -> S3Access:
         file = self.folder / "s3.json"
-        if file.exists():
-            return S3Access(**json.loads(file.read_text()))
-        self.folder.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o600)
-        file.write_text(json.dumps(asdict(access)))
+        if known := notes.read(file):
+            return S3Access(**known)
+        notes.write(file, asdict(access))
         return access
 
 

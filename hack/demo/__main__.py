@@ -11,13 +11,16 @@ import json
 import os
 import shutil
 import sys
+from functools import partial
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from hack.demo import environment as environments
 from hack.demo import install, report
 from hack.demo.ask import ask
+from hack.demo.bucket import Bucket
 from hack.demo.environment import ROOT, Environment
 from hack.demo.errors import DemoError
 from hack.demo.follow import condition, wait_for_deployment, wait_for_job, wait_for_serving_carbon
@@ -52,7 +55,7 @@ def run(console: Console) -> None:
         with view.step("images"):
             environments.build_images(environment, view.say)
         with view.step("chart"):
-            install.install_chart(environment)
+            install.install_chart(environment, view.say)
         with view.step("baseModel"):
             install.create_namespace(environment)
             bucket = install.upload_dataset(environment)
@@ -75,8 +78,9 @@ def run(console: Console) -> None:
         with view.step("ask"):
             answers = ask_and_score(environment, bucket, job, deployment, view)
             view.say("waiting for the energy of the answers in the status")
+            tokens = sum(answer.served_tokens for answer in answers)
             deployment = wait_for_serving_carbon(
-                environment, install.NAMESPACE, NAME, tokens=len(answers), timeout=CARBON_TIMEOUT_SECONDS
+                environment, deployment, tokens=tokens, timeout=CARBON_TIMEOUT_SECONDS
             )
     result = report.build(answers, job, deployment, view.seconds())
     path = report.write(result, answers, OUTPUT)
@@ -100,18 +104,12 @@ def apply_example(environment: Environment) -> None:
     )
     if found.strip() and _finished(found):
         environment.kubectl("-n", install.NAMESPACE, "delete", "finetunejobs.modelgarden.dev", NAME)
-    if environment.local:
-        environment.kubectl("apply", "-f", str(install.EXAMPLE))
-        return
-    manifests = (install.EXAMPLE / "quickstart.yaml").read_text()
-    environment.kubectl(
-        "apply", "-f", "-", stdin=manifests.replace(install.EXAMPLE_ENDPOINT, environment.s3.pods_endpoint)
-    )
+    environment.kubectl("apply", "-f", "-", stdin=install.example(environment))
 
 
 def ask_and_score(
     environment: Environment,
-    bucket: install.Bucket,
+    bucket: Bucket,
     job: dict[str, Any],
     deployment: dict[str, Any],
     view: View,
@@ -141,21 +139,23 @@ def ask_and_score(
             expected=row["expected"],
             base=row["base"],
             tuned=row["tuned"],
-            served=answer,
+            served=answer.text,
+            served_tokens=answer.tokens,
             base_right=database.is_right(row["base"], row["expected"]),
             tuned_right=database.is_right(row["tuned"], row["expected"]),
-            served_right=database.is_right(answer, row["expected"]),
+            served_right=database.is_right(answer.text, row["expected"]),
         )
         for row, answer in zip(rows, served, strict=True)
     ]
 
 
 def clean(console: Console) -> None:
-    """Remove all that the demo made."""
+    """Remove what the demo made, and say what stays."""
+    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     if os.environ.get("CLUSTER") == "current":
-        install.uninstall(environments.prepare(console.print))
+        install.uninstall(environments.prepare(say), say)
     else:
-        environments.tear_down(console.print)
+        environments.tear_down(say)
     shutil.rmtree(OUTPUT, ignore_errors=True)
     console.print("The demo is gone.")
 
@@ -174,7 +174,7 @@ def main() -> int:
     try:
         command(console)
     except DemoError as error:
-        console.print(f"\n[bold red]The demo stopped:[/bold red] {error}", highlight=False)
+        console.print(f"\n[bold red]The demo stopped:[/bold red] {escape(str(error))}", highlight=False)
         return 1
     except KeyboardInterrupt:
         console.print("\nStopped. Run it again to go on.")

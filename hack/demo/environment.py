@@ -1,7 +1,7 @@
 """Where the demo runs: a local one-node cluster that it builds, or the kubeconfig's current context.
 
 For CLUSTER=current the user provides what a cluster cannot: an S3 service (S3_ENDPOINT, AWS_ACCESS_KEY_ID,
-AWS_SECRET_ACCESS_KEY) and images that its nodes can pull (IMAGE_REGISTRY, IMAGE_TAG).
+AWS_SECRET_ACCESS_KEY, S3_BUCKET) and images that its nodes can pull (IMAGE_REGISTRY, IMAGE_TAG).
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from hack.cluster.paths import DEFAULT_NAME
 from hack.demo.errors import DemoError
 
 ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE_BUCKET = "quickstart"
+"""The bucket that the example's manifests name."""
 CLUSTERCTL = (sys.executable, str(ROOT / "hack" / "cluster"))
 
 Say = Callable[[str], None]
@@ -35,6 +37,7 @@ class S3Access:
     pods_endpoint: str
     access_key: str
     secret_key: str
+    bucket: str
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ def _local(say: Say) -> Environment:
         kubectl_program=str(binaries.path("kubectl")),
         helm_program=str(binaries.path("helm")),
         kubeconfig=str(cluster.control_plane.kubeconfig),
-        s3=S3Access(access.endpoint, access.endpoint, access.access_key, access.secret_key),
+        s3=S3Access(access.endpoint, access.endpoint, access.access_key, access.secret_key, EXAMPLE_BUCKET),
         images=Images(**names),
     )
 
@@ -176,6 +179,7 @@ def _current() -> Environment:
             os.environ.get("S3_ENDPOINT_PODS", endpoint),
             need("AWS_ACCESS_KEY_ID"),
             need("AWS_SECRET_ACCESS_KEY"),
+            os.environ.get("S3_BUCKET") or EXAMPLE_BUCKET,
         ),
         images=Images(*(f"{registry}/modelgarden-{part}:{tag}" for part in ("operator", "train", "serve"))),
     )

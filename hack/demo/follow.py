@@ -70,21 +70,30 @@ def wait_for_deployment(
 
 
 def wait_for_serving_carbon(
-    environment: Environment, namespace: str, name: str, *, tokens: int, timeout: float
+    environment: Environment, before: Resource, *, tokens: int, timeout: float
 ) -> Resource:
-    """Wait until the status counts the energy of at least so many generated tokens, and return the ModelDeployment.
+    """Wait until the status counts the energy of so many more generated tokens, and return the ModelDeployment.
 
     Raises:
         DemoError: it did not in time.
     """
     deadline = time.monotonic() + timeout
+    namespace, name = before["metadata"]["namespace"], before["metadata"]["name"]
     while True:
         deployment = get(environment, namespace, "modeldeployments.modelgarden.dev", name)
-        if deployment["status"].get("carbon", {}).get("generatedTokens", 0) >= tokens:
+        if tells_of(deployment, tokens, since=before):
             return deployment
         _pause_until(
             deadline, f"the status of ModelDeployment {name} does not count the energy of its answers"
         )
+
+
+def tells_of(deployment: Resource, tokens: int, *, since: Resource) -> bool:
+    """Tell whether the status counts the energy of so many more generated tokens than an earlier one."""
+    now, then = (
+        one.get("status", {}).get("carbon", {}).get("generatedTokens", 0) for one in (deployment, since)
+    )
+    return bool(now >= then + tokens)
 
 
 def job_line(job: Resource) -> str:

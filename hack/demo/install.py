@@ -5,22 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import ClientError
-
 from hack.demo import environment as environments
-from hack.demo.environment import ROOT, Environment, Say
+from hack.demo import ownership
+from hack.demo.bucket import Bucket, open_bucket
+from hack.demo.environment import EXAMPLE_BUCKET, ROOT, Environment, Say
 from hack.demo.errors import DemoError
 from hack.demo.follow import POLL_SECONDS, get
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from hack.demo.ownership import Manifest
 
 EXAMPLE = ROOT / "examples" / "quickstart"
 DATASET = EXAMPLE / "text-to-sql.jsonl"
@@ -28,53 +21,55 @@ BASE_MODEL_SCRIPTS = (ROOT / "hack" / "demo" / "base_model.py", ROOT / "hack" / 
 NAMESPACE = "quickstart"
 SYSTEM_NAMESPACE = "modelgarden-system"
 RELEASE = "modelgarden"
-BUCKET = "quickstart"
 BASE_MODEL_KEY = "base-model"
 BASE_MODEL_MARKER = "base-model.inputs"
 EXAMPLE_ENDPOINT = "http://s3.quickstart.svc.cluster.local:9000"
 """The endpoint that the example's manifests name; the demo makes this Service."""
 
-Manifest = dict[str, Any]
+MADE_IN_BUCKET = (DATASET.name, BASE_MODEL_KEY, BASE_MODEL_MARKER, "garden")
+CRDS = "finetunejobs.modelgarden.dev modeldeployments.modelgarden.dev"
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
-@dataclass(frozen=True)
-class Bucket:
-    """The demo's bucket, as this machine reaches it."""
+def install_chart(environment: Environment, say: Say) -> None:
+    """Install or upgrade the chart and wait until the operator is available; one that is the user's is used as it is.
 
-    client: S3Client
-    name: str
-
-    def text(self, key: str) -> str | None:
-        """Return an object as text, or None where there is none."""
-        try:
-            body: str = self.client.get_object(Bucket=self.name, Key=key)["Body"].read().decode()
-        except ClientError as error:
-            if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
-                return None
-            raise
-        return body
-
-    def evaluation(self, key: str) -> list[dict[str, str]]:
-        """Return the rows of a run's evaluation.json.
-
-        Raises:
-            DemoError: the run has none.
-        """
-        body = self.text(key)
-        if body is None:
-            raise DemoError(f"s3://{self.name}/{key} is missing")
-        rows: list[dict[str, str]] = json.loads(body)["rows"]
-        return rows
+    Raises:
+        DemoError: a namespace of the demo's is somebody else's, or the user's operator does not serve it.
+    """
+    ownership.refuse_of_another(environment, NAMESPACE)  # before anything is installed
+    if not environment.local and _is_installed_by_another(environment, say):
+        return
+    ownership.refuse_of_another(environment, SYSTEM_NAMESPACE)
+    apply(environment, [_namespace(SYSTEM_NAMESPACE)])
+    _end_interrupted_operation(environment)
+    environment.helm(
+        "upgrade", "--install", RELEASE, str(ROOT / "charts" / "modelgarden"),
+        "--namespace", SYSTEM_NAMESPACE, "--wait", "--timeout", "5m", *_values(environment),
+    )  # fmt: skip
 
 
-def install_chart(environment: Environment) -> None:
-    """Install or upgrade the chart and wait until the operator is available."""
+def _is_installed_by_another(environment: Environment, say: Say) -> bool:
+    others = ownership.find_operators_of_others(environment)
+    if others and not any(ownership.serves(operator, NAMESPACE) for operator in others.values()):
+        raise DemoError(
+            f"Model Garden is installed in {', '.join(others)} and does not serve the namespace {NAMESPACE}: add it"
+            " to the chart's value watchNamespaces"
+        )
+    if others:
+        say(f"using the Model Garden in {', '.join(others)} as it is")
+    return bool(others)
+
+
+def _values(environment: Environment) -> list[str]:
+    """Return the chart's values as options of helm, the demo's mark among them."""
     images = {
         "operator": environment.images.operator,
         "train": environment.images.train,
         "serve": environment.images.serve,
     }
-    values: list[str] = []
+    mark = ownership.MARK.replace(".", "\\.")
+    values = ["--set-string", f"podAnnotations.{mark}={ownership.MAKER}"]
     for part, image in images.items():
         repository, tag = image.rsplit(":", 1)
         values += [
@@ -86,11 +81,7 @@ def install_chart(environment: Environment) -> None:
     if environment.local:
         # The tag of a local build stays the same, so this is what makes a new one roll out.
         values += ["--set-string", f"podAnnotations.image={environments.operator_digest()}"]
-    _end_interrupted_operation(environment)
-    environment.helm(
-        "upgrade", "--install", RELEASE, str(ROOT / "charts" / "modelgarden"),
-        "--namespace", SYSTEM_NAMESPACE, "--create-namespace", "--wait", "--timeout", "5m", *values,
-    )  # fmt: skip
+    return values
 
 
 def _end_interrupted_operation(environment: Environment) -> None:
@@ -108,10 +99,20 @@ def _end_interrupted_operation(environment: Environment) -> None:
 
 def create_namespace(environment: Environment) -> None:
     """Create the demo's namespace with its S3 secret and, on a local cluster, the name of its S3 server."""
-    objects: list[Manifest] = [_namespace(), _secret(environment)]
+    objects = [_namespace(NAMESPACE, RESTRICTED), _secret(environment)]
     if environment.local:
         objects += _s3_service(environment.s3.pods_endpoint)
     apply(environment, objects)
+
+
+def example(environment: Environment) -> str:
+    """Return the example's manifests with the S3 service of the environment."""
+    manifests = (EXAMPLE / "quickstart.yaml").read_text()
+    if environment.local:
+        return manifests
+    return manifests.replace(EXAMPLE_ENDPOINT, environment.s3.pods_endpoint).replace(
+        f"s3://{EXAMPLE_BUCKET}/", f"s3://{environment.s3.bucket}/"
+    )
 
 
 def apply(environment: Environment, objects: list[Manifest]) -> None:
@@ -123,18 +124,9 @@ def apply(environment: Environment, objects: list[Manifest]) -> None:
 
 def upload_dataset(environment: Environment) -> Bucket:
     """Create the bucket and upload the dataset; return the bucket."""
-    client: S3Client = boto3.client(
-        "s3",
-        endpoint_url=environment.s3.endpoint,
-        aws_access_key_id=environment.s3.access_key,
-        aws_secret_access_key=environment.s3.secret_key,
-        region_name="us-east-1",
-        config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 5}),
-    )
-    with suppress(client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
-        client.create_bucket(Bucket=BUCKET)
-    client.upload_file(str(DATASET), BUCKET, DATASET.name)
-    return Bucket(client, BUCKET)
+    bucket = open_bucket(environment)
+    bucket.upload(DATASET)
+    return bucket
 
 
 def make_base_model(environment: Environment, bucket: Bucket, say: Say) -> None:
@@ -162,20 +154,41 @@ def make_base_model(environment: Environment, bucket: Bucket, say: Say) -> None:
             raise DemoError(f"making the base model failed:\n{log}")
         say(log.rsplit("\n", 1)[-1] or "waiting for the pod")
         time.sleep(POLL_SECONDS)
-    bucket.client.put_object(Bucket=bucket.name, Key=BASE_MODEL_MARKER, Body=inputs.encode())
+    bucket.put(BASE_MODEL_MARKER, inputs)
     environment.kubectl("-n", NAMESPACE, "delete", "job,configmap", name, "--wait=false")
 
 
-def uninstall(environment: Environment) -> None:
-    """Remove what the demo put into a cluster that is not its own."""
-    environment.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
-    environment.helm("uninstall", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--ignore-not-found")
-    environment.kubectl("delete", "namespace", SYSTEM_NAMESPACE, "--ignore-not-found")
+def uninstall(environment: Environment, say: Say) -> None:
+    """Remove what the demo put into a cluster that is not its own, and say what stays and how to remove it."""
+    others = ownership.find_operators_of_others(environment)
+    if _is_the_demos(environment, NAMESPACE, say):
+        environment.kubectl("delete", "namespace", NAMESPACE)
+    if SYSTEM_NAMESPACE in others:
+        say(f"The Model Garden in {SYSTEM_NAMESPACE} is not the demo's and stays.")
+    elif _is_the_demos(environment, SYSTEM_NAMESPACE, say):
+        environment.helm("uninstall", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--ignore-not-found")
+        environment.kubectl("delete", "namespace", SYSTEM_NAMESPACE)
+    if not others:
+        say(
+            f"The CRDs stay; this deletes them with every FineTuneJob and ModelDeployment: kubectl delete crd {CRDS}"
+        )
+    s3 = environment.s3
+    say(
+        f"The bucket stays, with {', '.join(MADE_IN_BUCKET)}; this deletes it with all that is in it:"
+        f" aws --endpoint-url {s3.endpoint} s3 rb --force s3://{s3.bucket}"
+    )
 
 
-def _namespace() -> Manifest:
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
+def _is_the_demos(environment: Environment, name: str, say: Say) -> bool:
+    found = ownership.find_namespace(environment, name)
+    if found is not None and not ownership.is_marked(found):
+        say(f"The namespace {name} is not the demo's and stays.")
+    return found is not None and ownership.is_marked(found)
+
+
+def _namespace(name: str, labels: dict[str, str] | None = None) -> Manifest:
+    metadata = {"name": name, "labels": {ownership.MARK: ownership.MAKER, **(labels or {})}}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
 
 def _secret(environment: Environment) -> Manifest:
@@ -217,7 +230,7 @@ def _scripts(name: str) -> Manifest:
 def _base_model_job(environment: Environment, name: str) -> Manifest:
     command = (
         f"python /demo/base_model.py --dataset /demo/{DATASET.name} --output /workspace/base"
-        f" && python /demo/upload_folder.py /workspace/base {BUCKET} {BASE_MODEL_KEY}"
+        f" && python /demo/upload_folder.py /workspace/base {environment.s3.bucket} {BASE_MODEL_KEY}"
     )
     variables = {
         "HOME": "/workspace", "HF_HOME": "/workspace/hf", "HF_HUB_OFFLINE": "1",

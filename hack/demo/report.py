@@ -24,6 +24,7 @@ class Answers:
     base: str
     tuned: str
     served: str
+    served_tokens: int
     base_right: bool
     tuned_right: bool
     served_right: bool
@@ -73,7 +74,9 @@ def show(console: Console, report: dict[str, Any], answers: list[Answers]) -> No
         table.add_column(heading, overflow="fold")
     for row in answers[:SHOWN_ROWS]:
         table.add_row(
-            row.prompt, _colored(row.base[:160], row.base_right), _colored(row.served, row.served_right)
+            escape(row.prompt),
+            _colored(row.base[:160], row.base_right),
+            _colored(row.served, row.served_right),
         )
     console.print(table)
 

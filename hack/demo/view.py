@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -92,5 +93,5 @@ class View:
         table = Table.grid(padding=(0, 2))
         for step in self.steps:
             clock = f"{step.elapsed:6.1f} s" if step.started is not None else ""
-            table.add_row(step.mark, step.title, clock, f"[dim]{step.detail[:80]}[/dim]")
+            table.add_row(step.mark, step.title, clock, f"[dim]{escape(step.detail[:80])}[/dim]")
         return table

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hack.cluster import cli, current
 from hack.cluster.errors import ClusterError
 from hack.cluster.images import PROJECT_IMAGES
+from hack.cluster.paths import REPOSITORY
+from hack.demo import environment
 from tests.unit.cluster.conftest import PutProgram
 
 KUBECTL = """
@@ -95,3 +99,26 @@ def test_images_are_not_built_and_the_error_says_how_to_push_them(capsys: pytest
     for image in PROJECT_IMAGES:
         assert f"-f {image.dockerfile.name} ." in told
     assert "docker push" in told
+
+
+@pytest.mark.usefixtures("chosen")
+def test_the_images_have_the_names_that_demo_and_chart_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], put_program: PutProgram
+) -> None:
+    cli.main(["images"])
+    told = capsys.readouterr().err
+    built = set(re.findall(r"docker build -t (\S+)", told))
+    pushed = set(re.findall(r"docker push (\S+)", told))
+    for program in ("kubectl", "helm"):
+        put_program(program, "")
+    for variable in ("S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(variable, "anything")
+    monkeypatch.setenv("IMAGE_REGISTRY", "REGISTRY")
+    monkeypatch.setenv("IMAGE_TAG", "TAG")
+    assert set(vars(environment.prepare(print).images).values()) == built == pushed
+
+    named = dict(re.findall(r"--set(?:-string)? (\S+)=(\S+)", told))
+    images = yaml.safe_load((REPOSITORY / "charts" / "modelgarden" / "values.yaml").read_text())["images"]
+    parts = [part for part, image in images.items() if isinstance(image, dict)]
+    assert set(named) == {f"images.{part}.{field}" for part in parts for field in ("repository", "tag")}
+    assert {f"{named[f'images.{part}.repository']}:{named[f'images.{part}.tag']}" for part in parts} == built

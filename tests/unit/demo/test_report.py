@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hack.demo import report
-from hack.demo.follow import deployment_line, job_line
+from hack.demo.follow import deployment_line, job_line, tells_of
 from hack.demo.report import Answers
 
 
@@ -21,6 +21,7 @@ def answers(*, base: int, tuned: int, served: int, of: int = 4) -> list[Answers]
             base="",
             tuned="SELECT 1",
             served="SELECT 1",
+            served_tokens=7,
             base_right=index < base,
             tuned_right=index < tuned,
             served_right=index < served,
@@ -98,3 +99,23 @@ def test_a_job_is_told_in_one_line(job: dict[str, Any], want: str) -> None:
 def test_a_deployment_is_told_in_one_line() -> None:
     deployment = resource("Pending", "ModelResolved", "WaitingForFineTuneJob")
     assert deployment_line(deployment) == "Pending: WaitingForFineTuneJob: the message"
+
+
+def counting(tokens: int | None) -> dict[str, Any]:
+    return {"status": {} if tokens is None else {"carbon": {"generatedTokens": tokens}}}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "want"),
+    [
+        pytest.param(None, None, False, id="nothing is counted yet"),
+        pytest.param(None, 99, False, id="some answers are counted"),
+        pytest.param(None, 100, True, id="all answers are counted"),
+        pytest.param(5000, 5000, False, id="only an earlier run's answers are counted"),
+        pytest.param(5000, 5100, True, id="all answers are counted after an earlier run's"),
+    ],
+)
+def test_the_report_waits_for_the_energy_of_its_own_answers(
+    before: int | None, now: int | None, want: bool
+) -> None:
+    assert tells_of(counting(now), 100, since=counting(before)) is want
