@@ -10,6 +10,7 @@ import sys
 
 from pydantic import ValidationError
 
+from modelgarden.api.zones import ZONES
 from modelgarden.kube.errors import Lost
 from modelgarden.runtime import logs
 from modelgarden.runtime.run import run
@@ -24,6 +25,11 @@ def main() -> None:
         settings = Settings()
     except ValidationError as error:
         sys.exit(f"The settings (environment variables MODELGARDEN_*) are wrong:\n{error}")
+    if settings.default_zone not in (None, *ZONES):
+        sys.exit(
+            f"MODELGARDEN_DEFAULT_ZONE (the chart's carbon.defaultZone) is {settings.default_zone!r}, for which no carbon "
+            "intensity is known; use an ISO 3166-1 alpha-3 code such as DEU."
+        )
     logs.configure(log_format=settings.log_format, level=settings.log_level)
     _spare_garbage_collection()
     runner = asyncio.Runner()

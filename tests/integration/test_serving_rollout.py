@@ -224,6 +224,22 @@ def test_a_service_that_someone_else_changed_is_put_right(
     wait_for(lambda: spec() == before["spec"], what="the Service as it was")
 
 
+def test_a_deployment_in_which_someone_else_changed_what_runs_is_put_right(
+    garden: Garden, serving: ServingNode, api: Api
+) -> None:
+    rolled_out(garden, serving)
+    (before,) = serving.deployments().values()
+    containers = [{**before["spec"]["template"]["spec"]["containers"][0], "image": "example.com/other:1"}]
+
+    api.merge(DEPLOYMENTS, before, {"spec": {"template": {"spec": {"containers": containers}}}})
+
+    def as_it_was() -> bool:
+        (now,) = serving.deployments().values()
+        return bool(now["spec"]["template"] == before["spec"]["template"])
+
+    serving.play_until(as_it_was, what="the Deployment as it was")
+
+
 def test_a_deployment_that_lost_its_label_is_labelled_again_and_stays_known(
     garden: Garden, serving: ServingNode, api: Api
 ) -> None:

@@ -36,7 +36,7 @@ TYPES: Final[dict[str, dict[str, str]]] = {
         FAILED: "Ended without an artifact. Terminal.",
     },
     "ModelDeployment": {
-        ACCEPTED: "The spec is valid; what it refers to can be reached.",
+        ACCEPTED: "The spec is valid, and the secret can be read.",
         MODEL_RESOLVED: "The artifact to serve is known.",
         READY: "A replica answers for the wanted model.",
         PROGRESSING: "A revision is rolling out.",
@@ -56,7 +56,7 @@ REASONS: Final[dict[str, str]] = {
     "ModelNotFound": "The base model is not at its source; upload it, or create a FineTuneJob with another source.",
     "DatasetNotFound": "The dataset is not at its source; upload it, or create a FineTuneJob with another source.",
     "StorageUnavailable": "S3 does not answer; operator and pods keep trying with back-off, and training goes on meanwhile.",
-    "ApplyRejected": "The API server refused a child object or its pod (quota, policy or admission); see the message.",
+    "ApplyRejected": "The API server refused a child object, or a Job's pod (quota, policy or admission); see the message.",
     # FineTuneJob
     "Preparing": "The prepare Job checks and converts the dataset on a CPU.",
     "DatasetReady": "The dataset is prepared in S3.",
@@ -67,7 +67,7 @@ REASONS: Final[dict[str, str]] = {
     "Unschedulable": "No node can take the pod; the message is the scheduler's.",
     "ImagePullFailed": "The container image cannot be pulled.",
     "Training": "The training pod runs.",
-    "Retrying": "An attempt ended early; the next one resumes at the newest checkpoint.",
+    "Retrying": "A pod ended early, see the message; the next one goes on, training at the newest checkpoint.",
     "TrainingFinished": "The training pod has ended.",
     "Registering": "The artifact is complete in S3 and is being registered.",
     "Registered": "The artifact has a version in the registry.",

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from modelgarden.api.conditions import ACCEPTED, DATASET_READY
+from modelgarden.api.names import EXIT_USER_ERROR
 from modelgarden.finetune.observe import Observation
 from modelgarden.finetune.outcome import Outcome
 from modelgarden.finetune.resources import prepare_job
@@ -94,11 +95,13 @@ def _under_way(subject: Subject, job: JobState, now: datetime) -> Outcome:
         return _not_ready(
             waiting.problem.reason, waiting.problem.message, requeue_after=waiting.requeue_after
         )
-    message = _preparing(job.name)
+    if job.ending is None or not job.ending.failed:
+        return _not_ready("Preparing", _preparing(job.name), requeue_after=waiting.requeue_after)
+    if job.ending.exit_code == EXIT_USER_ERROR:  # the Job is about to fail for it
+        return _not_ready("Preparing", sentence(job.ending.message), requeue_after=SOON_SECONDS)
     # Said for as long as the next pod has not ended either: it may only run into the same.
-    if job.ending is not None and job.ending.failed:
-        message = f"{sentence(job.ending.message)} The prepare Job tries again."
-    return _not_ready("Preparing", message, requeue_after=waiting.requeue_after)
+    message = f"{sentence(job.ending.message)} The prepare Job tries again."
+    return _not_ready("Retrying", message, requeue_after=waiting.requeue_after)
 
 
 def _refused(subject: Subject, seen: Observation, job: JobState, now: datetime) -> Outcome:

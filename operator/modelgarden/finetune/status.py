@@ -29,7 +29,7 @@ MOST_ATTEMPTS: Final = 32
 LARGEST_STATUS_BYTES: Final = 30 * 1024
 """Below the 32 KiB that a status may have, with room for what the API server adds."""
 _WAITING_FOR_PREPARE: Final = frozenset(
-    {"Preparing", "Unschedulable", "ImagePullFailed", "Pending", "Suspended"}
+    {"Preparing", "Retrying", "Unschedulable", "ImagePullFailed", "Pending", "Suspended"}
 )
 _WITHOUT_A_POD: Final = frozenset({"ApplyRejected", "ImagePullFailed", "Unschedulable"})
 """What keeps the training pod from starting until somebody or something makes room for it."""

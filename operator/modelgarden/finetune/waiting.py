@@ -32,7 +32,8 @@ def waiting_for(job: JobState, now: datetime) -> Waiting:
     """Return what the Job's newest pod waits for."""
     pod = job.newest
     if pod is None and job.suspended:
-        return Waiting(Problem("Pending", f"Job {job.name} is suspended: it waits for its queue."))
+        queue = "it goes on in a moment" if job.suspended_by_operator else "it waits for its queue"
+        return Waiting(Problem("Pending", f"Job {job.name} is suspended: {queue}."))
     if job.refusal is not None:
         message = f"Job {job.name} cannot make its pod: {job.refusal}. It tries again by itself once that is mended."
         return Waiting(Problem("ApplyRejected", message), requeue_after=_patience(job, now))

@@ -42,6 +42,7 @@ class Cache:
         self._entries: dict[Resource, dict[Key, _Entry]] = defaultdict(dict)
         self._indices: dict[Index, set[Key]] = defaultdict(set)
         self._removed: dict[Resource, dict[str, float]] = defaultdict(dict)
+        self._final: dict[Key, int] = {}
 
     def put(self, resource: Resource, obj: Mapping[str, Any]) -> bool:
         """Remember an object unless a newer one is known or it is gone.
@@ -81,6 +82,14 @@ class Cache:
         removed[uid] = max(removed.get(uid, 0), _version(obj))
         if known is not None and known.uid == uid and known.version <= removed[uid]:
             self._forget(key)
+
+    def finalize(self, resource: Resource, obj: Mapping[str, Any]) -> None:
+        """Note that this version of an object is all that the API server makes of a repair."""
+        self._final[key_of(resource, obj)] = _version(obj)
+
+    def is_final(self, resource: Resource, obj: Mapping[str, Any]) -> bool:
+        """Tell whether a repair of this version of an object changed nothing."""
+        return self._final.get(key_of(resource, obj)) == _version(obj)
 
     def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any] | None:
         """Return an object, a copy of the caller's own."""
@@ -137,6 +146,7 @@ class Cache:
         known = self._entries[key.resource].pop(key, None)
         if known is None:
             return
+        self._final.pop(key, None)
         for index in known.indices:
             self._indices[index].discard(key)
             if not self._indices[index]:

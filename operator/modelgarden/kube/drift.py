@@ -1,36 +1,67 @@
-"""Whether a Service still is what was applied, and what puts it right. Pure.
+"""Whether a child still is what was applied, and what puts it right. Pure.
 
 A hash on the child tells what was applied; only a look at the child tells whether that still holds. Applying again would
-not do: it adds a port beside the one that somebody changed. A Deployment's replicas are compared by the rollout, and of a
-Job nothing is: its template cannot change, and whether it is suspended is for queues such as Kueue to say.
+not do: it adds a port or a probe beside the one that somebody changed. A Deployment's replicas are the rollout's affair,
+and of a Job nothing is compared: its template cannot change, and queues such as Kueue say whether it is suspended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
-from modelgarden.kube.resources import SERVICES, resource_of
+from modelgarden.kube.resources import DEPLOYMENTS, SERVICES, resource_of
+
+_CONTAINERS: Final = ("initContainers", "containers")
 
 
 def repair(desired: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the JSON merge patch that makes a Service what was applied, None where it is or for another kind."""
-    if resource_of(desired) != SERVICES:
-        return None
-    wanted, found = desired["spec"], live["spec"]
+    """Return the JSON merge patch that makes a child what was applied, None where nothing is to be done."""
+    match resource_of(desired):
+        case resource if resource == SERVICES:
+            return _service(desired["spec"], live["spec"])
+        case resource if resource == DEPLOYMENTS:
+            return _deployment(desired["spec"]["template"]["spec"], live["spec"]["template"]["spec"])
+        case _:
+            return None
+
+
+def _service(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any] | None:
     selector = found.get("selector") or {}
+    ports = found.get("ports") or []
     if (
         found.get("type") == wanted["type"]
         and selector == wanted["selector"]
-        and _same_ports(wanted["ports"], found.get("ports") or [])
+        and len(ports) == len(wanted["ports"])
+        and all(map(_covers, wanted["ports"], ports))
     ):
         return None
     added = dict.fromkeys(selector.keys() - wanted["selector"].keys())
     return {"spec": {**wanted, "selector": {**added, **wanted["selector"]}}}
 
 
-def _same_ports(wanted: list[Mapping[str, Any]], found: list[Mapping[str, Any]]) -> bool:
-    """Compare ports by the fields that were applied: the API server adds others."""
-    return len(wanted) == len(found) and all(
-        port.items() <= live.items() for port, live in zip(wanted, found, strict=True)
-    )
+def _deployment(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Compare what the containers run; the rest of a pod others may have reason to change, such as its volumes."""
+    if all(_same_containers(wanted.get(kind, ()), found.get(kind, ())) for kind in _CONTAINERS):
+        return None
+    return {"spec": {"template": {"spec": {kind: wanted[kind] for kind in _CONTAINERS if kind in wanted}}}}
+
+
+def _same_containers(wanted: Iterable[Mapping[str, Any]], found: Iterable[Mapping[str, Any]]) -> bool:
+    by_name = {one["name"]: one for one in found}
+    return all(one["name"] in by_name and _runs_the_same(one, by_name[one["name"]]) for one in wanted)
+
+
+def _runs_the_same(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    variables = {one["name"]: one for one in found.get("env", ())}
+    return (
+        all(wanted.get(field) == found.get(field) for field in ("image", "command", "args"))
+        and all(_covers(one, variables.get(one["name"])) for one in wanted.get("env", ()))
+    )  # fmt: skip
+
+
+def _covers(wanted: Any, found: Any) -> bool:
+    """Compare by the fields that were applied: the API server adds others."""
+    if isinstance(wanted, Mapping) and isinstance(found, Mapping):
+        return all(name in found and _covers(value, found[name]) for name, value in wanted.items())
+    return bool(wanted == found)

@@ -112,9 +112,12 @@ async def _apply_child(kube: Kube, cache: Cache, owner: Mapping[str, Any], child
     if live is None or _differs(desired, live):
         written = await kube.apply(desired)
         log.info("%s %s", "Created" if live is None else "Updated", written["kind"], extra=fields(written))
-    elif (patch := repair(desired, live)) is not None:
+    elif (patch := repair(desired, live)) is not None and not cache.is_final(resource, live):
         written = await kube.patch(live, patch)
-        log.warning("Somebody changed %s; it is put right", written["kind"], extra=fields(written))
+        if written["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"]:
+            cache.finalize(resource, live)  # an admission webhook makes this of it every time
+        else:
+            log.warning("Somebody changed %s; it is put right", written["kind"], extra=fields(written))
     else:
         written = live
     cache.put(resource, written)

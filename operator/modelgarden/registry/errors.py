@@ -54,7 +54,9 @@ def refusal(*, code: str, status: int, action: str, target: str, detail: str = "
     if status >= 500 or code in _PASSING_CODES:
         return Unavailable(f"{said} The operator keeps trying.")
     if code in _BUCKET_CODES:
-        return Missing("BucketNotFound", f"{said} Create the bucket, or use another.")
+        return Missing(
+            "BucketNotFound", f"{said} Create the bucket, or name another (of a FineTuneJob: in a new one)."
+        )
     if code in _REGION_CODES:
         return Missing("BucketNotFound", f"{said} The bucket is in another region: correct storage.region.")
     return Refused(

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from modelgarden.api.crd import KINDS
+from modelgarden.api.zones import ZONES
 from modelgarden.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -113,3 +114,11 @@ def test_the_chart_has_the_version_of_the_project_and_lists_its_kinds() -> None:
     assert [(crd["kind"], crd["description"]) for crd in listed] == [
         (kind.name, kind.description) for kind in KINDS
     ]
+
+
+def test_the_default_zone_is_one_with_a_known_intensity() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+
+    zones = schema["properties"]["carbon"]["properties"]["defaultZone"]["enum"]
+
+    assert zones == ["", *sorted(ZONES)]

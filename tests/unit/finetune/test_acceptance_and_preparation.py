@@ -134,8 +134,13 @@ def test_mended_inputs_are_accepted_without_any_other_help() -> None:
         ),
         pytest.param(
             ended_pod("prepare", 75, message=TerminationMessage(reason="StorageUnavailable", message="S3 is away.")),
-            "Preparing", "Preparing",
+            "Retrying", "Preparing",
             id="storage is away and the Job tries again",
+        ),
+        pytest.param(
+            ended_pod("prepare", 64, message=TerminationMessage(reason="DatasetInvalid", message="line 5: no answer")),
+            "Preparing", "Preparing",
+            id="the input is wrong and the Job is about to fail for it",
         ),
     ],
 )  # fmt: skip
@@ -158,9 +163,21 @@ def test_what_went_wrong_is_said_while_prepare_tries_again() -> None:
 
     found = conditions_of(plan)["DatasetReady"]
     assert (found["reason"], found["message"]) == (
-        "Preparing",
+        "Retrying",
         "the hub is away. The prepare Job tries again.",
     )
+    assert plan.event is not None
+    assert (plan.event.type, plan.event.reason) == ("Warning", "Retrying")
+
+
+def test_nothing_is_promised_of_a_prepare_that_is_about_to_fail() -> None:
+    subject = make_subject()
+    wrong = TerminationMessage(reason="DatasetInvalid", message="line 5: no answer")
+    job = JobBuilder(subject, "prepare").with_pod(ended_pod("prepare", 64, message=wrong))
+
+    plan = plan_of(subject, prepare=job.state())
+
+    assert conditions_of(plan)["DatasetReady"]["message"] == "line 5: no answer."
 
 
 def test_a_place_that_may_still_be_found_is_looked_for_again_soon() -> None:

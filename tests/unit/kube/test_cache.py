@@ -199,3 +199,13 @@ def test_a_listing_of_one_namespace_says_nothing_of_another(cache: Cache) -> Non
     cache.put(JOBS, make(version=7))
     assert cache.differences(JOBS, {}, 100, namespace="other") == (set(), set())
     assert cache.differences(JOBS, {}, 100, namespace="team") == (set(), {KEY})
+
+
+def test_a_version_is_final_until_it_changes_or_goes(cache: Cache) -> None:
+    cache.put(JOBS, make(version=4))
+    cache.finalize(JOBS, make(version=4))
+
+    assert cache.is_final(JOBS, make(version=4))
+    assert not cache.is_final(JOBS, make(version=5))
+    cache.leave(JOBS, make(version=6))
+    assert not cache.is_final(JOBS, make(version=4))

@@ -47,6 +47,71 @@ def test_a_changed_field_is_put_right_as_a_whole(
     assert patch == {"spec": {"type": "ClusterIP", "selector": selector, "ports": [PORT]}}
 
 
+TEMPLATE: dict[str, Any] = {
+    "initContainers": [{"name": "fetch", "image": "serve:1", "args": ["fetch"], "env": []}],
+    "containers": [
+        {
+            "name": "serve",
+            "image": "serve:1",
+            "args": ["serve"],
+            "env": [
+                {"name": "CONFIG", "value": "{}"},
+                {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+            ],
+            "resources": {"requests": {"cpu": "1000m"}},
+        }
+    ],
+}
+
+
+def deployment(template: dict[str, Any]) -> dict[str, Any]:
+    metadata = {"namespace": "team", "name": "bot-1"}
+    spec = {"replicas": 1, "template": {"spec": template}}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
+
+
+def live_template() -> dict[str, Any]:
+    """Return the pods' template as the API server gives it back, with what others may add."""
+    found = copy.deepcopy(TEMPLATE)
+    serve = found["containers"][0]
+    serve["env"][1]["valueFrom"]["fieldRef"]["apiVersion"] = "v1"
+    serve["env"].append({"name": "PROXY", "value": "http://proxy"})
+    serve |= {"resources": {"requests": {"cpu": "1"}}, "terminationMessagePath": "/dev/termination-log"}
+    del found["initContainers"][0]["env"]
+    found["containers"].insert(0, {"name": "sidecar", "image": "proxy:1"})
+    return {**found, "dnsPolicy": "ClusterFirst"}
+
+
+def test_what_others_add_to_a_deployment_is_theirs() -> None:
+    assert repair(deployment(TEMPLATE), deployment(live_template())) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image": "serve:2"},
+        {"args": ["serve", "--quick"]},
+        {"command": ["sleep"]},
+        {"env": []},
+        {"env": [{"name": "CONFIG", "value": "{}"}, {"name": "POD", "value": "me"}]},
+        {"name": "another"},
+    ],
+)
+def test_a_deployment_whose_containers_run_something_else_is_put_right(change: dict[str, Any]) -> None:
+    found = live_template()
+    found["containers"][1] |= change
+
+    patch = repair(deployment(TEMPLATE), deployment(found))
+
+    assert patch == {"spec": {"template": {"spec": TEMPLATE}}}
+
+
+def test_a_deployment_without_its_first_container_is_put_right() -> None:
+    found = {**live_template(), "initContainers": []}
+
+    assert repair(deployment(TEMPLATE), deployment(found)) is not None
+
+
 def test_other_kinds_are_left_alone() -> None:
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "bot"}, "spec": {"suspend": False}}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from modelgarden.__main__ import main
 from modelgarden.settings import Settings
 
 
@@ -49,3 +50,9 @@ def test_the_images_are_required(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MODELGARDEN_TRAIN_IMAGE")
     with pytest.raises(ValidationError, match="train_image"):
         Settings()
+
+
+def test_a_default_zone_without_an_intensity_ends_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELGARDEN_DEFAULT_ZONE", "GER")
+    with pytest.raises(SystemExit, match=r"carbon\.defaultZone.*'GER'.*such as DEU"):
+        main()
