@@ -297,6 +297,20 @@ async def test_a_child_that_is_being_deleted_is_waited_for(bench: Bench) -> None
     assert (await bench.execute(plan))[0] == "Job/apply"
 
 
+async def test_a_child_that_was_planned_for_one_that_is_gone_is_not_made_anew(bench: Bench) -> None:
+    await bench.execute(Plan(objects=(child(),)))
+    known = child()
+    known["metadata"]["uid"] = bench.uid()
+    assert await bench.execute(Plan(objects=(known,))) == [], "the UID is no other content"
+    bench.delete(JOBS, "bot-prepare")
+    bench.cache.remove(JOBS, bench.namespace, "bot-prepare")
+
+    writes, _ = await bench.refused(Plan(objects=(known,)))
+
+    assert writes == []
+    assert bench.job() is None
+
+
 async def test_what_the_api_server_says_of_a_refused_child_is_in_the_status(bench: Bench) -> None:
     before = status()
     await bench.execute(Plan(status=before, event=STARTED))

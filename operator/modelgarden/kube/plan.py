@@ -160,7 +160,9 @@ def _owned(owner: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]
     metadata["namespace"] = owner["metadata"]["namespace"]
     metadata["labels"] = {**metadata.get("labels", {}), names.MANAGED_BY_LABEL: names.MANAGED_BY}
     metadata["ownerReferences"] = [reference]
-    digest = _digest({**child, "metadata": metadata})
+    # A UID says which very object the child was planned for. Another one, or none, is a conflict, and no other content.
+    hashed = {name: value for name, value in metadata.items() if name != "uid"}
+    digest = _digest({**child, "metadata": hashed})
     metadata["annotations"] = {**metadata.get("annotations", {}), names.DESIRED_HASH_ANNOTATION: digest}
     return {**child, "metadata": metadata}
 

@@ -123,6 +123,7 @@ def deployment(
         "apiVersion": DEPLOYMENTS.api_version,
         "kind": DEPLOYMENTS.kind,
         "metadata": {
+            **_uid(live),
             "namespace": wanted.namespace,
             "name": deployment_name(wanted.name, revision),
             "labels": {**wanted.spec.pod_template.labels, **own},
@@ -151,6 +152,7 @@ def rescaled(live: Mapping[str, Any], *, replicas: int, annotations: Mapping[str
         "apiVersion": DEPLOYMENTS.api_version,
         "kind": DEPLOYMENTS.kind,
         "metadata": {
+            **_uid(live),
             "namespace": metadata["namespace"],
             "name": metadata["name"],
             "labels": metadata.get("labels", {}),
@@ -158,6 +160,11 @@ def rescaled(live: Mapping[str, Any], *, replicas: int, annotations: Mapping[str
         },
         "spec": {**live["spec"], "replicas": replicas},
     }
+
+
+def _uid(live: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return which very Deployment is meant: made anew without it, one that was deleted would keep its old notes."""
+    return {} if live is None else {"uid": live["metadata"]["uid"]}
 
 
 def service(namespace: str, name: str) -> dict[str, Any]:
