@@ -124,7 +124,9 @@ def test_a_live_template_that_someone_else_changed_is_put_right() -> None:
     after = deployment(wanted(), replicas=1, annotations={}, live=before)
 
     assert after["spec"] == deployment(wanted(), replicas=1, annotations={})["spec"]
-    assert after["metadata"]["uid"] == before["metadata"]["uid"], "another Deployment of the name is not meant"
+    assert after["metadata"]["uid"] == before["metadata"]["uid"], (
+        "another Deployment of the name is not meant"
+    )
 
 
 def given(template: dict[str, Any]) -> tuple[str | None, int, set[str]]:
