@@ -25,11 +25,12 @@ from modelgarden.finetune.emissions import read_attempts
 from modelgarden.finetune.refusals import PodRefusals
 from modelgarden.finetune.resources import HUB_TOKEN_KEY, job_name, run_location
 from modelgarden.finetune.subject import Subject
-from modelgarden.finetune.workloads import PREPARE, TRAIN, JobState, PodState, Problem, Step, ended, job_state
+from modelgarden.finetune.workloads import PREPARE, TRAIN, JobState, PodState, Problem, Step, job_state
 from modelgarden.kube.cache import Cache
 from modelgarden.kube.client import Kube
 from modelgarden.kube.errors import Invalid
 from modelgarden.kube.pods import PodReports
+from modelgarden.kube.podstate import ended
 from modelgarden.kube.resources import JOBS, PODS, SECRETS, controller_of
 from modelgarden.registry.errors import StorageError
 from modelgarden.registry.inputs import Inputs, InputSources

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from modelgarden.api import names
 from modelgarden.api.conditions import REASONS
 from modelgarden.api.pods import TerminationMessage
-from modelgarden.kube.podstate import scheduling_condition, termination_message
+from modelgarden.kube.podstate import ended, scheduling_condition, termination_message
 
 Step = Literal["prepare", "train"]
 Outcome = Literal["Active", "Complete", "Failed"]
@@ -211,11 +211,6 @@ def pod_state(pod: Mapping[str, Any], *, step: Step) -> PodState:
         image_id=container.get("imageID") or None,
         body=pod,
     )
-
-
-def ended(pod: Mapping[str, Any]) -> bool:
-    """Tell whether no container of the pod will run again."""
-    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
 
 
 def _ending(pod: Mapping[str, Any], terminated: Mapping[str, Any], *, step: Step) -> Ending | None:

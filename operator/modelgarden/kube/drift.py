@@ -17,13 +17,12 @@ _CONTAINERS: Final = ("initContainers", "containers")
 
 def repair(desired: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the JSON merge patch that makes a child what was applied, None where nothing is to be done."""
-    match resource_of(desired):
-        case resource if resource == SERVICES:
-            return _service(desired["spec"], live["spec"])
-        case resource if resource == DEPLOYMENTS:
-            return _deployment(desired["spec"]["template"]["spec"], live["spec"]["template"]["spec"])
-        case _:
-            return None
+    resource = resource_of(desired)
+    if resource == SERVICES:
+        return _service(desired["spec"], live["spec"])
+    if resource == DEPLOYMENTS:
+        return _deployment(desired["spec"]["template"]["spec"], live["spec"]["template"]["spec"])
+    return None
 
 
 def _service(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any] | None:

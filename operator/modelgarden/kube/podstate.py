@@ -34,6 +34,11 @@ class PodProblem:
         return self.exit_code == EXIT_USER_ERROR
 
 
+def ended(pod: Mapping[str, Any]) -> bool:
+    """Tell whether no container of the pod will run again."""
+    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
 def pod_problem(pod: Mapping[str, Any]) -> PodProblem | None:
     """Return what keeps a pod from running: its place, its image, or how its container last ended."""
     name = pod["metadata"]["name"]

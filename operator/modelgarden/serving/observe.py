@@ -15,7 +15,7 @@ from modelgarden.api import names
 from modelgarden.api.modeldeployment import ModelDeploymentSpec, ModelDeploymentStatus
 from modelgarden.api.pods import ServeReport
 from modelgarden.kube.pods import PodReports
-from modelgarden.kube.podstate import container_statuses, pod_problem, scheduling_condition
+from modelgarden.kube.podstate import container_statuses, ended, pod_problem, scheduling_condition
 from modelgarden.serving.resolve import Resolution
 from modelgarden.serving.resources import (
     FAILED_ANNOTATION,
@@ -31,7 +31,6 @@ REPORT_SECONDS: Final = 30.0
 """How often pods are asked for their energy, and the status is written for that alone."""
 FAREWELL_SECONDS: Final = 5.0
 """The same while a pod ends: it holds its last figures ready for a little longer than this."""
-_ENDED: Final = ("Succeeded", "Failed")
 _SHORTAGES: Final = ("Insufficient ", "Too many pods")
 """What the scheduler says where another pod's end would help; a node selector that fits nowhere is not such a case."""
 
@@ -96,12 +95,7 @@ def pods_since(created: str, pods: Iterable[Mapping[str, Any]]) -> tuple[Mapping
 
 def unended(pods: Iterable[Mapping[str, Any]]) -> frozenset[str]:
     """Return the UIDs of the pods that can still use energy: an evicted one lingers as Failed."""
-    return frozenset(str(pod["metadata"]["uid"]) for pod in pods if _phase(pod) not in _ENDED)
-
-
-def _phase(pod: Mapping[str, Any]) -> str | None:
-    phase: str | None = pod.get("status", {}).get("phase")
-    return phase
+    return frozenset(str(pod["metadata"]["uid"]) for pod in pods if not ended(pod))
 
 
 def report_interval(pods: Sequence[Mapping[str, Any]]) -> float:
@@ -119,7 +113,7 @@ def due_reports(pods: Sequence[Mapping[str, Any]], now: datetime) -> Mapping[str
 
 async def read_reports(reports: PodReports, pods: Sequence[Mapping[str, Any]]) -> tuple[ServeReport, ...]:
     """Ask the running pods, those that are draining included, for their energy and tokens."""
-    asked = [pod for pod in pods if _phase(pod) == "Running"]
+    asked = [pod for pod in pods if pod.get("status", {}).get("phase") == "Running"]
     answers = await asyncio.gather(*(reports.fetch(pod, "/carbon") for pod in asked))
     found = []
     for pod, answer in zip(asked, answers, strict=True):
