@@ -3,11 +3,13 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 export CLUSTER ?= local
+unexport PYTHONDONTWRITEBYTECODE  # each of pytest's workers would compile every test anew
 PYTHON ?= python3
 UV = $(PYTHON) hack/uv.py
 RUN = $(UV) run --locked
 # Integration tests wait as much as they compute; each worker has a control plane of its own.
-WORKERS ?= 4
+WORKERS ?= 5
+BY_FILE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 CLUSTERCTL = $(PYTHON) hack/cluster
 
 .PHONY: help
@@ -25,17 +27,21 @@ demo-clean: ## Remove all that the demo made, the local cluster included
 	@$(RUN) python -m hack.demo clean
 
 .PHONY: test
-test: test-unit test-integration ## Run the unit and integration tests
+test: integration-programs ## Run the unit and integration tests
+	@$(RUN) pytest tests/integration tests/unit $(BY_FILE)
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing outside the process
 	@$(RUN) pytest tests/unit -n 2
 
 .PHONY: test-integration
-test-integration: ## Run the tests against a real kube-apiserver, etcd, controller-manager and S3 server
+test-integration: integration-programs ## Run the tests against a real kube-apiserver, etcd, controller-manager and S3 server
+	@$(RUN) pytest tests/integration $(BY_FILE)
+
+.PHONY: integration-programs
+integration-programs:
 	@$(UV) sync --locked --quiet --compile-bytecode
 	@$(RUN) python -m tests.integration.trainer_process & $(CLUSTERCTL) binaries integration && wait $$!
-	@$(RUN) pytest tests/integration -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-scale
 test-scale: ## Run 1,000 resources on KWOK nodes and check the limits

@@ -1,7 +1,7 @@
 """A real kube-apiserver with etcd and controller-manager, a real S3 server, and the operator as a process.
 
 MODELGARDEN_TEST_KUBECONFIG names the kubeconfig of a control plane of hack/cluster that runs already; the tests then use
-it and leave it running.
+it and leave it running, with their namespaces in it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pytest
 
 from hack.cluster import ControlPlane, S3Server, start_control_plane, start_s3
 from hack.cluster.control_plane import ControlPlaneOptions, Endpoints
+from modelgarden.kube.resources import FINETUNEJOBS, MODELDEPLOYMENTS
 from tests.integration.harness.api import NAMESPACES, SERVICE_ACCOUNTS, Api, Obj
 from tests.integration.harness.garden import Garden
 from tests.integration.harness.node import FakeNode
@@ -25,32 +26,29 @@ from tests.integration.harness.waiting import wait_for
 ROOT = Path(__file__).resolve().parents[2]
 RUNNING = "MODELGARDEN_TEST_KUBECONFIG"
 LEASE_NAMESPACE = "modelgarden-system"
-COMPUTING = frozenset(
-    {
-        "test_crd_equivalence.py", "test_trainer_hub.py", "test_trainer_local.py", "test_trainer_merge.py",
-        "test_trainer_s3.py",
-    }
+LONGEST_FIRST = (
+    "test_trainer_s3.py", "test_finetune_blocked.py", "test_serving_waiting.py", "test_trainer_hub.py",
+    "test_finetune_crash.py", "test_runtime_faults.py", "test_trainer_local.py", "test_serving_rollout.py",
+    "test_energy_traps.py", "test_finetune_main_path.py", "test_crd_equivalence.py", "test_runtime_leadership.py",
+    "test_runtime_outage.py", "test_finetune_life_cycle.py", "test_trainer_merge.py", "test_serving_restart.py",
+    "test_runtime_restart.py", "test_runtime_health.py",
 )  # fmt: skip
-"""Files of tests that keep the cores busy; those of the others wait most of the time."""
+"""Files of tests that take more than half a minute; those that compute stand apart, not to be in each other's way."""
 
 StartOperator = Callable[..., OperatorProcess]
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test of this folder, and spread the files that compute over the first ones that wait.
+    """Mark every test of this folder, and put long files first.
 
-    Workers take files in this order: computing side by side they would only be in each other's way, and at the end
-    one of them would keep all others waiting.
+    Workers take files in this order: a long one at the end would keep all the others waiting.
     """
     here = [item for item in items if Path(__file__).parent in item.path.parents]
     for item in here:
         item.add_marker(pytest.mark.integration)
-    files = list(dict.fromkeys(item.path.name for item in items))
-    computing = [name for name in files if name in COMPUTING]
-    waiting = [name for name in files if name not in COMPUTING]
-    mixed = [name for pair in zip(computing, waiting, strict=False) for name in pair]
-    order = {name: place for place, name in enumerate(dict.fromkeys([*mixed, *files]))}
+    files = dict.fromkeys([*LONGEST_FIRST, *(item.path.name for item in items)])
+    order = {name: place for place, name in enumerate(files)}
     items.sort(key=lambda item: order[item.path.name])
 
 
@@ -91,10 +89,14 @@ def api(cluster: ControlPlane) -> Api:
 
 @pytest.fixture
 def namespace(api: Api) -> Iterator[str]:
-    """A namespace of the test's own."""
+    """A namespace of the test's own. It stays, without resources that an operator would go on with.
+
+    Deleting it would cost the control plane more than all that most tests ask of it.
+    """
     name = create_namespace(api)
     yield name
-    api.delete(NAMESPACES, None, name)
+    for resource in (FINETUNEJOBS, MODELDEPLOYMENTS):
+        api.delete_all(resource, name)
 
 
 @pytest.fixture

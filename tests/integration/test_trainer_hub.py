@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shlex
 import signal
 from collections.abc import Callable, Iterator
@@ -148,7 +149,8 @@ def test_a_pinned_commit_comes_from_a_hub_that_fails_stalls_and_cuts(
     hub.stalled = {"/tree/": 1}
     hub.cuts = {"words.txt": [16 * MIB, 0], "tokenizer.json": [100]}
 
-    ended = job.process(modelRevision=pinned).run("prepare")
+    imports = {"PYTHONPROFILEIMPORTTIME": "1"}
+    ended = job.process(modelRevision=pinned, variables=imports).run("prepare")
 
     assert (ended.exit_code, ended.message.reason) == (0, "DatasetReady"), ended.log
     assert not any(hub.unavailable.values())
@@ -160,6 +162,8 @@ def test_a_pinned_commit_comes_from_a_hub_that_fails_stalls_and_cuts(
     # What had arrived before the cut is not fetched again.
     assert [asked.headers["Range"] for asked in hub.requests("words.txt") if "Range" in asked.headers]
     assert job.report().model_revision == pinned
+    assert re.search(r"\| +transformers$", ended.log, re.MULTILINE)
+    assert not re.search(r"\| +torch$", ended.log, re.MULTILINE), "a tokenizer needs no PyTorch"
 
 
 Change = Callable[[Hub], None]

@@ -31,19 +31,22 @@ START_SECONDS = 240.0
 
 
 def trainer_python() -> Path:
-    """Return the Python of the trainer's environment, made or brought up to date first.
+    """Return the Python of the trainer's environment, made first where it is not there as a whole.
 
     MODELGARDEN_TRAINER_PYTHON names one to take instead, where nothing can be installed.
     """
     if given := os.environ.get("MODELGARDEN_TRAINER_PYTHON"):
         return Path(given)
     environment = cache_root() / f"train-env-{_digest(_LOCK)}"
-    subprocess.run(
-        # Compiled once here: else each process spends ten seconds on it where Python may not write bytecode.
-        [uv(), "sync", "--quiet", "--locked", "--compile-bytecode", "--project", PROJECT],
-        env={**os.environ, "UV_PROJECT_ENVIRONMENT": str(environment)},
-        check=True,
-    )
+    complete = environment / "complete"
+    if not complete.exists():
+        subprocess.run(
+            # Compiled once here: else each process spends ten seconds on it where Python may not write bytecode.
+            [uv(), "sync", "--quiet", "--locked", "--compile-bytecode", "--project", PROJECT],
+            env={**os.environ, "UV_PROJECT_ENVIRONMENT": str(environment)},
+            check=True,
+        )
+        complete.touch()
     return environment / "bin" / "python"
 
 

@@ -15,7 +15,7 @@ from modelgarden_pod.energy import attempt_id
 from modelgarden_pod.logs import configure_logs
 from modelgarden_pod.process import end_process, run_command
 from modelgarden_pod.retry import Patience
-from modelgarden_train.environment import prepare_environment, workspace_folder
+from modelgarden_train.environment import leave_out_torch, prepare_environment, workspace_folder
 from modelgarden_train.run import load_config, open_run
 from modelgarden_train.signals import StopRequest
 
@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         patience = PREPARE_PATIENCE if options.command == "prepare" else None
         run = open_run(config, workspace=workspace, attempt=attempt_id(), patience=patience)
         if options.command == "prepare":
+            leave_out_torch()
             from modelgarden_train.prepare import prepare
 
             return prepare(run)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -55,6 +56,11 @@ def workspace_folder() -> Path:
     path = Path(tempfile.mkdtemp(prefix="modelgarden-"))
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     return path
+
+
+def leave_out_torch() -> None:
+    """Have Transformers work without PyTorch, which no tokenizer needs: five seconds and 640 MiB less."""
+    sys.modules["torch"] = None  # type: ignore[assignment]  # each import of it fails from here on
 
 
 def prepare_environment(

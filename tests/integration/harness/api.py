@@ -98,6 +98,11 @@ class Api:
             if refused.status != 404:
                 raise
 
+    def delete_all(self, resource: Resource, namespace: str) -> None:
+        """Delete the objects of a namespace in the background."""
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        self.call("DELETE", path_of(resource, namespace), body)
+
     def call(
         self,
         method: str,

@@ -3,46 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
 from modelgarden.kube.resources import FINETUNEJOBS, Key
 from modelgarden.runtime.queue import BURST_SECONDS, LONGEST_RETRY_SECONDS, WorkQueue
+from tests.unit.runtime.hand_clock import Time
 
 A, B, C = (Key(FINETUNEJOBS, "team", name) for name in "abc")
-
-
-@dataclass(eq=False)
-class Timer:
-    due: float
-    action: Callable[[], Any]
-    cancelled: bool = False
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
-@dataclass
-class Time:
-    """A clock that a test moves."""
-
-    now: float = 0.0
-    timers: list[Timer] = field(default_factory=list)
-
-    def call_later(self, seconds: float, action: Callable[[], Any]) -> Timer:
-        timer = Timer(self.now + seconds, action)
-        self.timers.append(timer)
-        return timer
-
-    def pass_by(self, seconds: float) -> None:
-        self.now += seconds
-        for timer in sorted(self.timers, key=lambda timer: timer.due):
-            if timer.due <= self.now and not timer.cancelled:
-                timer.cancelled = True
-                timer.action()
 
 
 @pytest.fixture
@@ -52,7 +20,7 @@ def time() -> Time:
 
 @pytest.fixture
 def queue(time: Time) -> WorkQueue:
-    return WorkQueue(clock=lambda: time.now, call_later=time.call_later, jitter=lambda: 1.0)
+    return time.queue()
 
 
 async def take(queue: WorkQueue) -> Key:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +10,9 @@ import pytest
 from modelgarden.api.names import FINETUNEJOB_LABEL, GROUP, VERSION
 from modelgarden.kube.cache import Cache
 from modelgarden.kube.resources import FINETUNEJOBS, JOBS, MODELDEPLOYMENTS, PODS, Key, Resource
-from modelgarden.runtime.queue import BURST_SECONDS, WorkQueue
+from modelgarden.runtime.queue import BURST_SECONDS
 from modelgarden.runtime.sink import Sink
+from tests.unit.runtime.hand_clock import Time
 
 JOB = Key(FINETUNEJOBS, "team", "job")
 DEPLOYMENT = Key(MODELDEPLOYMENTS, "team", "served")
@@ -42,12 +42,13 @@ def owned_by_job(resource: Resource, name: str, version: int) -> dict[str, Any]:
 class Setup:
     def __init__(self) -> None:
         self.cache = Cache()
-        self.queue = WorkQueue()
+        self.time = Time()
+        self.queue = self.time.queue()
         self.sink = Sink(self.cache, self.queue, references=references)
 
     async def queued(self) -> list[Key]:
         """Return the keys that wait or will in a moment, and empty the queue."""
-        await asyncio.sleep(BURST_SECONDS * 1.5)
+        self.time.pass_by(BURST_SECONDS)
         keys = [await self.queue.get() for _ in range(self.queue.depth)]
         for key in keys:
             self.queue.done(key, None)
@@ -55,7 +56,7 @@ class Setup:
 
 
 @pytest.fixture
-async def setup() -> Setup:
+def setup() -> Setup:
     return Setup()
 
 
