@@ -18,8 +18,7 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,21 +27,18 @@ ROOT = Path(__file__).resolve().parents[1]
 if __package__ in (None, ""):
     sys.path.insert(0, str(ROOT))
 
-import aiohttp  # noqa: E402 -- the path comes first
-
+from bench.watching import create_all, watched  # noqa: E402 -- the path comes first
 from hack.cluster import ControlPlane, start_control_plane, start_s3  # noqa: E402
 from hack.cluster.kwok import FakeNodes, start_kwok  # noqa: E402
 from modelgarden.api.names import STEP_LABEL  # noqa: E402
-from modelgarden.kube.client import Kube, path_of  # noqa: E402
-from modelgarden.kube.resources import FINETUNEJOBS, JOBS, PODS, Resource  # noqa: E402
+from modelgarden.kube.client import Kube  # noqa: E402
+from modelgarden.kube.resources import FINETUNEJOBS, JOBS, PODS  # noqa: E402
 from tests.integration.conftest import create_namespace, install  # noqa: E402
 from tests.integration.harness.api import NAMESPACES, Api, Obj  # noqa: E402
 from tests.integration.harness.garden import Garden  # noqa: E402
 from tests.integration.harness.process import OperatorProcess  # noqa: E402
 from tests.integration.harness.waiting import wait_for  # noqa: E402
 
-CREATORS = 16
-PATIENCE_SECONDS = 600.0
 STAYS = {"pod-complete.stage.kwok.x-k8s.io/delay": "3600s"}
 """Keeps KWOK's pods running, so that the figures are those of the start."""
 
@@ -100,73 +96,6 @@ class Figures:
         return [
             f"{name} is {found:.1f}, limit {limit}" for name, (found, limit) in pairs.items() if found > limit
         ]
-
-
-class Seen:
-    """Names of objects that fit a condition, gathered from a watch."""
-
-    def __init__(self, fits: Callable[[Obj], bool]) -> None:
-        self._fits = fits
-        self.names: set[str] = set()
-        self._changed = asyncio.Event()
-
-    def take(self, event: Obj) -> None:
-        """Take one event."""
-        if event["type"] in ("ADDED", "MODIFIED") and self._fits(event["object"]):
-            self.names.add(event["object"]["metadata"]["name"])
-            self._changed.set()
-
-    async def reach(self, count: int) -> None:
-        """Wait until so many were seen."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while len(self.names) < count:
-                self._changed.clear()
-                await self._changed.wait()
-
-
-@asynccontextmanager
-async def watched(
-    kube: Kube, resource: Resource, namespace: str, fits: Callable[[Obj], bool], selector: str = ""
-) -> AsyncIterator[Seen]:
-    """Gather from a watch of one namespace."""
-    seen = Seen(fits)
-    task = asyncio.create_task(_follow(kube, path_of(resource, namespace), selector, seen))
-    try:
-        yield seen
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-
-
-async def _follow(kube: Kube, path: str, selector: str, seen: Seen) -> None:
-    connection = await kube.connection()
-    query = {"watch": "true", "resourceVersion": "0", **({"labelSelector": selector} if selector else {})}
-    headers = {"Authorization": connection.authorization or ""}
-    async with (
-        aiohttp.ClientSession(headers=headers, read_bufsize=2**22) as session,
-        session.get(
-            connection.server + path,
-            params=query,
-            ssl=False,
-            timeout=aiohttp.ClientTimeout(total=None),
-        ) as answer,
-    ):
-        buffer = b""
-        async for chunk in answer.content.iter_any():
-            *lines, buffer = (buffer + chunk).split(b"\n")
-            for line in lines:
-                seen.take(json.loads(line))
-
-
-async def create_all(kube: Kube, manifests: list[Obj]) -> None:
-    """Create objects, some at a time."""
-    left = iter(manifests)
-
-    async def create() -> None:
-        for manifest in left:
-            await kube.create(manifest)
-
-    await asyncio.gather(*(create() for _ in range(CREATORS)))
 
 
 def running(pod: Obj) -> bool:
