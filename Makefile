@@ -8,7 +8,7 @@ PYTHON ?= python3
 UV = $(PYTHON) hack/uv.py
 RUN = $(UV) run --locked
 # Integration tests wait as much as they compute; each worker has a control plane of its own.
-WORKERS ?= 5
+WORKERS ?= 4
 BY_FILE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 CLUSTERCTL = $(PYTHON) hack/cluster
 

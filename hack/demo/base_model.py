@@ -23,7 +23,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 SEED: Final = 3407
-STEPS: Final = 1200
+STEPS: Final = 600
 BATCH: Final = 16
 LEARNING_RATE: Final = 1e-3
 WARMUP: Final = 0.05
