@@ -7,7 +7,7 @@ unexport PYTHONDONTWRITEBYTECODE  # each of pytest's workers would compile every
 PYTHON ?= python3
 UV = $(PYTHON) hack/uv.py
 RUN = $(UV) run --locked
-# Integration tests wait as much as they compute; each worker has a control plane of its own.
+# Four keep two cores busy; each worker has a control plane of its own.
 WORKERS ?= 4
 BY_FILE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 CLUSTERCTL = $(PYTHON) hack/cluster

@@ -63,7 +63,7 @@ def test_a_killed_leader_is_replaced_within_20_seconds(
     leader.kill()
     killed = datetime.now(UTC)
     garden.create_finetunejob("after")
-    wait_for(lambda: phase(garden.finetunejob("after")) == "Preparing", timeout=60)
+    wait_for(lambda: phase(garden.finetunejob("after")) == "Preparing", timeout=30)
     assert standby.leads()
     lease = api.get(LEASES, garden.namespace, LEASE)
     assert lease is not None
@@ -79,7 +79,9 @@ def test_a_leader_that_is_told_to_stop_hands_over_within_5_seconds(
     told = datetime.now(UTC)
     garden.create_finetunejob("after")
     assert leader.stop() == 0
-    wait_for(lambda: phase(garden.finetunejob("after")) == "Preparing", timeout=60)
+    wait_for(lambda: phase(garden.finetunejob("after")) == "Preparing", timeout=20)
+    # The first may have taken up the job before it ended.
+    wait_for(lambda: holder(api, garden.namespace) == "second", what="the second to hold the Lease")
     lease = api.get(LEASES, garden.namespace, LEASE)
     assert lease is not None
     assert acquired(lease) - told < timedelta(seconds=5)

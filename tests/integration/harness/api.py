@@ -20,6 +20,8 @@ REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet")
 
 Obj = dict[str, Any]
 
+_IN_BACKGROUND = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+
 
 class Refused(Exception):  # noqa: N818 -- what the API server did
     """The API server answered with an error."""
@@ -91,17 +93,15 @@ class Api:
 
     def delete(self, resource: Resource, namespace: str | None, name: str) -> None:
         """Delete an object in the background; one that is gone is fine."""
-        body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         try:
-            self.call("DELETE", path_of(resource, namespace, name), body)
+            self.call("DELETE", path_of(resource, namespace, name), _IN_BACKGROUND)
         except Refused as refused:
             if refused.status != 404:
                 raise
 
     def delete_all(self, resource: Resource, namespace: str) -> None:
         """Delete the objects of a namespace in the background."""
-        body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
-        self.call("DELETE", path_of(resource, namespace), body)
+        self.call("DELETE", path_of(resource, namespace), _IN_BACKGROUND)
 
     def call(
         self,
