@@ -7,8 +7,8 @@ unexport PYTHONDONTWRITEBYTECODE  # each of pytest's workers would compile every
 PYTHON ?= python3
 UV = $(PYTHON) hack/uv.py
 RUN = $(UV) run --locked
-# Four keep two cores busy; each worker has a control plane of its own.
-WORKERS ?= 4
+# Five keep two cores busy; each worker has a control plane of its own.
+WORKERS ?= 5
 BY_FILE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 CLUSTERCTL = $(PYTHON) hack/cluster
 
@@ -29,6 +29,10 @@ demo-clean: ## Remove all that the demo made, the local cluster included
 .PHONY: test
 test: integration-programs ## Run the unit and integration tests
 	@$(RUN) pytest tests/integration tests/unit $(BY_FILE)
+
+.PHONY: programs
+programs: ## Build the programs of the tests and of the local cluster, which share most of their packages
+	@$(CLUSTERCTL) binaries node
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing outside the process

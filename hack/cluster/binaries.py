@@ -1,7 +1,8 @@
 """Builds the cluster's programs from the Go module proxy: one group a folder of hack/tools, pinned by its go.mod and go.sum.
 
-The results lie in the user's cache under a key of those two files, the flags and the Go version, so each is built once
-per machine. The Go caches of the build (about 7 GB for all groups) are its own; they go when it has succeeded and stay
+Programs that are largely made of the same packages are one group: with the same versions of those, each is compiled once.
+The results lie in the user's cache under a key of the folder, the flags and the Go version, so each is built once per
+machine. The Go caches of the build (about 7 GB for all groups) are its own; they go when it has succeeded and stay
 for the next try when it has not.
 """
 
@@ -47,19 +48,21 @@ class Group:
         return TOOLS / self.name
 
 
-_KUBERNETES = (
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kubectl",
-    "kube-scheduler",
-    "kubelet",
-    "kube-proxy",
-)
+_KUBERNETES = {
+    "etcd": "go.etcd.io/etcd/server/v3",
+    "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+    "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+    "kubectl": "k8s.io/kubernetes/cmd/kubectl",
+    "helm": "helm.sh/helm/v4/cmd/helm",
+    "coredns": "./coredns",
+    "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
+    "kubelet": "k8s.io/kubernetes/cmd/kubelet",
+    "kube-proxy": "k8s.io/kubernetes/cmd/kube-proxy",
+}
 GROUPS = (
-    Group("etcd", {"etcd": "go.etcd.io/etcd/server/v3"}),
     Group(
         "kubernetes",
-        {name: f"k8s.io/kubernetes/cmd/{name}" for name in _KUBERNETES},
+        _KUBERNETES,
         version_variables=tuple(
             f"{package}.{variable}"
             for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
@@ -74,42 +77,41 @@ GROUPS = (
     ),
     Group("versitygw", {"versitygw": "github.com/versity/versitygw/cmd/versitygw"}),
     Group("pause", {"pause": "."}),
-    Group("coredns", {"coredns": "."}),
     Group(
         "buildkit",
         {name: f"github.com/moby/buildkit/cmd/{name}" for name in ("buildkitd", "buildctl")},
     ),
     Group("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}),
-    Group("helm", {"helm": "helm.sh/helm/v4/cmd/helm"}),
 )
+_CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "versitygw")
+_NODE = ("coredns", "kube-scheduler", "kubelet", "kube-proxy", "pause", "buildkitd", "buildctl")
 SETS = {
-    "integration": ("etcd", "kubernetes", "versitygw"),
-    "scale": ("etcd", "kubernetes", "versitygw", "kwok"),
-    "node": ("etcd", "kubernetes", "versitygw", "pause", "coredns", "buildkit"),
     "helm": ("helm",),
-    "all": tuple(group.name for group in GROUPS),
+    "control-plane": _CONTROL_PLANE,
+    "integration": (*_CONTROL_PLANE, "helm"),
+    "scale": (*_CONTROL_PLANE, "kube-scheduler", "kwok"),
+    "node": (*_CONTROL_PLANE, "helm", *_NODE),
+    "all": tuple(name for group in GROUPS for name in group.packages),
 }
 
 
 def ensure(name: str) -> None:
     """Build what is missing of the set `name`. Raises ClusterError where Go is missing, too old or fails."""
-    wanted = [group for group in GROUPS if group.name in SETS[name]]
-    if all(_complete(group) for group in wanted):
+    if not _missing(name):
         return
     with machine_lock("go-build"):
-        missing = [group for group in wanted if not _complete(group)]
+        missing = _missing(name)
         if not missing:
             return
         _check_machine()
-        for group in missing:
-            _build(group)
+        for binary in missing:
+            _build(binary)
         _remove_go_caches()
 
 
 def path(binary: str) -> Path:
     """Return where the program `binary` lies, built or not."""
-    group = next(group for group in GROUPS if binary in group.packages)
-    return _destination(group) / binary
+    return _destination(_group(binary)) / binary
 
 
 @cache
@@ -125,38 +127,29 @@ def go_version() -> str:
 @cache
 def _destination(group: Group) -> Path:
     digest = hashlib.sha256()
-    for file in sorted(group.folder.iterdir()):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    for file in sorted(path for path in group.folder.rglob("*") if path.is_file()):
+        digest.update(f"{file.relative_to(group.folder)}\0".encode() + file.read_bytes())
     digest.update("\0".join([go_version(), *FLAGS, _linker_flags(group), *group.packages.values()]).encode())
     return cache_folder() / "bin" / f"{group.name}-{digest.hexdigest()[:12]}"
 
 
-def _complete(group: Group) -> bool:
-    return all((_destination(group) / name).exists() for name in group.packages)
+def _group(binary: str) -> Group:
+    return next(group for group in GROUPS if binary in group.packages)
 
 
-def _build(group: Group) -> None:
-    destination = _destination(group)
-    destination.mkdir(parents=True, exist_ok=True)
-    for name, package in group.packages.items():
-        if (destination / name).exists():
-            continue
-        staged, log = destination / f".{name}.new", destination / "build.log"
-        progress.say(f"building {name}; log: {log}")
-        with progress.step(f"build {name}"):
-            argv = (
-                "go",
-                "build",
-                *FLAGS,
-                *CACHE_FLAGS,
-                "-ldflags",
-                _linker_flags(group),
-                "-o",
-                staged,
-                package,
-            )
-            run(*argv, folder=group.folder, environment=_go_environment(), log=log)
-            staged.rename(destination / name)
+def _missing(name: str) -> list[str]:
+    return [binary for binary in SETS[name] if not path(binary).exists()]
+
+
+def _build(binary: str) -> None:
+    group, built = _group(binary), path(binary)
+    built.parent.mkdir(parents=True, exist_ok=True)
+    staged, log = built.with_name(f".{binary}.new"), built.with_name("build.log")
+    progress.say(f"building {binary}; log: {log}")
+    with progress.step(f"build {binary}"):
+        argv = ("go", "build", *FLAGS, *CACHE_FLAGS, "-ldflags", _linker_flags(group), "-o", staged)
+        run(*argv, group.packages[binary], folder=group.folder, environment=_go_environment(), log=log)
+        staged.rename(built)
 
 
 def _linker_flags(group: Group) -> str:

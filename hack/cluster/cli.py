@@ -29,7 +29,7 @@ The full cluster needs root; a control plane alone does not. With CLUSTER=curren
   python3 hack/cluster down                        takes everything back but the cached programs and images
 """
 
-PASSED_ON = {"kubectl": "integration", "helm": "helm"}  # program -> the set that it is built with
+PASSED_ON = {"kubectl": "control-plane", "helm": "helm"}  # program -> the set that it is built with
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -150,7 +150,7 @@ class Cluster:
         notes.write(self._note, {"tier": tier})
 
     def _up_control_plane(self, tier: Tier = Tier.CONTROL_PLANE) -> None:
-        binaries.ensure("integration")
+        binaries.ensure("control-plane")
         self._write_note(tier)
         self.control_plane.start()
         self._start_s3()

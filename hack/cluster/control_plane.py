@@ -22,6 +22,7 @@ LOOPBACK = "127.0.0.1"
 SERVICE_CIDR = "10.202.0.0/16"
 ADMIN = "admin"
 NODE_NAME = "local"
+ALL_CONTROLLERS = ("*",)
 # kubeconfig name -> (user, group) as the built-in RBAC rules expect them
 IDENTITIES = {
     ADMIN: ("admin", "system:masters"),
@@ -67,6 +68,7 @@ class ControlPlaneOptions:
 
     scheduler: bool = False
     dies_with_parent: bool = False
+    controllers: tuple[str, ...] = ALL_CONTROLLERS
 
 
 class ControlPlane:
@@ -183,6 +185,7 @@ class ControlPlane:
             "kube-controller-manager",
             port,
             "--use-service-account-credentials",
+            f"--controllers={','.join(self.options.controllers)}",
             f"--root-ca-file={self._certificate}",
             f"--service-account-private-key-file={self.folder / 'service-account.key'}",
         )
@@ -260,14 +263,14 @@ class ControlPlane:
 
 
 def start_control_plane(
-    folder: Path, *, scheduler: bool = False, dies_with_parent: bool = True
+    folder: Path, *, scheduler: bool = False, controllers: tuple[str, ...] = ALL_CONTROLLERS
 ) -> ControlPlane:
     """Start a control plane on free loopback ports with its data in `folder`, for a test session.
 
     It ends with the calling process at the latest. Raises ClusterError where a program does not start.
     """
-    binaries.ensure("integration")
-    options = ControlPlaneOptions(scheduler=scheduler, dies_with_parent=dies_with_parent)
+    binaries.ensure("scale" if scheduler else "control-plane")
+    options = ControlPlaneOptions(scheduler=scheduler, dies_with_parent=True, controllers=controllers)
     control_plane = ControlPlane(folder, Endpoints.free(), options)
     try:
         control_plane.start()

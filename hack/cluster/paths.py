@@ -14,6 +14,7 @@ from hack.cluster.errors import ClusterError
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOCKET_BUDGET = 60  # characters that the longest socket below a state folder may add to it
+SYSTEM_STATE = Path("/var/lib")
 DEFAULT_NAME = "default"
 
 
@@ -23,13 +24,22 @@ def cache_folder() -> Path:
 
 
 def state_folder(name: str = DEFAULT_NAME) -> Path:
-    """Return the folder of the cluster called `name`."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "modelgarden" / name
+    """Return the folder of the cluster called `name`: in /var/lib where root's home folder has a long path."""
+    if given := os.environ.get("XDG_STATE_HOME"):
+        return Path(given) / "modelgarden" / name
+    usual = Path.home() / ".local" / "state" / "modelgarden"
+    # The sockets are those of the full cluster, which is root's and has the default name.
+    fits = os.geteuid() != 0 or _sockets_fit(usual / DEFAULT_NAME)
+    return (usual if fits else SYSTEM_STATE / "modelgarden") / name
 
 
 def check_socket_paths(folder: Path) -> None:
     """Raise ClusterError where Unix sockets below `folder` would not fit the kernel's limit."""
-    if len(str(folder)) + SOCKET_BUDGET > 108:
+    if not _sockets_fit(folder):
         raise ClusterError(
             f"the path {folder} is too long for Unix sockets: set XDG_STATE_HOME to a shorter one"
         )
+
+
+def _sockets_fit(folder: Path) -> bool:
+    return len(str(folder)) + SOCKET_BUDGET <= 108

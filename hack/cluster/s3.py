@@ -96,7 +96,7 @@ def start_s3(folder: Path, port: int | None = None) -> S3Server:
 
     It ends with the calling process at the latest. Raises ClusterError where it does not start.
     """
-    binaries.ensure("integration")
+    binaries.ensure("control-plane")
     server = S3Server(folder, "127.0.0.1", port or probes.free_ports(1)[0], dies_with_parent=True)
     with progress.step("start S3 server"):
         server.start()

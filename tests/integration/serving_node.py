@@ -18,6 +18,7 @@ from tests.integration.harness.waiting import wait_for
 IDLE_ADDRESS = "127.0.0.250"
 """Nothing answers here: a pod that does not tell its energy."""
 NO_GPU = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+TICK_SECONDS = 0.1
 
 Healthy = Callable[[Obj], bool]
 
@@ -74,7 +75,7 @@ class ServingNode:
             self.tick()
             return condition()
 
-        return wait_for(ticked, timeout, what=what)
+        return wait_for(ticked, timeout, what=what, longest_pause=TICK_SECONDS)
 
     def _start(self, pod: Obj) -> None:
         if self.healthy(pod):

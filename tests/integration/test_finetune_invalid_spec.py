@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hack.cluster import ControlPlane, S3Server, start_control_plane
+from hack.cluster import ControlPlane, S3Server
 from modelgarden.kube.resources import DEPLOYMENTS, EVENTS, FINETUNEJOBS, JOBS, MODELDEPLOYMENTS, Resource
 from tests.integration.conftest import (
     LEASE_NAMESPACE,
@@ -20,6 +20,7 @@ from tests.integration.conftest import (
     at_work,
     create_namespace,
     install,
+    start_cluster,
     wait_until_served,
 )
 from tests.integration.harness.api import Api, Obj, Refused, condition, path_of, phase
@@ -64,7 +65,7 @@ def accepts(api: Api, resource: Resource, obj: Obj) -> bool:
 @pytest.fixture(scope="module")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A control plane with the older CRDs."""
-    started = start_control_plane(tmp_path_factory.mktemp("upgraded"))
+    started = start_cluster(tmp_path_factory.mktemp("upgraded"))
     try:
         for crd in older_crds():
             started.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(crd))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hack.cluster import ControlPlane, S3Server, start_control_plane
-from tests.integration.conftest import OPERATORS, StartOperator, create_namespace, install
+from hack.cluster import ControlPlane, S3Server
+from tests.integration.conftest import OPERATORS, StartOperator, create_namespace, install, start_cluster
 from tests.integration.harness.api import Api, phase
 from tests.integration.harness.garden import Garden
 from tests.integration.harness.process import OperatorProcess
@@ -18,7 +18,7 @@ from tests.integration.harness.waiting import wait_for
 @pytest.fixture(scope="module")
 def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A control plane of this module's own: its controllers need a while to get over an outage."""
-    started = start_control_plane(tmp_path_factory.mktemp("control-plane"))
+    started = start_cluster(tmp_path_factory.mktemp("control-plane"))
     install(started)
     yield started
     started.stop()

@@ -6,7 +6,7 @@ import hashlib
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -132,27 +132,26 @@ def test_wrong_input_is_never_retried_and_says_what_to_do(
     assert want_text in ended.message.message
 
 
-def test_the_zones_of_the_api_are_those_of_codecarbon(python: Path) -> None:
-    code = (
-        "from codecarbon.input import DataSource; print(*sorted(DataSource().get_global_energy_mix_data()))"
-    )
-
-    printed = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout
-
-    assert tuple(printed.split()) == tuple(sorted(ZONES))
-
-
-def test_the_intensities_of_the_operator_are_those_of_codecarbon(python: Path) -> None:
+@pytest.fixture(scope="module")
+def intensities(python: Path) -> dict[str, Any]:
+    """CodeCarbon's version and, by zone, its intensity in milligrams per kWh and the year."""
     code = (
         "import json; from codecarbon import __version__; from codecarbon.input import DataSource\n"
         "rows = DataSource().get_global_energy_mix_data()\n"
-        "print(json.dumps([__version__, {zone: [round(row['carbon_intensity'] * 1000), row['year']] "
-        "for zone, row in rows.items()}]))"
+        "print(json.dumps({'version': __version__, 'zones': {zone: [round(row['carbon_intensity'] * 1000), "
+        "row['year']] for zone, row in rows.items()}}))"
     )
-
     printed = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout
+    return cast(dict[str, Any], json.loads(printed))
 
-    version, figures = json.loads(printed)
+
+def test_the_zones_of_the_api_are_those_of_codecarbon(intensities: dict[str, Any]) -> None:
+    assert sorted(intensities["zones"]) == sorted(ZONES)
+
+
+def test_the_intensities_of_the_operator_are_those_of_codecarbon(intensities: dict[str, Any]) -> None:
+    source = f"codecarbon-{intensities['version']}/global_energy_mix.json"
     found = {zone: intensity_of(zone) for zone in ZONES}
-    assert {one.source for one in found.values() if one} == {f"codecarbon-{version}/global_energy_mix.json"}
-    assert {zone: [one.milligrams_per_kwh, one.data_year] for zone, one in found.items() if one} == figures
+    assert {one.source for one in found.values() if one} == {source}
+    told = {zone: [one.milligrams_per_kwh, one.data_year] for zone, one in found.items() if one}
+    assert told == intensities["zones"]

@@ -8,16 +8,27 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-POLL_SECONDS = 0.1
+FIRST_POLL_SECONDS = 0.05
+LONGEST_POLL_SECONDS = 0.4
+POLL_GROWTH = 1.25
+"""A wait is at most a quarter longer than what it waits for, without asking ten times a second for all of it."""
+CHECK_SECONDS = 0.1
 
 
-def wait_for(condition: Callable[[], T], timeout: float = 30.0, *, what: str = "") -> T:
+def wait_for(
+    condition: Callable[[], T],
+    timeout: float = 30.0,
+    *,
+    what: str = "",
+    longest_pause: float = LONGEST_POLL_SECONDS,
+) -> T:
     """Poll until the condition returns something true, and return that; failed assertions count as not yet.
 
     Raises:
         AssertionError: it did not within `timeout` seconds; the message carries what was seen last.
     """
     deadline = time.monotonic() + timeout
+    pause = FIRST_POLL_SECONDS
     last: object = None
     while True:
         try:
@@ -30,7 +41,8 @@ def wait_for(condition: Callable[[], T], timeout: float = 30.0, *, what: str = "
             raise AssertionError(
                 f"{what or 'the condition'} did not hold within {timeout:.0f} s; last: {last}"
             )
-        time.sleep(POLL_SECONDS)
+        time.sleep(pause)
+        pause = min(longest_pause, pause * POLL_GROWTH)
 
 
 def stays(condition: Callable[[], object], seconds: float, *, what: str = "") -> None:
@@ -42,4 +54,4 @@ def stays(condition: Callable[[], object], seconds: float, *, what: str = "") ->
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         assert condition(), f"{what or 'the condition'} did not hold all the time"
-        time.sleep(POLL_SECONDS)
+        time.sleep(CHECK_SECONDS)

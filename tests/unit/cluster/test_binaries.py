@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -48,7 +48,7 @@ class Workshop:
         """Make these all there are, as another command would find them."""
         fresh = tuple(replace(group) for group in groups)
         self.monkeypatch.setattr(binaries, "GROUPS", fresh)
-        self.monkeypatch.setattr(binaries, "SETS", {"all": tuple(group.name for group in fresh)})
+        self.monkeypatch.setattr(binaries, "SETS", {"all": _names(fresh)})
         binaries.go_version.cache_clear()
 
     def ensure(self, *groups: Group) -> list[str]:
@@ -120,6 +120,13 @@ def test_another_go_changes_the_destination(workshop: Workshop) -> None:
     assert workshop.destination() != before
 
 
+def test_a_changed_source_in_a_folder_below_changes_the_destination(workshop: Workshop) -> None:
+    before = workshop.destination()
+    (workshop.tools / "tools" / "server").mkdir()
+    (workshop.tools / "tools" / "server" / "main.go").write_text("package main\n")
+    assert workshop.destination() != before
+
+
 def test_what_is_no_input_leaves_the_destination(workshop: Workshop) -> None:
     before = workshop.destination()
     os.utime(workshop.tools / "tools" / "go.mod", (1, 1))
@@ -143,6 +150,13 @@ def test_only_what_is_missing_is_built(workshop: Workshop) -> None:
     binaries.path("client").unlink()
     (built,) = workshop.ensure()
     assert built.endswith("cmd/client")
+
+
+def test_a_set_is_built_without_the_rest_of_its_group(workshop: Workshop) -> None:
+    workshop.use(GROUP)
+    workshop.monkeypatch.setattr(binaries, "SETS", {"clients": ("client",)})
+    binaries.ensure("clients")
+    assert [binaries.path(name).exists() for name in ("server", "client")] == [False, True]
 
 
 def test_a_program_is_told_the_version_that_its_go_mod_pins(workshop: Workshop) -> None:
@@ -189,7 +203,13 @@ def test_a_disk_that_is_too_full_is_told(workshop: Workshop) -> None:
         workshop.ensure()
 
 
-def test_every_set_is_of_groups_that_there_are() -> None:
-    names = {group.name for group in binaries.GROUPS}
-    assert {name for names_of_set in binaries.SETS.values() for name in names_of_set} <= names
+def test_every_set_is_of_programs_that_there_are() -> None:
+    names = _names(binaries.GROUPS)
+    assert len(set(names)) == len(names)
+    assert set(binaries.SETS["all"]) == set(names)
+    assert all(set(names_of_set) <= set(names) for names_of_set in binaries.SETS.values())
     assert all((group.folder / "go.mod").is_file() for group in binaries.GROUPS)
+
+
+def _names(groups: Iterable[Group]) -> tuple[str, ...]:
+    return tuple(name for group in groups for name in group.packages)
