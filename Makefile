@@ -31,7 +31,7 @@ test: integration-programs ## Run the unit and integration tests
 	@$(RUN) pytest tests/integration tests/unit $(BY_FILE)
 
 .PHONY: programs
-programs: ## Build the programs of the tests and of the local cluster, which share most of their packages
+programs: ## Build the programs that the other targets need, in one go
 	@$(CLUSTERCTL) binaries node
 
 .PHONY: test-unit

@@ -255,7 +255,7 @@ def _wait_until_settled(operator: OperatorProcess, count: int) -> None:
             and operator.metric("modelgarden_reconciles_running") == 0
         )
 
-    wait_for(settled, 300, what="an idle operator")
+    wait_for(settled, 300, what="an idle operator", longest_pause=0.1)
 
 
 def machine() -> str:

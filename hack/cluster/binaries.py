@@ -1,6 +1,6 @@
 """Builds the cluster's programs from the Go module proxy: one group a folder of hack/tools, pinned by its go.mod and go.sum.
 
-Programs that are largely made of the same packages are one group: with the same versions of those, each is compiled once.
+Programs that are largely made of the same packages are one group: one call compiles each of those once.
 The results lie in the user's cache under a key of the folder, the flags and the Go version, so each is built once per
 machine. The Go caches of the build (about 7 GB for all groups) are its own; they go when it has succeeded and stay
 for the next try when it has not.

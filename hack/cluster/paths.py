@@ -6,6 +6,7 @@ Both follow the XDG variables. The state path stays short because Unix sockets i
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -27,10 +28,12 @@ def state_folder(name: str = DEFAULT_NAME) -> Path:
     """Return the folder of the cluster called `name`: in /var/lib where root's home folder has a long path."""
     if given := os.environ.get("XDG_STATE_HOME"):
         return Path(given) / "modelgarden" / name
-    usual = Path.home() / ".local" / "state" / "modelgarden"
+    home = str(Path.home())
+    usual = Path(home, ".local", "state", "modelgarden")
     # The sockets are those of the full cluster, which is root's and has the default name.
     fits = os.geteuid() != 0 or _sockets_fit(usual / DEFAULT_NAME)
-    return (usual if fits else SYSTEM_STATE / "modelgarden") / name
+    own = SYSTEM_STATE / f"modelgarden-{hashlib.sha256(home.encode()).hexdigest()[:8]}"
+    return (usual if fits else own) / name
 
 
 def check_socket_paths(folder: Path) -> None:

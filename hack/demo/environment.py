@@ -138,7 +138,6 @@ def _clusterctl(*args: str, say: Say) -> None:
 
 def _local(say: Say) -> Environment:
     _clusterctl("up", say=say)
-    _clusterctl("binaries", "helm", say=say)
     cluster = Cluster(DEFAULT_NAME)
     access = cluster.s3.access
     names = {image.name.rpartition("/")[2].partition(":")[0]: image.name for image in PROJECT_IMAGES}

@@ -19,6 +19,9 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _SAMPLE = re.compile(r"^(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
+START_POLL_SECONDS = 0.1
+"""Short: what an operator does first is what tests of its end want to interrupt."""
+
 Labels = frozenset[tuple[str, str]]
 
 
@@ -66,11 +69,16 @@ class OperatorProcess:
                 [sys.executable, "-m", "modelgarden"], env=self._environment, stdout=log, stderr=log
             )
         if ready:
-            wait_for(self._ready, timeout, what="the operator's readiness")
+            wait_for(self._ready, timeout, what="the operator's readiness", longest_pause=START_POLL_SECONDS)
 
     def wait_until_leading(self, timeout: float = 60.0) -> None:
         """Wait until it works."""
-        wait_for(lambda: self.running and self.leads(), timeout, what="the operator's leadership")
+        wait_for(
+            lambda: self.running and self.leads(),
+            timeout,
+            what="the operator's leadership",
+            longest_pause=START_POLL_SECONDS,
+        )
 
     def stop(self, timeout: float = 20.0) -> int:
         """Send SIGTERM; return the exit status."""

@@ -11,7 +11,7 @@ T = TypeVar("T")
 FIRST_POLL_SECONDS = 0.05
 LONGEST_POLL_SECONDS = 0.4
 POLL_GROWTH = 1.25
-"""A wait is at most a quarter longer than what it waits for, without asking ten times a second for all of it."""
+"""A wait is little more than a quarter longer than what it waits for, without asking ten times a second all the time."""
 CHECK_SECONDS = 0.1
 
 
@@ -41,7 +41,7 @@ def wait_for(
             raise AssertionError(
                 f"{what or 'the condition'} did not hold within {timeout:.0f} s; last: {last}"
             )
-        time.sleep(pause)
+        time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
         pause = min(longest_pause, pause * POLL_GROWTH)
 
 

@@ -17,7 +17,7 @@ LONG = "/home/christopher.montgomery"
     ("home", "user", "want"),
     [
         pytest.param("/root", 0, "/root/.local/state/modelgarden", id="root with a short path"),
-        pytest.param(LONG, 0, "/var/lib/modelgarden", id="root with a long path"),
+        pytest.param(LONG, 0, "/var/lib/modelgarden-3bdfc3d3", id="root with a long path"),
         pytest.param(LONG, 1000, f"{LONG}/.local/state/modelgarden", id="somebody who has no sockets"),
     ],
 )
