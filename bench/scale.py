@@ -37,7 +37,7 @@ from tests.integration.conftest import create_namespace, install  # noqa: E402
 from tests.integration.harness.api import NAMESPACES, Api, Obj  # noqa: E402
 from tests.integration.harness.garden import Garden  # noqa: E402
 from tests.integration.harness.process import OperatorProcess  # noqa: E402
-from tests.integration.harness.waiting import wait_for  # noqa: E402
+from tests.integration.harness.waiting import CLOSE_POLL_SECONDS, wait_for  # noqa: E402
 
 STAYS = {"pod-complete.stage.kwok.x-k8s.io/delay": "3600s"}
 """Keeps KWOK's pods running, so that the figures are those of the start."""
@@ -255,7 +255,7 @@ def _wait_until_settled(operator: OperatorProcess, count: int) -> None:
             and operator.metric("modelgarden_reconciles_running") == 0
         )
 
-    wait_for(settled, 300, what="an idle operator", longest_pause=0.1)
+    wait_for(settled, 300, what="an idle operator", longest_pause=CLOSE_POLL_SECONDS)
 
 
 def machine() -> str:

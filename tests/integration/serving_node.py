@@ -13,12 +13,11 @@ from modelgarden.api import names
 from modelgarden.api.pods import TerminationMessage
 from modelgarden.kube.resources import DEPLOYMENTS, PODS
 from tests.integration.harness.api import Api, Obj
-from tests.integration.harness.waiting import wait_for
+from tests.integration.harness.waiting import CLOSE_POLL_SECONDS, wait_for
 
 IDLE_ADDRESS = "127.0.0.250"
 """Nothing answers here: a pod that does not tell its energy."""
 NO_GPU = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
-TICK_SECONDS = 0.1
 
 Healthy = Callable[[Obj], bool]
 
@@ -75,7 +74,7 @@ class ServingNode:
             self.tick()
             return condition()
 
-        return wait_for(ticked, timeout, what=what, longest_pause=TICK_SECONDS)
+        return wait_for(ticked, timeout, what=what, longest_pause=CLOSE_POLL_SECONDS)
 
     def _start(self, pod: Obj) -> None:
         if self.healthy(pod):

@@ -13,14 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hack.cluster import probes
-from tests.integration.harness.waiting import wait_for
+from tests.integration.harness.waiting import CLOSE_POLL_SECONDS, wait_for
 
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _SAMPLE = re.compile(r"^(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
-
-START_POLL_SECONDS = 0.1
-"""Short: what an operator does first is what tests of its end want to interrupt."""
 
 Labels = frozenset[tuple[str, str]]
 
@@ -69,15 +66,15 @@ class OperatorProcess:
                 [sys.executable, "-m", "modelgarden"], env=self._environment, stdout=log, stderr=log
             )
         if ready:
-            wait_for(self._ready, timeout, what="the operator's readiness", longest_pause=START_POLL_SECONDS)
+            wait_for(self._ready, timeout, what="the operator's readiness", longest_pause=CLOSE_POLL_SECONDS)
 
     def wait_until_leading(self, timeout: float = 60.0) -> None:
-        """Wait until it works."""
+        """Wait until it works, and see that at once: what it does first is what tests of its end interrupt."""
         wait_for(
             lambda: self.running and self.leads(),
             timeout,
             what="the operator's leadership",
-            longest_pause=START_POLL_SECONDS,
+            longest_pause=CLOSE_POLL_SECONDS,
         )
 
     def stop(self, timeout: float = 20.0) -> int:

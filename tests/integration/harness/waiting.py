@@ -12,7 +12,8 @@ FIRST_POLL_SECONDS = 0.05
 LONGEST_POLL_SECONDS = 0.4
 POLL_GROWTH = 1.25
 """A wait is little more than a quarter longer than what it waits for, without asking ten times a second all the time."""
-CHECK_SECONDS = 0.1
+CLOSE_POLL_SECONDS = 0.1
+"""For what must be seen early, or looked at all the time."""
 
 
 def wait_for(
@@ -54,4 +55,4 @@ def stays(condition: Callable[[], object], seconds: float, *, what: str = "") ->
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         assert condition(), f"{what or 'the condition'} did not hold all the time"
-        time.sleep(CHECK_SECONDS)
+        time.sleep(CLOSE_POLL_SECONDS)
