@@ -15,10 +15,10 @@ from hack.cluster import ControlPlane
 from modelgarden.api.crd import FINETUNEJOB
 from modelgarden.api.finetunejob import FineTuneJobStatus
 from modelgarden.api.names import API_VERSION
+from modelgarden.controller.plan import Event, Plan, execute
 from modelgarden.kube.cache import Cache
 from modelgarden.kube.client import Kube
 from modelgarden.kube.errors import Retryable
-from modelgarden.kube.plan import Event, Plan, execute
 from modelgarden.kube.resources import EVENTS, FINETUNEJOBS, JOBS, Resource
 from tests.integration.harness.api import Api, Obj, condition, phase
 from tests.integration.harness.faults import Faults, faulty_api

@@ -27,11 +27,11 @@ from modelgarden.api.emissions import (
 )
 from modelgarden.api.finetunejob import DatasetStatus, EvaluationStatus, FineTuneJobStatus, Progress, Scores
 from modelgarden.api.pods import TerminationMessage, TrainReport
-from modelgarden.finetune.resources import prepare_job, train_job
+from modelgarden.finetune.manifests import prepare_job, train_job
 from modelgarden.finetune.subject import Subject, subject_of
-from modelgarden.finetune.workloads import JobState, Step, job_state
 from modelgarden.registry.versions import Registration
 from modelgarden.settings import Settings
+from modelgarden.workloads.jobs import JobState, Step, job_state
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 SETTINGS = Settings(train_image="registry.example/train:1", serve_image="registry.example/serve:1")

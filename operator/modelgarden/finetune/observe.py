@@ -22,21 +22,21 @@ from modelgarden.api.layout import DATASET_REPORT, Location
 from modelgarden.api.names import FINETUNEJOB_LABEL, STEP_LABEL
 from modelgarden.api.pods import TrainReport
 from modelgarden.finetune.emissions import read_attempts
-from modelgarden.finetune.refusals import PodRefusals
-from modelgarden.finetune.resources import HUB_TOKEN_KEY, job_name, run_location
+from modelgarden.finetune.manifests import HUB_TOKEN_KEY, job_name, run_location
 from modelgarden.finetune.subject import Subject
-from modelgarden.finetune.workloads import PREPARE, TRAIN, JobState, PodState, Problem, Step, job_state
 from modelgarden.kube.cache import Cache
 from modelgarden.kube.client import Kube
 from modelgarden.kube.errors import Invalid
-from modelgarden.kube.pods import PodReports
-from modelgarden.kube.podstate import ended
 from modelgarden.kube.resources import JOBS, PODS, SECRETS, controller_of
 from modelgarden.registry.errors import StorageError
 from modelgarden.registry.inputs import Inputs, InputSources
 from modelgarden.registry.lookups import Lookups
 from modelgarden.registry.store import Store, Stores
 from modelgarden.registry.versions import Registration
+from modelgarden.workloads.jobs import PREPARE, TRAIN, JobState, PodState, Problem, Step, job_state
+from modelgarden.workloads.podstate import ended
+from modelgarden.workloads.refusals import PodRefusals
+from modelgarden.workloads.reports import PodReports
 
 SECRET_SECONDS: Final = 4.0
 """How long a secret is kept for the resources that share it."""

@@ -21,18 +21,18 @@ from modelgarden.api.conditions import (
 )
 from modelgarden.api.emissions import ended_record
 from modelgarden.api.finetunejob import FineTuneJobStatus, Phase
+from modelgarden.controller.plan import Event, Plan
+from modelgarden.finetune.manifests import amended
 from modelgarden.finetune.observe import Observation
 from modelgarden.finetune.outcome import Outcome
 from modelgarden.finetune.preparation import acceptance, preparation
-from modelgarden.finetune.resources import amended
 from modelgarden.finetune.status import Finding, conditions, moment, phase_of, timestamp, written
 from modelgarden.finetune.subject import Subject
 from modelgarden.finetune.training import attempts_after, failed, training
-from modelgarden.finetune.workloads import JobState, Problem
-from modelgarden.kube.plan import Event, Plan
 from modelgarden.kube.resources import FINETUNEJOBS, JOBS
 from modelgarden.registry.versions import Registration
 from modelgarden.settings import Settings
+from modelgarden.workloads.jobs import JobState, Problem
 
 LONGEST_WAIT_SECONDS: Final = 3600.0
 INVALID_SECONDS: Final = 300.0

@@ -11,15 +11,15 @@ from typing import Any, Final
 
 from modelgarden.api.conditions import ACCEPTED, DATASET_READY
 from modelgarden.api.names import EXIT_USER_ERROR
+from modelgarden.finetune.manifests import prepare_job
 from modelgarden.finetune.observe import Observation
 from modelgarden.finetune.outcome import Outcome
-from modelgarden.finetune.resources import prepare_job
 from modelgarden.finetune.status import Finding, moment, patience, timestamp
 from modelgarden.finetune.subject import Subject
 from modelgarden.finetune.waiting import SOON_SECONDS, waiting_for
-from modelgarden.finetune.workloads import PREPARE, JobState, Problem, sentence
 from modelgarden.kube.resources import JOBS
 from modelgarden.settings import Settings
+from modelgarden.workloads.jobs import PREPARE, JobState, Problem, sentence
 
 BLOCKED_SECONDS: Final = (5.0, 60.0)
 """Shortest and longest wait between two looks at what keeps a job from being accepted."""

@@ -10,17 +10,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from modelgarden.api.finetunejob import IMMUTABLE_FIELDS
+from modelgarden.controller.plan import Plan, execute
+from modelgarden.finetune.manifests import job_name
 from modelgarden.finetune.observe import Observation, Observer, ProgressReports, StorageAccess
 from modelgarden.finetune.plan import decide, invalid
-from modelgarden.finetune.refusals import PodRefusals
-from modelgarden.finetune.resources import job_name
 from modelgarden.finetune.subject import Subject, status_of, subject_of
 from modelgarden.finetune.training import awaits_registration
-from modelgarden.finetune.workloads import TRAIN, Problem, job_state
 from modelgarden.kube.cache import Cache
 from modelgarden.kube.client import Kube
-from modelgarden.kube.plan import Plan, execute
-from modelgarden.kube.pods import PodReports
 from modelgarden.kube.resources import FINETUNEJOBS, JOBS, Key
 from modelgarden.registry.errors import StorageError
 from modelgarden.registry.inputs import Inputs
@@ -28,6 +25,9 @@ from modelgarden.registry.sources import first_problem
 from modelgarden.registry.store import Stores
 from modelgarden.registry.versions import Candidate, Registration, has_manifest, register
 from modelgarden.settings import Settings
+from modelgarden.workloads.jobs import TRAIN, Problem, job_state
+from modelgarden.workloads.refusals import PodRefusals
+from modelgarden.workloads.reports import PodReports
 
 
 class FineTuneReconciler:

@@ -21,7 +21,7 @@ from modelgarden.api.conditions import (
 )
 from modelgarden.api.finetunejob import AttemptStatus, FineTuneJobStatus, Phase
 from modelgarden.carbon.accounting import folded
-from modelgarden.finetune.workloads import clean
+from modelgarden.workloads.jobs import clean
 
 ORDER: Final = (ACCEPTED, DATASET_READY, RUNNING, ARTIFACT_REGISTERED, SUSPENDED, COMPLETE, FAILED)
 

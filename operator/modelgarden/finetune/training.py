@@ -12,15 +12,15 @@ from modelgarden.api.names import EXIT_USER_ERROR
 from modelgarden.api.pods import TrainReport
 from modelgarden.carbon.accounting import continued
 from modelgarden.finetune.emissions import LOST, final
+from modelgarden.finetune.manifests import train_job
 from modelgarden.finetune.observe import Observation
 from modelgarden.finetune.outcome import Outcome
-from modelgarden.finetune.resources import train_job
 from modelgarden.finetune.status import MOST_ATTEMPTS, Finding, moment, patience, timestamp
 from modelgarden.finetune.subject import Subject
 from modelgarden.finetune.waiting import SOON_SECONDS, waiting_for
-from modelgarden.finetune.workloads import TRAIN, JobState, PodState, Problem, clean, sentence
 from modelgarden.registry.versions import Registration
 from modelgarden.settings import Settings
+from modelgarden.workloads.jobs import TRAIN, JobState, PodState, Problem, clean, sentence
 
 REGISTER_SECONDS: Final = (5.0, 60.0)
 """Shortest and longest wait between two tries to register."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from modelgarden.finetune.refusals import PATIENCE_SECONDS
 from modelgarden.finetune.status import patience
-from modelgarden.finetune.workloads import JobState, Problem
+from modelgarden.workloads.jobs import JobState, Problem
+from modelgarden.workloads.refusals import PATIENCE_SECONDS
 
 SOON_SECONDS: Final = 2.0
 """Wait for what ends by itself in a moment."""

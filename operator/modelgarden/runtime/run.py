@@ -15,12 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from modelgarden.controller.plan import Reconciler, utc_now
 from modelgarden.finetune.reconcile import FineTuneReconciler
 from modelgarden.kube.cache import Cache
 from modelgarden.kube.client import Kube
 from modelgarden.kube.errors import Invalid, Lost, Missing, Retryable
-from modelgarden.kube.plan import Reconciler, utc_now
-from modelgarden.kube.pods import PodReports
 from modelgarden.kube.resources import FINETUNEJOBS, MODELDEPLOYMENTS, OWNERS, Resource
 from modelgarden.registry.store import Stores
 from modelgarden.runtime.endpoints import endpoints
@@ -35,6 +34,7 @@ from modelgarden.runtime.workers import RECONCILE_SECONDS, work
 from modelgarden.serving.reconcile import ModelDeploymentReconciler
 from modelgarden.serving.resolve import references
 from modelgarden.settings import Settings
+from modelgarden.workloads.reports import PodReports
 
 log = logging.getLogger(__name__)
 

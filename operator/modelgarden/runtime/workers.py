@@ -11,8 +11,8 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+from modelgarden.controller.plan import Reconciler
 from modelgarden.kube.errors import Invalid, Lost, Retryable
-from modelgarden.kube.plan import Reconciler
 from modelgarden.kube.resources import Key, Resource
 from modelgarden.runtime.metrics import Metrics
 from modelgarden.runtime.queue import WorkQueue

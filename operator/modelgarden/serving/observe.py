@@ -14,10 +14,7 @@ from pydantic import ValidationError
 from modelgarden.api import names
 from modelgarden.api.modeldeployment import ModelDeploymentSpec, ModelDeploymentStatus
 from modelgarden.api.pods import ServeReport
-from modelgarden.kube.pods import PodReports
-from modelgarden.kube.podstate import container_statuses, ended, pod_problem, scheduling_condition
-from modelgarden.serving.resolve import Resolution
-from modelgarden.serving.resources import (
+from modelgarden.serving.manifests import (
     FAILED_ANNOTATION,
     MODEL_ANNOTATION,
     RAISED_ANNOTATION,
@@ -25,7 +22,10 @@ from modelgarden.serving.resources import (
     SERVE,
     SERVED_ANNOTATION,
 )
+from modelgarden.serving.resolve import Resolution
 from modelgarden.serving.rollout import Problem, Revision
+from modelgarden.workloads.podstate import container_statuses, ended, pod_problem, scheduling_condition
+from modelgarden.workloads.reports import PodReports
 
 REPORT_SECONDS: Final = 30.0
 """How often pods are asked for their energy, and the status is written for that alone."""

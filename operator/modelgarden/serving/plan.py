@@ -9,10 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from modelgarden.api.conditions import ACCEPTED, DEGRADED, MODEL_RESOLVED
-from modelgarden.kube.plan import Event, Plan
+from modelgarden.controller.plan import Event, Plan
 from modelgarden.kube.resources import DEPLOYMENTS
-from modelgarden.serving.observe import Observed, report_interval
-from modelgarden.serving.resources import (
+from modelgarden.serving.manifests import (
     FAILED_ANNOTATION,
     RAISED_ANNOTATION,
     SCALED_ANNOTATION,
@@ -24,6 +23,7 @@ from modelgarden.serving.resources import (
     revision_name,
     service,
 )
+from modelgarden.serving.observe import Observed, report_interval
 from modelgarden.serving.rollout import (
     SURGE_GRACE,
     Problem,

@@ -13,10 +13,9 @@ from modelgarden.api import conditions as c
 from modelgarden.api import names
 from modelgarden.api.modeldeployment import ModelDeploymentSpec, ModelDeploymentStatus
 from modelgarden.api.pods import ServeReport
+from modelgarden.controller.plan import Clock, Event, Plan, execute, utc_now
 from modelgarden.kube.cache import Cache
 from modelgarden.kube.client import Kube
-from modelgarden.kube.plan import Clock, Event, Plan, execute, utc_now
-from modelgarden.kube.pods import PodReports
 from modelgarden.kube.resources import DEPLOYMENTS, MODELDEPLOYMENTS, PODS, Key
 from modelgarden.registry.sources import first_problem
 from modelgarden.registry.store import Stores
@@ -31,6 +30,7 @@ from modelgarden.serving.observe import (
 from modelgarden.serving.plan import plan
 from modelgarden.serving.resolve import Resolver
 from modelgarden.settings import Settings
+from modelgarden.workloads.reports import PodReports
 
 
 class ModelDeploymentReconciler:

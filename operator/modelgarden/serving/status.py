@@ -17,8 +17,8 @@ from modelgarden.api.modeldeployment import (
 )
 from modelgarden.carbon.factors import carbon_factors
 from modelgarden.serving.carbon import account, with_factors
+from modelgarden.serving.manifests import deployment_name, selector, url
 from modelgarden.serving.observe import Observed, due_reports, unended
-from modelgarden.serving.resources import deployment_name, selector, url
 from modelgarden.serving.rollout import Problem, Revision, Rollout, overdue
 from modelgarden.settings import Settings
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from modelgarden.api.conditions import REASONS
+from modelgarden.controller.plan import Plan
 from modelgarden.finetune.observe import Observation
 from modelgarden.finetune.plan import decide
 from modelgarden.finetune.subject import Subject
-from modelgarden.kube.plan import Plan
 from tests.unit.builders import NOW, SETTINGS
 
 

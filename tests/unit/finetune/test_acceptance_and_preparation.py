@@ -9,8 +9,8 @@ import pytest
 
 from modelgarden.api.names import INPUTS_HASH_ANNOTATION
 from modelgarden.api.pods import TerminationMessage
-from modelgarden.finetune.workloads import Problem
 from modelgarden.kube.resources import JOBS
+from modelgarden.workloads.jobs import Problem
 from tests.unit.builders import (
     FINGERPRINT,
     JobBuilder,

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from modelgarden.api.conditions import Condition
+from modelgarden.controller.plan import Plan
 from modelgarden.finetune.observe import Observation
 from modelgarden.finetune.plan import decide, invalid
-from modelgarden.finetune.workloads import Problem
-from modelgarden.kube.plan import Plan
 from modelgarden.kube.resources import FINETUNEJOBS, JOBS
+from modelgarden.workloads.jobs import Problem
 from tests.unit.builders import (
     FINGERPRINT,
     NOW,

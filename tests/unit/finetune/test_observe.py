@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from modelgarden.finetune.observe import ProgressReports
-from modelgarden.finetune.workloads import PodState, pod_state
-from modelgarden.kube.pods import PodReports
+from modelgarden.workloads.jobs import PodState, pod_state
+from modelgarden.workloads.reports import PodReports
 from tests.unit.builders import NOW, make_report, running_pod
 
 

@@ -13,7 +13,7 @@ from modelgarden.api.pods import TerminationMessage
 from modelgarden.finetune.observe import Observation
 from modelgarden.finetune.plan import decide
 from modelgarden.finetune.training import awaits_registration
-from modelgarden.finetune.workloads import Problem
+from modelgarden.workloads.jobs import Problem
 from tests.unit.builders import (
     NOW,
     SETTINGS,

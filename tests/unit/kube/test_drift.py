@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from modelgarden.kube.drift import repair
-from modelgarden.serving.resources import service
+from modelgarden.serving.manifests import service
 
 DESIRED = service("team", "bot")
 LABELS = DESIRED["spec"]["selector"]

@@ -11,9 +11,9 @@ from modelgarden.api.emissions import Attempt, EmissionsRecord, Energy, Methods,
 from modelgarden.api.modeldeployment import ModelDeploymentSpec, ModelDeploymentStatus, ServedArtifact
 from modelgarden.api.pods import ServeReport
 from modelgarden.carbon.intensity import intensity_of
+from modelgarden.serving.manifests import Wanted, revision_name
 from modelgarden.serving.observe import Observed, by_revision, revisions_of
 from modelgarden.serving.resolve import Resolution
-from modelgarden.serving.resources import Wanted, revision_name
 from modelgarden.serving.rollout import Revision
 from modelgarden.settings import Settings
 

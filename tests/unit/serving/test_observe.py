@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from modelgarden.api.modeldeployment import ModelSource, ServedArtifact
-from modelgarden.kube.podstate import pod_problem
 from modelgarden.serving import references
+from modelgarden.serving.manifests import deployment
 from modelgarden.serving.observe import by_revision, due_reports, pods_since, revisions_of, unended
 from modelgarden.serving.resolve import same_source
-from modelgarden.serving.resources import deployment
+from modelgarden.workloads.podstate import pod_problem
 from tests.unit.serving.builders import DIGEST, NOW, RUN, crashed, live, pod, unschedulable, wanted
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from modelgarden.api.conditions import REASONS
 from modelgarden.api.modeldeployment import ModelDeploymentStatus
-from modelgarden.kube.plan import Plan
+from modelgarden.controller.plan import Plan
+from modelgarden.serving.manifests import deployment, revision_name
 from modelgarden.serving.observe import Observed
 from modelgarden.serving.plan import plan
 from modelgarden.serving.resolve import Resolution
-from modelgarden.serving.resources import deployment, revision_name
 from modelgarden.serving.rollout import Problem
 from tests.unit.serving.builders import (
     DIGEST,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from modelgarden.api.conditions import REASONS
 from modelgarden.api.pods import TerminationMessage
-from modelgarden.finetune.workloads import clean, pod_state
+from modelgarden.workloads.jobs import clean, pod_state
 from tests.unit.builders import (
     JobBuilder,
     disruption,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from modelgarden.finetune.refusals import waits_since, words_of
+from modelgarden.workloads.refusals import waits_since, words_of
 from tests.unit.builders import NOW, JobBuilder, ended_pod, make_subject, running_pod, stamp
 
 JOB_UID = "train-job-uid"

@@ -20,9 +20,17 @@ from modelgarden.api.layout import MANIFEST
 from modelgarden.api.modeldeployment import Engine, ModelDeploymentSpec, ServedArtifact
 from modelgarden.api.pods import PodCarbon, PodStorage, ServeConfig
 from modelgarden.carbon.factors import carbon_factors
-from modelgarden.kube.podspec import WORKSPACE, Image, compute, container, credentials, environment, pod_spec
 from modelgarden.kube.resources import DEPLOYMENTS, SERVICES
 from modelgarden.settings import Settings
+from modelgarden.workloads.podspec import (
+    WORKSPACE,
+    Image,
+    compute,
+    container,
+    credentials,
+    environment,
+    pod_spec,
+)
 
 DRAIN_SECONDS: Final = 60
 """How long requests that are under way may take once a pod is told to end."""

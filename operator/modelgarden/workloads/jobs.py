@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from modelgarden.api import names
 from modelgarden.api.conditions import REASONS
 from modelgarden.api.pods import TerminationMessage
-from modelgarden.kube.podstate import ended, scheduling_condition, termination_message
+from modelgarden.workloads.podstate import ended, scheduling_condition, termination_message
 
 Step = Literal["prepare", "train"]
 Outcome = Literal["Active", "Complete", "Failed"]

@@ -10,7 +10,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from modelgarden.api.modeldeployment import Engine, ServedArtifact
 from modelgarden.api.pods import ServeConfig
-from modelgarden.serving.resources import (
+from modelgarden.serving.manifests import (
     GRACE_SECONDS,
     deployment,
     engine_args,

@@ -9,7 +9,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from modelgarden.api.pods import RunConfig
-from modelgarden.finetune.resources import prepare_job, train_job
+from modelgarden.finetune.manifests import prepare_job, train_job
 from modelgarden.settings import Settings
 from tests.unit.builders import FINGERPRINT, SETTINGS, make_subject
 

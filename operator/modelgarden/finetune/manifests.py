@@ -15,10 +15,10 @@ from modelgarden.api.layout import Location, run_uri
 from modelgarden.api.pods import PodStorage, RunConfig
 from modelgarden.carbon.factors import carbon_factors
 from modelgarden.finetune.subject import Subject
-from modelgarden.finetune.workloads import PREPARE, TRAIN, Step
-from modelgarden.kube import podspec
 from modelgarden.kube.resources import JOBS
 from modelgarden.settings import Settings
+from modelgarden.workloads import podspec
+from modelgarden.workloads.jobs import PREPARE, TRAIN, Step
 
 PREPARE_BACKOFF_LIMIT: Final = 2
 PREPARE_CPU: Final = "500m"

@@ -1,0 +1,1 @@
+"""How any kind is reconciled: the plan of one reconcile, and the only code that carries it out."""
