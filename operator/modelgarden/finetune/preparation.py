@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from modelgarden.api.conditions import ACCEPTED, DATASET_READY
+from modelgarden.api.messages import sentence
 from modelgarden.api.names import EXIT_USER_ERROR
 from modelgarden.finetune.manifests import prepare_job
 from modelgarden.finetune.observe import Observation
@@ -19,7 +20,7 @@ from modelgarden.finetune.subject import Subject
 from modelgarden.finetune.waiting import SOON_SECONDS, waiting_for
 from modelgarden.kube.resources import JOBS
 from modelgarden.settings import Settings
-from modelgarden.workloads.jobs import PREPARE, JobState, Problem, sentence
+from modelgarden.workloads.jobs import PREPARE, JobState, Problem
 
 BLOCKED_SECONDS: Final = (5.0, 60.0)
 """Shortest and longest wait between two looks at what keeps a job from being accepted."""

@@ -20,8 +20,8 @@ from modelgarden.api.conditions import (
     settled,
 )
 from modelgarden.api.finetunejob import AttemptStatus, FineTuneJobStatus, Phase
+from modelgarden.api.messages import clean
 from modelgarden.carbon.accounting import folded
-from modelgarden.workloads.jobs import clean
 
 ORDER: Final = (ACCEPTED, DATASET_READY, RUNNING, ARTIFACT_REGISTERED, SUSPENDED, COMPLETE, FAILED)
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from modelgarden.api.conditions import ARTIFACT_REGISTERED, COMPLETE, FAILED, RUNNING
 from modelgarden.api.finetunejob import AttemptStatus, Progress, Resolved
+from modelgarden.api.messages import clean, sentence
 from modelgarden.api.names import EXIT_USER_ERROR
 from modelgarden.api.pods import TrainReport
 from modelgarden.carbon.accounting import continued
@@ -20,7 +21,7 @@ from modelgarden.finetune.subject import Subject
 from modelgarden.finetune.waiting import SOON_SECONDS, waiting_for
 from modelgarden.registry.versions import Registration
 from modelgarden.settings import Settings
-from modelgarden.workloads.jobs import TRAIN, JobState, PodState, Problem, clean, sentence
+from modelgarden.workloads.jobs import TRAIN, JobState, PodState, Problem
 
 REGISTER_SECONDS: Final = (5.0, 60.0)
 """Shortest and longest wait between two tries to register."""

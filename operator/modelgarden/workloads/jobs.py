@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from modelgarden.api import names
 from modelgarden.api.conditions import REASONS
+from modelgarden.api.messages import clean
 from modelgarden.api.pods import TerminationMessage
 from modelgarden.workloads.podstate import ended, scheduling_condition, termination_message
 
@@ -46,7 +47,6 @@ _IMAGE_REASONS: Final = frozenset(
 _START_REASONS: Final = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"}
 )
-_MESSAGE_LENGTH: Final = 768
 
 
 @dataclass(frozen=True)
@@ -293,16 +293,3 @@ def _start_reason(said: str) -> str:
     if "couldn't find key" in said:
         return "SecretInvalid"
     return "Pending"
-
-
-def sentence(text: str) -> str:
-    """Return text of unknown origin so that a sentence can follow."""
-    return text if text.endswith((".", "!", "?")) else f"{text}."
-
-
-def clean(text: str, *, length: int = _MESSAGE_LENGTH) -> str:
-    """Return text of unknown origin on one line, as valid UTF-8 of at most so many bytes."""
-    line = " ".join(text.replace("\x00", " ").split()).encode(errors="replace")
-    if len(line) <= length:
-        return line.decode()
-    return line[: length - 4].decode(errors="ignore") + " ..."

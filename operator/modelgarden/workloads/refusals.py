@@ -7,11 +7,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from modelgarden.api.messages import clean
 from modelgarden.kube.client import Kube
 from modelgarden.kube.errors import Invalid
 from modelgarden.kube.resources import EVENTS
 from modelgarden.registry.lookups import Lookups
-from modelgarden.workloads.jobs import JobState, clean
+from modelgarden.workloads.jobs import JobState
 
 PATIENCE_SECONDS: Final = 5.0
 """A pod that the controller has made within it was never worth a question."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from modelgarden.api.conditions import REASONS
 from modelgarden.api.pods import TerminationMessage
-from modelgarden.workloads.jobs import clean, pod_state
+from modelgarden.workloads.jobs import pod_state
 from tests.unit.builders import (
     JobBuilder,
     disruption,
@@ -176,15 +176,6 @@ def test_pods_are_ordered_by_creation() -> None:
 
     assert newest is not None
     assert newest.name == "a"
-
-
-@given(st.text(max_size=5000), st.integers(min_value=16, max_value=2000))
-def test_any_text_becomes_one_short_line(text: str, length: int) -> None:
-    line = clean(text, length=length)
-
-    assert len(line.encode()) <= length
-    assert "\n" not in line
-    assert "\x00" not in line
 
 
 @given(st.binary(max_size=300), st.integers(min_value=0, max_value=255))
