@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from modelgarden.api.crd import FINETUNEJOB, MODELDEPLOYMENT, Kind, custom_resource_definition
+from hack.crd import custom_resource_definition
+from modelgarden.api.kinds import FINETUNEJOB, MODELDEPLOYMENT, Kind
 
 Patch = dict[str, Any]
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from modelgarden.api.crd import Kind
+from modelgarden.api.kinds import Kind
 from modelgarden.api.names import API_VERSION
 
 

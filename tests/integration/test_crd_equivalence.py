@@ -14,7 +14,8 @@ import pytest
 from pydantic import ValidationError
 
 from hack.cluster import ControlPlane
-from modelgarden.api.crd import KINDS, Kind, custom_resource_definition
+from hack.crd import custom_resource_definition
+from modelgarden.api.kinds import KINDS, Kind
 from tests.integration.crd_api import Answer, RawApi
 from tests.integration.crd_cases import Cases, Schema
 from tests.rule_cases import rule_messages

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from hack.cluster import ControlPlane
-from modelgarden.api.crd import FINETUNEJOB, KINDS, MODELDEPLOYMENT, Kind, custom_resource_definition
+from hack.crd import custom_resource_definition
+from modelgarden.api.kinds import FINETUNEJOB, KINDS, MODELDEPLOYMENT, Kind
 from modelgarden.api.names import API_VERSION
 from tests.integration.crd_api import RawApi
 from tests.rule_cases import SPECS, spec_of

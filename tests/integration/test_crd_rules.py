@@ -11,8 +11,9 @@ import pytest
 import pytest_asyncio
 
 from hack.cluster import ControlPlane
-from modelgarden.api.crd import FINETUNEJOB, KINDS, MAX_NAME_LENGTH, MODELDEPLOYMENT, Kind
 from modelgarden.api.finetunejob import IMMUTABLE_FIELDS
+from modelgarden.api.kinds import FINETUNEJOB, KINDS, MODELDEPLOYMENT, Kind
+from modelgarden.api.names import MAX_NAME_LENGTH
 from tests.integration.crd_api import Answer, RawApi
 from tests.rule_cases import RULE_CASES, RuleCase, merged, spec_of
 

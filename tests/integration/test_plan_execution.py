@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 
 from hack.cluster import ControlPlane
-from modelgarden.api.crd import FINETUNEJOB
 from modelgarden.api.finetunejob import FineTuneJobStatus
+from modelgarden.api.kinds import FINETUNEJOB
 from modelgarden.api.names import API_VERSION
 from modelgarden.controller.plan import Event, Plan, execute
 from modelgarden.kube.cache import Cache

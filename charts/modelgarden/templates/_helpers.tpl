@@ -44,18 +44,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- /* What the operator may do in a namespace that it serves. */}}
 {{- define "modelgarden.rules" -}}
-- apiGroups: [modelgarden.dev]
-  resources: [finetunejobs]
-  verbs: [get, list, watch, delete] # delete: ttlSecondsAfterFinished
-- apiGroups: [modelgarden.dev]
-  resources: [modeldeployments]
-  verbs: [get, list, watch]
-- apiGroups: [modelgarden.dev]
-  resources: [finetunejobs/status, modeldeployments/status]
-  verbs: [patch]
-- apiGroups: [modelgarden.dev]
-  resources: [finetunejobs/finalizers, modeldeployments/finalizers]
-  verbs: [update] # for blockOwnerDeletion in owner references of children, where the cluster enforces it
+{{ include "modelgarden.kindRules" . }}
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, patch, delete]

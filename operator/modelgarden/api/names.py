@@ -6,6 +6,8 @@ GROUP: Final = "modelgarden.dev"
 VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
 CATEGORY: Final = "modelgarden"
+MAX_NAME_LENGTH: Final = 40
+"""Names of children and of their pods append to the resource's name, and a label takes 63 characters."""
 
 FIELD_MANAGER: Final = "modelgarden-operator"
 """The one server-side-apply field manager of every write."""

@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from modelgarden.api.names import FINETUNEJOB_LABEL, MODELDEPLOYMENT_LABEL
+from modelgarden.api.kinds import KINDS
 from modelgarden.kube.resources import PODS, Key, Resource, controller_of, key_of
 
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
-_INDEXED_LABELS: Final = (FINETUNEJOB_LABEL, MODELDEPLOYMENT_LABEL)
+_INDEXED_LABELS: Final = tuple(kind.label for kind in KINDS)
 
 Index = tuple[Resource, str, str, str]
 """Resource, namespace (empty for the owner's UID), label (empty likewise), value."""
@@ -101,7 +101,7 @@ class Cache:
         return self._indexed((resource, "", "", owner_uid))
 
     def labelled(self, resource: Resource, namespace: str, label: str, value: str) -> list[dict[str, Any]]:
-        """Return the objects with FINETUNEJOB_LABEL or MODELDEPLOYMENT_LABEL set to the value, by name."""
+        """Return the objects with an owner's label (`Kind.label`) set to the value, by name."""
         return self._indexed((resource, namespace, label, value))
 
     def keys(self, resource: Resource) -> list[Key]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from modelgarden.api import finetunejob, modeldeployment, names
+from modelgarden.api import names
+from modelgarden.api.kinds import BY_NAME, FINETUNEJOB, KINDS, MODELDEPLOYMENT
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,9 @@ class Resource:
         return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
 
 
-FINETUNEJOBS: Final = Resource(names.GROUP, names.VERSION, finetunejob.PLURAL, finetunejob.KIND)
-MODELDEPLOYMENTS: Final = Resource(names.GROUP, names.VERSION, modeldeployment.PLURAL, modeldeployment.KIND)
+_OWNERS: Final = {kind.name: Resource(names.GROUP, names.VERSION, kind.plural, kind.name) for kind in KINDS}
+FINETUNEJOBS: Final = _OWNERS[FINETUNEJOB.name]
+MODELDEPLOYMENTS: Final = _OWNERS[MODELDEPLOYMENT.name]
 JOBS: Final = Resource("batch", "v1", "jobs", "Job")
 PODS: Final = Resource("", "v1", "pods", "Pod")
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment")
@@ -39,9 +41,10 @@ SECRETS: Final = Resource("", "v1", "secrets", "Secret")
 EVENTS: Final = Resource("events.k8s.io", "v1", "events", "Event")
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
-OWNERS: Final = (FINETUNEJOBS, MODELDEPLOYMENTS)
+OWNERS: Final = tuple(_OWNERS.values())
 """The kinds of this operator: what is reconciled."""
-CHILDREN: Final = (JOBS, PODS, DEPLOYMENTS, SERVICES)
+_CHILDREN: Final = {child.kind: child for child in (JOBS, PODS, DEPLOYMENTS, SERVICES)}
+CHILDREN: Final = tuple(dict.fromkeys(_CHILDREN[name] for kind in KINDS for name in kind.children))
 """What is watched because an owner made it, told apart by the managed-by label."""
 
 MANAGED_SELECTOR: Final = f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY}"
@@ -50,10 +53,6 @@ _BY_KIND: Final = {
     (resource.api_version, resource.kind): resource
     for resource in (*OWNERS, *CHILDREN, SECRETS, EVENTS, LEASES)
 }
-_OWNER_LABELS: Final = (
-    (names.FINETUNEJOB_LABEL, FINETUNEJOBS),
-    (names.MODELDEPLOYMENT_LABEL, MODELDEPLOYMENTS),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ def controller_of(obj: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def owner_key(child: Mapping[str, Any]) -> Key | None:
-    """Return the FineTuneJob or ModelDeployment that a child belongs to.
+    """Return the object of ours that a child belongs to.
 
     The controller tells for what the operator made; a label for pods, which Jobs and ReplicaSets control.
     """
@@ -98,7 +97,14 @@ def owner_key(child: Mapping[str, Any]) -> Key | None:
             if (controller["apiVersion"], controller["kind"]) == (resource.api_version, resource.kind):
                 return Key(resource, namespace, controller["name"])
     labels = child["metadata"].get("labels", {})
-    for label, resource in _OWNER_LABELS:
-        if label in labels:
-            return Key(resource, namespace, labels[label])
+    for kind in KINDS:
+        if kind.label in labels:
+            return Key(_OWNERS[kind.name], namespace, labels[kind.label])
     return None
+
+
+def referred_keys(resource: Resource, obj: Mapping[str, Any]) -> set[Key]:
+    """Return what of ours an object of ours refers to, and is to be reconciled with."""
+    namespace, spec = obj["metadata"].get("namespace", ""), obj.get("spec", {})
+    referred = BY_NAME[resource.kind].referred(spec)
+    return {Key(_OWNERS[kind], namespace, name) for kind, name in referred}

@@ -32,7 +32,6 @@ from modelgarden.runtime.sink import Sink
 from modelgarden.runtime.watch import WatchEnded, watch
 from modelgarden.runtime.workers import RECONCILE_SECONDS, work
 from modelgarden.serving.reconcile import ModelDeploymentReconciler
-from modelgarden.serving.resolve import references
 from modelgarden.settings import Settings
 from modelgarden.workloads.reports import PodReports
 
@@ -135,7 +134,7 @@ async def _serve(process: Process, leadership: Leadership | None) -> None:
 
 
 async def _wait_for_api(kube: Kube, namespaces: tuple[str, ...]) -> None:
-    """Wait until the API server answers for both kinds; kopf would silently not watch a kind that is not there."""
+    """Wait until the API server answers for every kind; kopf would silently not watch a kind that is not there."""
     # Where only some namespaces are served, a Role is all that the operator has.
     namespace = next(iter(namespaces), None)
     for resource in OWNERS:
@@ -176,7 +175,7 @@ async def _reconcile(process: Process) -> None:
     resync = Resync(kube, cache, queue, namespaces=settings.watch_namespaces, metrics=metrics)
     await resync.fill()
     reconcilers = _reconcilers(process, cache)
-    sink = Sink(cache, queue, references=references)
+    sink = Sink(cache, queue)
     async with asyncio.TaskGroup() as group:
         workers = [
             group.create_task(work(queue, reconcilers, metrics), name=f"worker {number}")

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from modelgarden.kube.cache import Cache
-from modelgarden.kube.resources import (
-    FINETUNEJOBS,
-    MODELDEPLOYMENTS,
-    OWNERS,
-    Key,
-    Resource,
-    key_of,
-    owner_key,
-)
+from modelgarden.kube.resources import OWNERS, Key, Resource, key_of, owner_key, referred_keys
 from modelgarden.runtime.queue import WorkQueue
-
-References = Callable[[Mapping[str, Any]], set[str]]
-"""Names of the FineTuneJobs that a ModelDeployment's spec refers to."""
 
 
 class Sink:
     """Takes events into the cache and decides which keys they concern."""
 
-    def __init__(self, cache: Cache, queue: WorkQueue, *, references: References) -> None:
+    def __init__(self, cache: Cache, queue: WorkQueue) -> None:
         self._cache = cache
         self._queue = queue
-        self._references = references
         self._referrers: dict[Key, set[Key]] = defaultdict(set)
         self._referred: dict[Key, set[Key]] = {}
 
@@ -41,22 +29,21 @@ class Sink:
         else:
             # The echo of an own write is no news; a listing may stand for events that a gap swallowed.
             news = self._cache.put(resource, obj) or event_type is None
-        if news and resource in OWNERS:
-            self._queue.add(key)
-        elif news and (owner := owner_key(obj)) is not None:
-            self._queue.add_soon(owner)
-        if resource is MODELDEPLOYMENTS:
-            self._refer(key, set() if event_type == "DELETED" else self._references(obj.get("spec", {})))
-        if resource is FINETUNEJOBS:
+        if resource in OWNERS:
+            if news:
+                self._queue.add(key)
+            self._refer(key, set() if event_type == "DELETED" else referred_keys(resource, obj))
             for referrer in self._referrers.get(key, ()):
                 self._queue.add(referrer)
+        elif news and (owner := owner_key(obj)) is not None:
+            self._queue.add_soon(owner)
 
-    def _refer(self, key: Key, names: set[str]) -> None:
+    def _refer(self, key: Key, wanted: set[Key]) -> None:
         for referred in self._referred.pop(key, set()):
             self._referrers[referred].discard(key)
             if not self._referrers[referred]:
                 del self._referrers[referred]
-        if names:
-            self._referred[key] = {Key(FINETUNEJOBS, key.namespace, name) for name in names}
-            for referred in self._referred[key]:
+        if wanted:
+            self._referred[key] = wanted
+            for referred in wanted:
                 self._referrers[referred].add(key)

@@ -42,12 +42,6 @@ class Resolution:
     """The problem is only that the FineTuneJob is not there yet, or not done."""
 
 
-def references(spec: Mapping[str, Any]) -> set[str]:
-    """Return the names of the FineTuneJobs that a spec refers to."""
-    reference = (spec.get("model") or {}).get("fineTuneJobRef") or {}
-    return {reference["name"]} if reference.get("name") else set()
-
-
 def same_source(artifact: ServedArtifact, model: ModelSource, namespace: str) -> bool:
     """Say whether an artifact that was resolved before is of the source that the spec names now."""
     if model.fine_tune_job_ref is not None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from modelgarden.api.crd import FINETUNEJOB, MODELDEPLOYMENT
 from modelgarden.api.finetunejob import FineTuneJobSpec
+from modelgarden.api.kinds import FINETUNEJOB, MODELDEPLOYMENT
 from modelgarden.api.modeldeployment import ModelDeploymentSpec, ModelDeploymentStatus
 from tests.rule_cases import spec_of
 from tests.unit.builders import make_emissions

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from modelgarden.api.crd import FINETUNEJOB, KINDS, Kind
 from modelgarden.api.finetunejob import IMMUTABLE_FIELDS
+from modelgarden.api.kinds import FINETUNEJOB, KINDS, Kind
 from tests.rule_cases import RULE_CASES, RuleCase, rule_messages, spec_of
 
 

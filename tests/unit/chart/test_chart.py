@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from modelgarden.api.crd import KINDS
+from modelgarden.api.kinds import KINDS
 from modelgarden.api.zones import ZONES
 from modelgarden.settings import Settings
 

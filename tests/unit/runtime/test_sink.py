@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -18,8 +17,8 @@ JOB = Key(FINETUNEJOBS, "team", "job")
 DEPLOYMENT = Key(MODELDEPLOYMENTS, "team", "served")
 
 
-def references(spec: Mapping[str, Any]) -> set[str]:
-    return set(spec.get("jobs", ()))
+def serving(job: str, version: int) -> dict[str, Any]:
+    return make(MODELDEPLOYMENTS, "served", version, spec={"model": {"fineTuneJobRef": {"name": job}}})
 
 
 def make(resource: Resource, name: str, version: int, **fields: Any) -> dict[str, Any]:
@@ -44,7 +43,7 @@ class Setup:
         self.cache = Cache()
         self.time = Time()
         self.queue = self.time.queue()
-        self.sink = Sink(self.cache, self.queue, references=references)
+        self.sink = Sink(self.cache, self.queue)
 
     async def queued(self) -> list[Key]:
         """Return the keys that wait or will in a moment, and empty the queue."""
@@ -113,8 +112,7 @@ async def test_a_deletion_is_forgotten_and_queues(setup: Setup) -> None:
 
 
 async def test_a_model_deployment_is_queued_when_a_job_that_it_names_changes(setup: Setup) -> None:
-    deployment = make(MODELDEPLOYMENTS, "served", 1, spec={"jobs": ["job", "other"]})
-    setup.sink.take(MODELDEPLOYMENTS, "ADDED", deployment)
+    setup.sink.take(MODELDEPLOYMENTS, "ADDED", serving("job", 1))
     await setup.queued()
     setup.sink.take(FINETUNEJOBS, "ADDED", make(FINETUNEJOBS, "job", 2))
     assert await setup.queued() == [JOB, DEPLOYMENT]
@@ -123,7 +121,7 @@ async def test_a_model_deployment_is_queued_when_a_job_that_it_names_changes(set
 async def test_a_model_deployment_is_queued_by_the_echo_of_the_operator_s_write_to_the_job(
     setup: Setup,
 ) -> None:
-    setup.sink.take(MODELDEPLOYMENTS, "ADDED", make(MODELDEPLOYMENTS, "served", 1, spec={"jobs": ["job"]}))
+    setup.sink.take(MODELDEPLOYMENTS, "ADDED", serving("job", 1))
     await setup.queued()
     written = make(FINETUNEJOBS, "job", 2)
     setup.cache.put(FINETUNEJOBS, written)
@@ -132,8 +130,8 @@ async def test_a_model_deployment_is_queued_by_the_echo_of_the_operator_s_write_
 
 
 async def test_a_model_deployment_that_names_another_job_no_longer_listens_to_the_first(setup: Setup) -> None:
-    setup.sink.take(MODELDEPLOYMENTS, "ADDED", make(MODELDEPLOYMENTS, "served", 1, spec={"jobs": ["job"]}))
-    setup.sink.take(MODELDEPLOYMENTS, "MODIFIED", make(MODELDEPLOYMENTS, "served", 2, spec={"jobs": ["new"]}))
+    setup.sink.take(MODELDEPLOYMENTS, "ADDED", serving("job", 1))
+    setup.sink.take(MODELDEPLOYMENTS, "MODIFIED", serving("new", 2))
     await setup.queued()
     setup.sink.take(FINETUNEJOBS, "ADDED", make(FINETUNEJOBS, "job", 3))
     assert await setup.queued() == [JOB]
@@ -142,8 +140,8 @@ async def test_a_model_deployment_that_names_another_job_no_longer_listens_to_th
 
 
 async def test_a_deleted_model_deployment_listens_to_nothing(setup: Setup) -> None:
-    setup.sink.take(MODELDEPLOYMENTS, "ADDED", make(MODELDEPLOYMENTS, "served", 1, spec={"jobs": ["job"]}))
-    setup.sink.take(MODELDEPLOYMENTS, "DELETED", make(MODELDEPLOYMENTS, "served", 2, spec={"jobs": ["job"]}))
+    setup.sink.take(MODELDEPLOYMENTS, "ADDED", serving("job", 1))
+    setup.sink.take(MODELDEPLOYMENTS, "DELETED", serving("job", 2))
     await setup.queued()
     setup.sink.take(FINETUNEJOBS, "ADDED", make(FINETUNEJOBS, "job", 3))
     assert await setup.queued() == [JOB]

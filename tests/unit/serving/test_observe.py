@@ -1,4 +1,4 @@
-"""Reading the children, and what a model refers to."""
+"""Reading the children."""
 
 from __future__ import annotations
 
@@ -7,25 +7,11 @@ from typing import Any
 import pytest
 
 from modelgarden.api.modeldeployment import ModelSource, ServedArtifact
-from modelgarden.serving import references
 from modelgarden.serving.manifests import deployment
 from modelgarden.serving.observe import by_revision, due_reports, pods_since, revisions_of, unended
 from modelgarden.serving.resolve import same_source
 from modelgarden.workloads.podstate import pod_problem
 from tests.unit.serving.builders import DIGEST, NOW, RUN, crashed, live, pod, unschedulable, wanted
-
-
-@pytest.mark.parametrize(
-    ("spec", "want"),
-    [
-        ({"model": {"fineTuneJobRef": {"name": "tune"}}}, {"tune"}),
-        ({"model": {"source": "s3://models/base"}}, set()),
-        ({"model": {"fineTuneJobRef": {}}}, set()),
-        ({}, set()),
-    ],
-)
-def test_references(spec: dict[str, Any], want: set[str]) -> None:
-    assert references(spec) == want
 
 
 @pytest.mark.parametrize(

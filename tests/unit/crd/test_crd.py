@@ -11,9 +11,10 @@ import pytest
 from pydantic import Field
 
 from hack import crds, docs
+from hack.crd import SchemaError, custom_resource_definition, structural
 from hack.generated import stale
 from modelgarden.api.base import ApiModel, Rule
-from modelgarden.api.crd import KINDS, Kind, SchemaError, custom_resource_definition, structural
+from modelgarden.api.kinds import KINDS, Kind
 
 MAX_BYTES = 50_000
 

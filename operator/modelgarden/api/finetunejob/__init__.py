@@ -1,0 +1,44 @@
+"""FineTuneJob: tune a base model on a dataset and register the artifact."""
+
+from modelgarden.api.finetunejob.dataset import Dataset, DatasetFormat
+from modelgarden.api.finetunejob.evaluation import Evaluation
+from modelgarden.api.finetunejob.model import REVISION_PATTERN, BaseModelSource
+from modelgarden.api.finetunejob.output import ArtifactFormat, Output
+from modelgarden.api.finetunejob.spec import IMMUTABLE_FIELDS, FineTuneJobSpec
+from modelgarden.api.finetunejob.status import (
+    ArtifactStatus,
+    AttemptStatus,
+    DatasetStatus,
+    EvaluationStatus,
+    FineTuneJobStatus,
+    Phase,
+    Progress,
+    Resolved,
+    Scores,
+)
+from modelgarden.api.finetunejob.training import Checkpoint, LoraParameters, Method, Training
+
+__all__ = [
+    "IMMUTABLE_FIELDS",
+    "REVISION_PATTERN",
+    "ArtifactFormat",
+    "ArtifactStatus",
+    "AttemptStatus",
+    "BaseModelSource",
+    "Checkpoint",
+    "Dataset",
+    "DatasetFormat",
+    "DatasetStatus",
+    "Evaluation",
+    "EvaluationStatus",
+    "FineTuneJobSpec",
+    "FineTuneJobStatus",
+    "LoraParameters",
+    "Method",
+    "Output",
+    "Phase",
+    "Progress",
+    "Resolved",
+    "Scores",
+    "Training",
+]

@@ -1,0 +1,94 @@
+"""The spec of a FineTuneJob.
+
+Everything that shapes the result is immutable; `suspend`, `activeDeadlineSeconds`, `backoffLimit` and
+`ttlSecondsAfterFinished` can change.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Final, Self
+
+from pydantic import Field, model_validator
+
+from modelgarden.api.base import ApiModel, Rule
+from modelgarden.api.common import Carbon, PodTemplate, Storage, TrainingResources
+from modelgarden.api.finetunejob.dataset import Dataset
+from modelgarden.api.finetunejob.evaluation import Evaluation
+from modelgarden.api.finetunejob.model import BaseModelSource
+from modelgarden.api.finetunejob.output import Output
+from modelgarden.api.finetunejob.training import Checkpoint, Method, Training
+
+IMMUTABLE_FIELDS: Final = (
+    "model", "method", "dataset", "training", "output", "storage", "resources", "podTemplate",
+    "checkpoint", "evaluation", "carbon",
+)  # fmt: skip
+
+
+class FineTuneJobSpec(ApiModel):
+    """What to tune, on what, with which limits."""
+
+    model: BaseModelSource = Field(description="The base model.")
+    method: Method = Field(
+        default="LoRA",
+        description="LoRA: adapters on a 16-bit base. QLoRA: adapters on a 4-bit base, needs a GPU. Full: all weights. "
+        "Default: LoRA.",
+    )
+    dataset: Dataset = Field(description="The training data.")
+    training: Training = Field(default=Training(), description="Hyperparameters.")
+    output: Output = Field(description="Where the artifact goes.")
+    storage: Storage = Field(default=Storage(), description="How to reach S3.")
+    resources: TrainingResources = Field(
+        default=TrainingResources(), description="Compute of the training pod."
+    )
+    pod_template: PodTemplate = Field(
+        default_factory=PodTemplate, description="What is added to the pods of this job."
+    )
+    checkpoint: Checkpoint = Field(default=Checkpoint(), description="Checkpoints to S3.")
+    evaluation: Evaluation = Field(default=Evaluation(), description="Held-out evaluation.")
+    carbon: Carbon = Field(default=Carbon(), description="What emissions are computed with.")
+    suspend: bool = Field(
+        default=False,
+        description="true stops the running pod after a checkpoint and starts none; false resumes. Default: false.",
+    )
+    backoff_limit: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=3,
+        description="Failures of the training pod before the job fails. Evictions, storage outages and wrong input do not "
+        "count. Default: 3.",
+    )
+    active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(
+        default=None,
+        description="Seconds from acceptance, anew from each resumption, after which the job fails. Default: none.",
+    )
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=315_360_000)] | None = Field(
+        default=None,
+        description="Seconds after the end at which this resource is deleted; artifacts in S3 stay. Default: never.",
+    )
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="self.method != 'QLoRA' || self.resources.gpus > 0",
+            message="method QLoRA needs a GPU; set resources.gpus to 1 or use LoRA",
+            field_path=".method",
+        ),
+        Rule(
+            rule="self.method != 'Full' || !('Adapter' in self.output.formats)",
+            message="method Full makes no adapter; remove Adapter from output.formats",
+            field_path=".output.formats",
+        ),
+        *(
+            Rule(
+                rule=f"self.{name} == oldSelf.{name}",
+                message=f"{name} is immutable; create a new FineTuneJob",
+                field_path=f".{name}",
+            )
+            for name in IMMUTABLE_FIELDS
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _method_fits(self) -> Self:
+        if self.method == "QLoRA" and self.resources.gpus == 0:
+            raise ValueError("method QLoRA needs a GPU; set resources.gpus to 1 or use LoRA")
+        if self.method == "Full" and "Adapter" in self.output.formats:
+            raise ValueError("method Full makes no adapter; remove Adapter from output.formats")
+        return self

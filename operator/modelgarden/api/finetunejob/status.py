@@ -1,0 +1,139 @@
+"""The status of a FineTuneJob: what the operator observed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from modelgarden.api.base import ApiModel, Decimal, ModelName, S3Uri, Sha256, Timestamp
+from modelgarden.api.conditions import Condition
+from modelgarden.api.emissions import EmissionsRecord
+from modelgarden.api.finetunejob.dataset import DatasetFormat
+from modelgarden.api.finetunejob.output import ArtifactFormat
+
+Phase = Literal[
+    "Pending", "Blocked", "Preparing", "Training", "Registering", "Suspended", "Complete", "Failed"
+]
+
+
+class Progress(ApiModel):
+    """How far the training pod is."""
+
+    stage: str = Field(
+        max_length=32,
+        description="Restoring, Loading, EvaluatingBase, Training, EvaluatingTuned, Exporting, Uploading or Done.",
+    )
+    step: int = Field(default=0, ge=0, description="Optimizer steps done.")
+    total_steps: int = Field(default=0, ge=0, description="Optimizer steps in all.")
+    percent: int = Field(default=0, ge=0, le=100, description="Share of the steps that is done.")
+    epoch: Decimal | None = Field(default=None, description="Epochs done.")
+    loss: Decimal | None = Field(default=None, description="Training loss of the newest logged step.")
+    tokens_per_second: int | None = Field(default=None, ge=0, description="Tokens trained on per second.")
+    eta_seconds: int | None = Field(
+        default=None, ge=0, description="Seconds until the last step, at this speed."
+    )
+    gpu_memory_mib: int | None = Field(
+        default=None, ge=0, alias="gpuMemoryMiB", description="Peak GPU memory in MiB."
+    )
+    resumed_from_step: int | None = Field(
+        default=None, ge=0, description="Step of the checkpoint that this attempt resumed at."
+    )
+    checkpoint_step: int | None = Field(
+        default=None, ge=0, description="Step of the newest complete checkpoint in S3."
+    )
+
+
+class DatasetStatus(ApiModel):
+    """What prepare found."""
+
+    rows: int = Field(ge=0, description="Rows read.")
+    training_rows: int = Field(ge=0, description="Rows in the training split.")
+    validation_rows: int = Field(ge=0, description="Rows held out.")
+    dropped: dict[str, int] = Field(
+        default_factory=dict, max_length=16, description="Rows dropped, by reason: Duplicate, TooLong."
+    )
+    tokens: int = Field(ge=0, description="Tokens of the training split.")
+    format: DatasetFormat = Field(description="Format that was found.")
+    digest: Sha256 = Field(description="SHA-256 over the prepared splits.")
+
+
+class Resolved(ApiModel):
+    """What was used where the spec leaves a choice."""
+
+    revision: str | None = Field(default=None, max_length=128, description="Commit of an hf:// base model.")
+    image: str | None = Field(default=None, max_length=512, description="Trainer image.")
+    image_digest: str | None = Field(
+        default=None, max_length=512, description="Image ID that the node reports."
+    )
+    hyperparameters: dict[str, Annotated[str, Field(max_length=128)]] = Field(
+        default_factory=dict, max_length=64, description="Hyperparameters as used."
+    )
+
+
+class AttemptStatus(ApiModel):
+    """One training pod."""
+
+    pod: str = Field(max_length=253, description="Name of the pod.")
+    start_time: Timestamp | None = Field(default=None, description="When it started.")
+    end_time: Timestamp | None = Field(default=None, description="When it ended.")
+    reason: str | None = Field(default=None, max_length=64, description="How it ended.")
+    message: str | None = Field(default=None, max_length=1024, description="What it said.")
+
+
+class Scores(ApiModel):
+    """Held-out scores of one model."""
+
+    perplexity: Decimal = Field(
+        description="exp of the mean negative log-likelihood per completion token; lower is better."
+    )
+    exact_match: Decimal = Field(description="Share of answers equal to the reference, 0 to 1.")
+
+
+class EvaluationStatus(ApiModel):
+    """Base and tuned model on the held-out rows."""
+
+    rows: int = Field(ge=0, description="Rows evaluated.")
+    base: Scores = Field(description="The base model.")
+    tuned: Scores = Field(description="The tuned model.")
+
+
+class ArtifactStatus(ApiModel):
+    """The registered artifact."""
+
+    uri: S3Uri = Field(description="URI of the run's manifest.json.")
+    manifest_sha256: Sha256 = Field(description="SHA-256 of manifest.json.")
+    model_name: ModelName = Field(description="Name in the registry.")
+    version: int = Field(ge=1, description="Version in the registry.")
+    formats: tuple[ArtifactFormat, ...] = Field(max_length=2, description="Formats that the artifact has.")
+    bytes: int = Field(ge=0, description="Size of all files in bytes.")
+
+
+class FineTuneJobStatus(ApiModel):
+    """What the operator observed. Conditions are the contract, phase is for people."""
+
+    phase: Phase | None = Field(default=None, description="Summary for people; derived from the conditions.")
+    conditions: tuple[Condition, ...] = Field(
+        default=(),
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+        description="Accepted, DatasetReady, Running, ArtifactRegistered, Suspended, Complete, Failed.",
+    )
+    observed_generation: int | None = Field(
+        default=None, ge=0, description="metadata.generation that this status was computed for."
+    )
+    start_time: Timestamp | None = Field(default=None, description="When the job was accepted.")
+    completion_time: Timestamp | None = Field(default=None, description="When the job completed or failed.")
+    progress: Progress | None = Field(default=None, description="Progress of the training pod.")
+    dataset: DatasetStatus | None = Field(default=None, description="What prepare found.")
+    resolved: Resolved | None = Field(
+        default=None, description="What was used where the spec leaves a choice."
+    )
+    attempts: tuple[AttemptStatus, ...] = Field(
+        default=(), max_length=32, description="Training pods, oldest first."
+    )
+    evaluation: EvaluationStatus | None = Field(default=None, description="Held-out scores.")
+    artifact: ArtifactStatus | None = Field(default=None, description="The registered artifact.")
+    carbon: EmissionsRecord | None = Field(
+        default=None, description="Energy and emissions of the training pods."
+    )

@@ -1,0 +1,49 @@
+"""The serving engine of a ModelDeployment and its arguments."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from modelgarden.api.base import ApiModel
+
+# Flags that the operator sets itself, or that would break its contract with the pod.
+_RESERVED = "model|served-model-name|host|port|uds|shutdown-timeout|ssl-[a-z-]+|root-path|api-key"
+EXTRA_ARG_PATTERN = r"^--[a-z0-9][a-z0-9.-]*(=[^\n\r]*)?$"
+RESERVED_ARG_PATTERN = rf"^--({_RESERVED})(=.*)?$"
+
+ExtraArg = Annotated[str, Field(pattern=EXTRA_ARG_PATTERN, max_length=1024)]
+
+
+class EngineArgs(ApiModel):
+    """vLLM's arguments that this API knows. Others go into extraArgs."""
+
+    max_model_len: Annotated[int, Field(ge=16, le=10_485_760)] | None = Field(
+        default=None, description="Longest sequence in tokens (--max-model-len). Default: the model's."
+    )
+    gpu_memory_utilization: Annotated[float, Field(ge=0.05, le=1.0)] | None = Field(
+        default=None,
+        description="Share of the GPU's memory for vLLM (--gpu-memory-utilization). Default: vLLM's, 0.92.",
+    )
+    max_num_seqs: Annotated[int, Field(ge=1, le=65536)] | None = Field(
+        default=None, description="Most sequences in one batch (--max-num-seqs). Default: vLLM's."
+    )
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        default="auto", description="Type of weights and activations (--dtype). Default: auto, the model's."
+    )
+    enforce_eager: bool = Field(
+        default=False,
+        description="Skip compilation and CUDA graphs for a fast start (--enforce-eager). Default: false.",
+    )
+
+
+class Engine(ApiModel):
+    """The serving engine, vLLM."""
+
+    args: EngineArgs = Field(default=EngineArgs(), description="Arguments that this API knows.")
+    extra_args: tuple[ExtraArg, ...] = Field(
+        default=(),
+        max_length=64,
+        description="Further arguments of vllm serve, each as --name or --name=value. Default: none.",
+    )

@@ -1,0 +1,52 @@
+"""The spec of a ModelDeployment."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from modelgarden.api.base import ApiModel, ModelName, Rule
+from modelgarden.api.common import Carbon, PodTemplate, Resources, Storage
+from modelgarden.api.modeldeployment.engine import RESERVED_ARG_PATTERN, Engine
+from modelgarden.api.modeldeployment.model import ModelSource
+from modelgarden.api.modeldeployment.rollout import Rollout
+
+
+class ModelDeploymentSpec(ApiModel):
+    """What to serve, and with how much."""
+
+    model: ModelSource = Field(description="What to serve.")
+    served_model_name: ModelName | None = Field(
+        default=None, description="Model name of the OpenAI API. Default: the name of this resource."
+    )
+    engine: Engine = Field(default=Engine(), description="The serving engine, vLLM.")
+    replicas: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=1, description="Number of serving pods. Default: 1."
+    )
+    resources: Resources = Field(default=Resources(), description="Compute of one serving pod.")
+    pod_template: PodTemplate = Field(
+        default_factory=PodTemplate, description="What is added to the serving pods."
+    )
+    rollout: Rollout = Field(default=Rollout(), description="How a new revision replaces the old one.")
+    storage: Storage = Field(default=Storage(), description="How to reach S3.")
+    carbon: Carbon = Field(default=Carbon(), description="What emissions are computed with.")
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule=f"!self.engine.extraArgs.exists(a, a.matches('{RESERVED_ARG_PATTERN}'))",
+            message="engine.extraArgs must not set what the operator sets: model, served-model-name, host, port, uds, "
+            "shutdown-timeout, ssl-*, root-path, api-key",
+            field_path=".engine.extraArgs",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _no_reserved_arguments(self) -> Self:
+        for argument in self.engine.extra_args:
+            if re.match(RESERVED_ARG_PATTERN, argument):
+                raise ValueError(
+                    f"engine.extraArgs must not set {argument.split('=')[0]}, which the operator sets"
+                )
+        return self
