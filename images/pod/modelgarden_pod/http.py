@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -63,6 +64,12 @@ class _Server(ThreadingHTTPServer):
         if self._both:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         super().server_bind()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Log what went wrong in an answer, but for a client that hung up, which is its own affair."""
+        error = sys.exception()
+        if not isinstance(error, ConnectionError):
+            logger.error("Answer failed", exc_info=error)
 
 
 def serve_routes(routes: Mapping[str, Route], *, port: int, host: str = "") -> ThreadingHTTPServer:

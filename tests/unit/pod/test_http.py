@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
+import struct
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from http.server import ThreadingHTTPServer
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
@@ -75,6 +78,76 @@ def test_what_follows_an_answer_waits_until_it_was_sent() -> None:
         while connection.recv(2**20):
             pass
     assert sent.wait(5)
+
+
+def test_a_client_that_hangs_up_leaves_no_traceback(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = threading.Event()
+    body = b"x" * 2**26  # more than the sockets hold
+    server = serve_routes({"/progress": lambda: Answer(body, sent=sent.set)}, port=0, host="127.0.0.1")
+    ended = told_when_ended(server, monkeypatch)
+
+    with socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=5) as connection:
+        connection.sendall(b"GET /progress HTTP/1.0\r\n\r\n")
+        connection.recv(64)
+        hang_up_with_a_reset(connection)
+
+    assert ended.wait(5)
+    assert not sent.is_set()
+    assert caplog.records == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_client_that_resets_before_it_asked_leaves_no_traceback(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve_routes({}, port=0, host="127.0.0.1")
+    ended = told_when_ended(server, monkeypatch)
+
+    with socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=5) as connection:
+        connection.sendall(b"GET /prog")
+        hang_up_with_a_reset(connection)
+
+    assert ended.wait(5)
+    assert caplog.records == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_mistake_of_ours_while_answering_is_logged_with_its_traceback(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken() -> None:
+        raise RuntimeError("a mistake")
+
+    server = serve_routes({"/progress": lambda: Answer(b"", sent=mistaken)}, port=0, host="127.0.0.1")
+    ended = told_when_ended(server, monkeypatch)
+
+    assert get(int(server.server_address[1]), "/progress")[0] == 200
+    assert ended.wait(5)
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], RuntimeError)
+    assert capfd.readouterr() == ("", "")
+
+
+def told_when_ended(server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Return what is set once a request was dealt with, however it ended."""
+    ended = threading.Event()
+    closed = server.shutdown_request
+
+    def told(request: socket.socket) -> None:
+        closed(request)
+        ended.set()
+
+    monkeypatch.setattr(server, "shutdown_request", told)
+    return ended
+
+
+def hang_up_with_a_reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
 
 
 def test_a_taken_port_says_what_to_do() -> None:
