@@ -8,7 +8,7 @@ StorageError
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 _BUCKET_CODES = frozenset({"NoSuchBucket", "InvalidBucketName"})
 _REGION_CODES = frozenset(
@@ -25,6 +25,14 @@ class StorageError(Exception):
         super().__init__(f"{reason}: {message}")
         self.reason = reason
         self.message = message
+        self.due: float | None = None
+        """Seconds after which another look may be answered otherwise, where the answer is kept until then."""
+
+    def due_in(self, seconds: float) -> Self:
+        """Return the same error for one of those who share it."""
+        error = type(self).__new__(type(self), *self.args)
+        vars(error).update(vars(self), due=seconds)
+        return error
 
 
 class Unavailable(StorageError):  # noqa: N818 -- named for what is done about it
