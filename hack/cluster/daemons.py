@@ -22,6 +22,9 @@ from hack.cluster.errors import ClusterError
 
 POLL_SECONDS = 0.05
 
+_children: dict[int, subprocess.Popen[bytes]] = {}
+"""What this process started, by pid: kept until it has ended, so that it is collected and not left as a zombie."""
+
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
     """Return true as soon as `condition` holds, false when it does not within `seconds`."""
@@ -100,6 +103,7 @@ class Daemon:
                 )
             except FileNotFoundError as error:
                 raise ClusterError(f"{self.argv[0]} is not installed on this machine") from error
+        _children[process.pid] = process
         record = {"pid": process.pid, "started": _start_ticks(process.pid), "boot": _boot()}
         notes.write(self._record, record)
 
@@ -165,7 +169,6 @@ def _boot() -> str:
 
 def _reap(pid: int) -> None:
     """Collect the process where it is our child and has ended, else it would stay as a zombie."""
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return
+    child = _children.get(pid)
+    if child is not None and child.poll() is not None:
+        _children.pop(pid, None)

@@ -52,8 +52,8 @@ class Command:
 
     def kill(self) -> None:
         """End it without a chance to release anything."""
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
+        with self._process:
+            self._process.send_signal(signal.SIGKILL)
 
 
 Start = Callable[..., Command]
