@@ -11,7 +11,7 @@ import pytest
 
 from hack.cluster import S3Server, start_s3
 from modelgarden.api.pods import TerminationMessage
-from modelgarden.finetune.observe import SECRET_SECONDS
+from modelgarden.controller.storage import SECRET_SECONDS
 from modelgarden.kube.resources import JOBS, SECRETS
 from tests.integration.harness.api import RESOURCE_QUOTAS, Api, Obj, condition, phase, reason
 from tests.integration.harness.garden import ROWS, SECRET, Garden

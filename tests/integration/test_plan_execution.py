@@ -15,7 +15,8 @@ from hack.cluster import ControlPlane
 from modelgarden.api.finetunejob import FineTuneJobStatus
 from modelgarden.api.kinds import FINETUNEJOB
 from modelgarden.api.names import API_VERSION
-from modelgarden.controller.plan import Event, Plan, execute
+from modelgarden.controller.execute import execute
+from modelgarden.controller.plan import Event, Plan
 from modelgarden.kube.cache import Cache
 from modelgarden.kube.client import Kube
 from modelgarden.kube.errors import Retryable

@@ -20,12 +20,13 @@ from hack.cluster import S3Server, start_s3
 from modelgarden.api.artifact import FileEntry, RunIdentity, VersionRecord
 from modelgarden.api.common import Storage
 from modelgarden.api.layout import LATEST, MANIFEST, Location, alias_key, listing_digest, version_key
+from modelgarden.registry.artifacts import Candidate, Registration, find
 from modelgarden.registry.errors import Missing, Refused, StorageError, Unavailable
 from modelgarden.registry.inputs import Inputs, InputSources, folder_digest
 from modelgarden.registry.lookups import Lookups
 from modelgarden.registry.sources import resolve_source
 from modelgarden.registry.store import REST_SECONDS, Store, Stores
-from modelgarden.registry.versions import Candidate, move_alias, register
+from modelgarden.registry.versions import allocate, move_alias
 from tests.unit.builders import make_manifest
 
 if TYPE_CHECKING:
@@ -91,6 +92,12 @@ async def finished_run(store: Store, bucket: str, name: str, **manifest: Any) ->
     return candidate
 
 
+async def register(store: Store, candidate: Candidate, *, now: datetime) -> Registration:
+    """Do what a FineTuneJob's last step does."""
+    found = await allocate(store, await find(store, candidate), now=now)
+    return await move_alias(store, found, alias=LATEST)
+
+
 async def versions_of(store: Store, candidate: Candidate) -> dict[int, VersionRecord]:
     listed = await store.list_keys(candidate.model.child("versions"))
     found = [await store.get_bytes(Location(candidate.model.bucket, info.key)) for info in listed]
@@ -109,7 +116,7 @@ async def test_jobs_that_end_together_get_distinct_versions(store: Store, bucket
 
     done = await asyncio.gather(*(register(store, one, now=NOW) for one in candidates))
 
-    assert sorted(one.record.version for one in done) == list(range(1, 17))
+    assert sorted(one.artifact.version for one in done) == list(range(1, 17))
     found = await versions_of(store, candidates[0])
     assert {record.run.uid for record in found.values()} == {one.run.uid for one in candidates}
     assert await latest(store, candidates[0]) == 16
@@ -134,16 +141,16 @@ async def test_an_operator_that_died_before_the_alias_moved_is_caught_up_with(
 
     done = await register(store, candidate, now=NOW)
 
-    assert done.record.version == 1
+    assert done.artifact.version == 1
     assert list(await versions_of(store, candidate)) == [1]
     assert await latest(store, candidate) == 1
 
 
 async def test_the_alias_never_moves_back(store: Store, bucket: str) -> None:
     candidates = [await finished_run(store, bucket, f"job-{number}") for number in range(8)]
-    done = [(await register(store, one, now=NOW)).record for one in candidates]
+    done = [await register(store, one, now=NOW) for one in candidates]
 
-    await asyncio.gather(*(move_alias(store, candidates[0].model, one, alias=LATEST) for one in done))
+    await asyncio.gather(*(move_alias(store, one, alias=LATEST) for one in done))
 
     assert await latest(store, candidates[0]) == 8
 
@@ -155,7 +162,7 @@ async def test_a_spoilt_record_keeps_nobody_from_registering(store: Store, bucke
 
     done = await register(store, candidate, now=NOW)
 
-    assert done.record.version == 2
+    assert done.artifact.version == 2
     assert await latest(store, candidate) == 2
 
 
@@ -178,7 +185,7 @@ async def test_versions_from_before_the_run_are_not_read(
     monkeypatch.setattr(store, "get_bytes", counted)
     done = await register(store, candidates[11], now=NOW)
 
-    assert done.record.version == 12
+    assert done.artifact.version == 12
     assert sum("/versions/" in key for key in read) == 3
 
 
@@ -341,10 +348,10 @@ async def test_a_source_is_a_run_or_a_folder(store: Store, bucket: str, sources:
     lookups = Lookups()
 
     run = await resolve_source(store, str(candidate.folder), lookups=lookups)
-    same = await resolve_source(store, done.record.manifest, lookups=lookups)
+    same = await resolve_source(store, done.artifact.uri, lookups=lookups)
     folder = await resolve_source(store, sources.model, lookups=lookups)
 
-    assert (run.uri, run.sha256) == (done.record.manifest, done.record.manifest_sha256)
+    assert (run.uri, run.sha256) == (done.artifact.uri, done.manifest_sha256)
     assert (same.uri, same.sha256) == (run.uri, run.sha256)
     assert (folder.uri, folder.manifest) == (sources.model, None)
     with pytest.raises(Missing) as missing:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from modelgarden.api import names
 from modelgarden.api.artifact import (
@@ -28,16 +29,21 @@ from modelgarden.api.emissions import (
 from modelgarden.api.finetunejob import DatasetStatus, EvaluationStatus, FineTuneJobStatus, Progress, Scores
 from modelgarden.api.pods import TerminationMessage, TrainReport
 from modelgarden.finetune.manifests import prepare_job, train_job
+from modelgarden.finetune.programs import PREPARE, TRAIN
 from modelgarden.finetune.subject import Subject, subject_of
-from modelgarden.registry.versions import Registration
+from modelgarden.registry.artifacts import Candidate, Registration
 from modelgarden.settings import Settings
-from modelgarden.workloads.jobs import JobState, Step, job_state
+from modelgarden.workloads.endings import Program
+from modelgarden.workloads.jobs import JobState, job_state
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 SETTINGS = Settings(train_image="registry.example/train:1", serve_image="registry.example/serve:1")
 UID = "0b3f6a1e-52f4-4e0a-9d0b-7a1c5f1f0001"
 DIGEST = "ab" * 32
 FINGERPRINT = "f" * 32
+
+StepName = Literal["prepare", "train"]
+PROGRAMS: Mapping[StepName, Program] = {"prepare": PREPARE, "train": TRAIN}
 
 _SPEC: dict[str, Any] = {
     "model": {"source": "s3://models/tiny"},
@@ -99,8 +105,8 @@ def condition(kind: str, status: str, reason: str, *, seconds_ago: float = 60) -
 class JobBuilder:
     """A Job of the subject as the API server shows it, with pods."""
 
-    def __init__(self, subject: Subject, step: Step, *, inputs_hash: str = FINGERPRINT) -> None:
-        self.step: Step = step
+    def __init__(self, subject: Subject, step: StepName, *, inputs_hash: str = FINGERPRINT) -> None:
+        self.step: StepName = step
         manifest = (
             prepare_job(subject, SETTINGS, inputs_hash=inputs_hash)
             if step == "prepare"
@@ -138,7 +144,7 @@ class JobBuilder:
 
     def state(self) -> JobState:
         """Return it as an observation holds it."""
-        return job_state(self.body, self.pods, step=self.step)
+        return job_state(self.body, self.pods, PROGRAMS[self.step])
 
     def _ended(self, kind: str, reason: str, message: str, *, seconds_ago: float) -> JobBuilder:
         self.body["status"]["conditions"] = [
@@ -154,7 +160,7 @@ class JobBuilder:
 
 
 def make_pod(
-    step: Step,
+    step: StepName,
     *,
     name: str = "bot-pod-1",
     phase: str = "Pending",
@@ -185,13 +191,13 @@ def make_pod(
     return pod
 
 
-def running_pod(step: Step, *, name: str = "bot-pod-1") -> dict[str, Any]:
+def running_pod(step: StepName, *, name: str = "bot-pod-1") -> dict[str, Any]:
     """Return a pod whose container runs."""
     return make_pod(step, name=name, phase="Running", state={"running": {"startedAt": stamp(60)}})
 
 
 def ended_pod(
-    step: Step,
+    step: StepName,
     exit_code: int,
     *,
     message: TerminationMessage | str | None = None,
@@ -213,7 +219,7 @@ def ended_pod(
     )
 
 
-def unschedulable_pod(step: Step, *, seconds_ago: float = 30) -> dict[str, Any]:
+def unschedulable_pod(step: StepName, *, seconds_ago: float = 30) -> dict[str, Any]:
     """Return a pod without a place."""
     return make_pod(
         step,
@@ -332,7 +338,15 @@ def make_registration(subject: Subject, *, version: int = 1, **manifest: Any) ->
         manifest_sha256=DIGEST,
         created_at=stamp(),
     )
-    return Registration(manifest=make_manifest(run=subject.run, **manifest), record=record)
+    output = subject.spec.output
+    return Registration(
+        candidate=Candidate(run=subject.run, output_uri=output.uri, model_name=output.model_name),
+        manifest=make_manifest(run=subject.run, **manifest),
+        manifest_sha256=DIGEST,
+        written=NOW,
+        record=record,
+        aliases=frozenset({"latest"}),
+    )
 
 
 def ready(*more: Condition) -> tuple[Condition, ...]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -65,6 +66,7 @@ REASONS: Final[dict[str, str]] = {
     "PrepareFailed": "The prepare Job failed for another reason; see its pod's log.",
     "Pending": "The training pod waits: for scheduling, its image or its start.",
     "Unschedulable": "No node can take the pod; the message is the scheduler's.",
+    "StartFailed": "The node cannot start the pod's container; the message is the kubelet's.",
     "ImagePullFailed": "The container image cannot be pulled.",
     "Training": "The training pod runs.",
     "Retrying": "A pod ended early, see the message; the next one goes on, training at the newest checkpoint.",
@@ -97,6 +99,16 @@ REASONS: Final[dict[str, str]] = {
 }
 
 ConditionStatus = Literal["True", "False", "Unknown"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong, with a reason of the closed list and a message that says what to do."""
+
+    reason: str
+    message: str
+    permanent: bool = False
+    """Trying the same again can never help: the pod's own program says that its input is wrong."""
 
 
 class Condition(ApiModel):

@@ -11,20 +11,19 @@ from typing import Any, Final
 
 from modelgarden.api import names
 from modelgarden.api.common import Resources
-from modelgarden.api.layout import Location, run_uri
 from modelgarden.api.pods import PodStorage, RunConfig
 from modelgarden.carbon.factors import carbon_factors
+from modelgarden.finetune.programs import PREPARE, PREPARE_MEMORY, TRAIN
 from modelgarden.finetune.subject import Subject
 from modelgarden.kube.resources import JOBS
 from modelgarden.settings import Settings
 from modelgarden.workloads import podspec
-from modelgarden.workloads.jobs import PREPARE, TRAIN, Step
+from modelgarden.workloads.endings import Program
 
 PREPARE_BACKOFF_LIMIT: Final = 2
 PREPARE_CPU: Final = "500m"
-PREPARE_MEMORY: Final = "2Gi"
 HUB_TOKEN_KEY: Final = "HF_TOKEN"  # noqa: S105 -- the name of a key
-_GRACE_SECONDS: Final[dict[Step, int]] = {PREPARE: 30, TRAIN: 120}
+_GRACE_SECONDS: Final = {PREPARE: 30, TRAIN: 120}
 """Training checkpoints to S3 within it."""
 
 _SUFFIXES: Final = {
@@ -33,16 +32,9 @@ _SUFFIXES: Final = {
 }  # fmt: skip
 
 
-def job_name(name: str, step: Step) -> str:
+def job_name(name: str, program: Program) -> str:
     """Return the name of a FineTuneJob's Job."""
-    return f"{name}-{step}"
-
-
-def run_location(subject: Subject) -> Location:
-    """Return the run's folder in S3."""
-    run = subject.run
-    uri = run_uri(subject.spec.output.uri, namespace=run.namespace, job=run.name, uid=run.uid)
-    return Location.parse(uri)
+    return f"{name}-{program.container}"
 
 
 def prepare_job(subject: Subject, settings: Settings, *, inputs_hash: str) -> dict[str, Any]:
@@ -98,34 +90,34 @@ def amended(
 
 
 def _job(
-    subject: Subject, settings: Settings, step: Step, *, resources: Resources, backoff_limit: int
+    subject: Subject, settings: Settings, program: Program, *, resources: Resources, backoff_limit: int
 ) -> dict[str, Any]:
     template = subject.spec.pod_template
     labels = {
         **template.labels,
         names.MANAGED_BY_LABEL: names.MANAGED_BY,
-        names.FINETUNEJOB_LABEL: subject.run.name,
-        names.STEP_LABEL: step,
+        names.FINETUNEJOB_LABEL: subject.name,
+        names.STEP_LABEL: program.container,
     }
     metadata: dict[str, Any] = {"labels": labels}
-    annotations = {**(_SCRAPE if step == TRAIN else {}), **template.annotations}
+    annotations = {**(_SCRAPE if program == TRAIN else {}), **template.annotations}
     if annotations:
         metadata["annotations"] = annotations
     return {
         "apiVersion": JOBS.api_version,
         "kind": JOBS.kind,
         "metadata": {
-            "namespace": subject.run.namespace,
-            "name": job_name(subject.run.name, step),
+            "namespace": subject.namespace,
+            "name": job_name(subject.name, program),
             "labels": labels,
         },
         "spec": {
             "backoffLimit": backoff_limit,
             "podReplacementPolicy": "Failed",
-            "podFailurePolicy": {"rules": _failure_rules(step)},
+            "podFailurePolicy": {"rules": _failure_rules(program)},
             "template": {
                 "metadata": metadata,
-                "spec": _pod_spec(subject, settings, step, resources=resources),
+                "spec": _pod_spec(subject, settings, program, resources=resources),
             },
         },
     }
@@ -138,11 +130,11 @@ _SCRAPE: Final = {
 }
 
 
-def _failure_rules(step: Step) -> list[dict[str, Any]]:
+def _failure_rules(program: Program) -> list[dict[str, Any]]:
     def on_exit(action: str, *codes: int) -> dict[str, Any]:
         return {
             "action": action,
-            "onExitCodes": {"containerName": step, "operator": "In", "values": sorted(codes)},
+            "onExitCodes": {"containerName": program.container, "operator": "In", "values": sorted(codes)},
         }
 
     return [
@@ -152,23 +144,25 @@ def _failure_rules(step: Step) -> list[dict[str, Any]]:
     ]
 
 
-def _pod_spec(subject: Subject, settings: Settings, step: Step, *, resources: Resources) -> dict[str, Any]:
+def _pod_spec(
+    subject: Subject, settings: Settings, program: Program, *, resources: Resources
+) -> dict[str, Any]:
     container = podspec.container(
-        step,
+        program.container,
         podspec.Image(settings.train_image, settings.image_pull_policy),
-        args=[step],
+        args=[program.container],
         environment=_environment(subject, settings, gpus=resources.gpus),
         resources=podspec.compute(resources),
     )
     container["command"] = ["python", "-m", "modelgarden_train"]
-    if step == TRAIN:
+    if program == TRAIN:
         container["ports"] = [{"name": "metrics", "containerPort": names.PROGRESS_PORT, "protocol": "TCP"}]
         container["readinessProbe"] = {"httpGet": {"path": "/readyz", "port": "metrics"}, "periodSeconds": 5}
     spec = podspec.pod_spec(
         subject.spec.pod_template,
         containers=[container],
         restart_policy="Never",
-        grace_seconds=_GRACE_SECONDS[step],
+        grace_seconds=_GRACE_SECONDS[program],
     )
     if resources.gpus:
         # Data loaders and NCCL pass tensors through shared memory, of which a container has 64 MiB by default.
@@ -202,7 +196,7 @@ def _run_config(subject: Subject, settings: Settings, *, gpus: int) -> RunConfig
     spec = subject.spec
     return RunConfig(
         run=subject.run,
-        run_uri=str(run_location(subject)),
+        run_uri=str(subject.folder),
         model_source=spec.model.source,
         model_revision=spec.model.revision,
         method=spec.method,

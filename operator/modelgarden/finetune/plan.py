@@ -18,21 +18,24 @@ from modelgarden.api.conditions import (
     RUNNING,
     SUSPENDED,
     Condition,
+    Problem,
 )
 from modelgarden.api.emissions import ended_record
 from modelgarden.api.finetunejob import FineTuneJobStatus, Phase
+from modelgarden.controller.conditions import Finding, conditions
 from modelgarden.controller.plan import Event, Plan
-from modelgarden.finetune.manifests import amended
-from modelgarden.finetune.observe import Observation
-from modelgarden.finetune.outcome import Outcome
-from modelgarden.finetune.preparation import acceptance, preparation
-from modelgarden.finetune.status import Finding, conditions, moment, phase_of, timestamp, written
+from modelgarden.controller.times import moment
+from modelgarden.finetune.attempts import attempts_after, cut_short
+from modelgarden.finetune.observation import Observation
+from modelgarden.finetune.outcome import Outcome, failed
+from modelgarden.finetune.status import ORDER, phase_of, written
+from modelgarden.finetune.steps import STEPS
+from modelgarden.finetune.steps.step import View
 from modelgarden.finetune.subject import Subject
-from modelgarden.finetune.training import attempts_after, failed, training
+from modelgarden.finetune.suspension import suspension
 from modelgarden.kube.resources import FINETUNEJOBS, JOBS
-from modelgarden.registry.versions import Registration
+from modelgarden.registry.artifacts import Registration
 from modelgarden.settings import Settings
-from modelgarden.workloads.jobs import JobState, Problem
 
 LONGEST_WAIT_SECONDS: Final = 3600.0
 INVALID_SECONDS: Final = 300.0
@@ -49,30 +52,40 @@ _EVENT_CONDITIONS: Final[dict[Phase, tuple[str, ...]]] = {
 }
 """The condition that tells of a phase: the first of these that is not True, or else the last."""
 _BAD_PHASES: Final = frozenset({"Blocked", "Failed", "Pending"})
-_BAD_REASONS: Final = frozenset({"Retrying", "StorageUnavailable"})
+_BAD_REASONS: Final = frozenset({"Retrying", "StartFailed", "StorageUnavailable"})
 """Of a phase in which nothing else is wrong."""
 
 
-def decide(subject: Subject, seen: Observation, settings: Settings, now: datetime) -> Plan:
+def plan(subject: Subject, seen: Observation, settings: Settings, now: datetime) -> Plan:
     """Return what to do now."""
     if subject.finished:
         return _after_the_end(subject, now)
     left = _seconds_left(subject, now)
     if left is not None and left <= 0 and not _training_ended(seen):
         return _plan(subject, _deadline_exceeded(subject, seen, now), now)
-    outcome = acceptance(subject, seen, now).then(preparation(subject, seen, settings, now))
-    if _dataset_ready(subject, outcome):
-        outcome = outcome.then(training(subject, seen, settings, now))
-    outcome = outcome.then(_suspension(subject, seen))
+    outcome = _steps(View(subject, seen, settings, now))
+    if outcome.effect is not None:
+        return Plan(effect=outcome.effect)
+    outcome = outcome.then(suspension(subject, seen))
     if left is not None and left > 0:
         outcome = outcome.then(Outcome(requeue_after=left))
     return _plan(subject, outcome, now)
 
 
-def invalid(status: FineTuneJobStatus, *, generation: int, message: str, now: datetime) -> Plan:
+def _steps(view: View) -> Outcome:
+    """Put the steps together, up to the first that is not done."""
+    outcome = Outcome()
+    for step in STEPS:
+        outcome = outcome.then(step.plan(view))
+        if not outcome.done:
+            break
+    return outcome
+
+
+def unreadable(status: FineTuneJobStatus, *, generation: int, message: str, now: datetime) -> Plan:
     """Return the plan for a spec that this operator cannot read: say so, change nothing."""
     finding = Finding(ACCEPTED, False, "InvalidSpec", message)
-    found = conditions(status.conditions, (finding,), generation=generation, now=now)
+    found = conditions(status.conditions, (finding,), order=ORDER, generation=generation, now=now)
     return _with_status(status, found, Outcome(requeue_after=INVALID_SECONDS), generation=generation)
 
 
@@ -83,14 +96,14 @@ def _after_the_end(subject: Subject, now: datetime) -> Plan:
         return plan
     left = (moment(ended) + timedelta(seconds=ttl) - now).total_seconds()
     if left <= 0:
-        return Plan(deletes=((FINETUNEJOBS, subject.run.name),))
+        return Plan(deletes=((FINETUNEJOBS, subject.name),))
     return Plan(status=plan.status, requeue_after=min(left, LONGEST_WAIT_SECONDS))
 
 
 def _training_ended(seen: Observation) -> bool:
     """Tell whether there is nothing left that a deadline could end: what was trained is kept, come what may."""
     return isinstance(seen.registration, Registration) or (
-        seen.train is not None and seen.train.outcome != "Active"
+        seen.train is not None and seen.train.result != "Active"
     )
 
 
@@ -113,72 +126,26 @@ def _deadline_exceeded(subject: Subject, seen: Observation, now: datetime) -> Ou
         f"activeDeadlineSeconds ({subject.spec.active_deadline_seconds}) has passed. Create a new FineTuneJob with a "
         "longer deadline."
     )
-    jobs = tuple((JOBS, job.name) for job in _unfinished(seen))
-    ended = Outcome(deletes=jobs, fields=_cut_short(subject, seen, now))
+    jobs = tuple((JOBS, job.name) for job in seen.unfinished)
+    ended = Outcome(deletes=jobs, fields=_spent(subject, seen, now))
     return ended.then(failed(Problem("DeadlineExceeded", message), now))
 
 
-def _cut_short(subject: Subject, seen: Observation, now: datetime) -> dict[str, Any]:
+def _spent(subject: Subject, seen: Observation, now: datetime) -> dict[str, Any]:
     """Return the attempts and their energy as they stand when the deadline ends them."""
-    pods = seen.train.pods if seen.train is not None else ()
-    attempts = tuple(
-        one
-        if one.end_time is not None
-        else one.model_copy(update={"end_time": timestamp(now), "reason": "DeadlineExceeded"})
-        for one in attempts_after(subject, pods, now, strays=seen.strays)
-    )
+    groups = seen.train.attempts if seen.train is not None else ()
+    attempts = attempts_after(subject, groups, now, strays=seen.strays)
     carbon = subject.status.carbon
-    return {"attempts": attempts, "carbon": carbon and ended_record(carbon, reason="Terminated")}
-
-
-def _dataset_ready(subject: Subject, outcome: Outcome) -> bool:
-    found = [one.status for one in outcome.findings if one.type == DATASET_READY]
-    return found[-1] if found else subject.is_true(DATASET_READY)
-
-
-def _suspension(subject: Subject, seen: Observation) -> Outcome:
-    """Carry spec.suspend to the Jobs, when it is set and when it is taken back; otherwise the field is a queue's."""
-    if subject.spec.suspend:
-        finding = Finding(SUSPENDED, True, "Suspended", "spec.suspend is true: no pod runs.")
-        if subject.queued:
-            # A queue starts an admitted Job again; without a Job its quota is free, and resuming queues anew.
-            return Outcome(findings=(finding,), deletes=tuple((JOBS, job.name) for job in _unfinished(seen)))
-        stopped = tuple(amended(job.body, suspend=True) for job in _unfinished(seen) if not job.suspended)
-        return Outcome(findings=(finding,), objects=stopped)
-    started = _resumed(subject, seen)
-    outcome = Outcome(objects=started) if started else _backoff_limit(subject, seen)
-    if subject.condition(SUSPENDED) is None:
-        return outcome
-    finding = Finding(SUSPENDED, False, "Resumed", "spec.suspend is false.")
-    return Outcome(findings=(finding,)).then(outcome)
-
-
-def _resumed(subject: Subject, seen: Observation) -> tuple[dict[str, Any], ...]:
-    """Return the Jobs that the operator itself suspended, to run again; a queue starts its own."""
-    if subject.queued:
-        return ()
-    # The condition may not have been written before the user resumed; the Job's annotation came with its suspension.
-    return tuple(
-        amended(job.body, suspend=False)
-        for job in _unfinished(seen)
-        if job.suspended and (job.suspended_by_operator or subject.is_true(SUSPENDED))
-    )
-
-
-def _backoff_limit(subject: Subject, seen: Observation) -> Outcome:
-    job, wanted = seen.train, subject.spec.backoff_limit
-    if job not in _unfinished(seen) or job is None or job.body["spec"].get("backoffLimit") == wanted:
-        return Outcome()
-    return Outcome(objects=(amended(job.body, backoff_limit=wanted),))
-
-
-def _unfinished(seen: Observation) -> tuple[JobState, ...]:
-    jobs = (seen.prepare, seen.train)
-    return tuple(job for job in jobs if job is not None and job.outcome == "Active" and not job.being_deleted)
+    return {
+        "attempts": cut_short(attempts, reason="DeadlineExceeded", now=now),
+        "carbon": carbon and ended_record(carbon, reason="Terminated"),
+    }
 
 
 def _plan(subject: Subject, outcome: Outcome, now: datetime) -> Plan:
-    found = conditions(subject.status.conditions, outcome.findings, generation=subject.generation, now=now)
+    found = conditions(
+        subject.status.conditions, outcome.findings, order=ORDER, generation=subject.generation, now=now
+    )
     ttl = subject.spec.ttl_seconds_after_finished
     if ttl is not None and any(one.type in (COMPLETE, FAILED) and one.status == "True" for one in found):
         outcome = outcome.then(Outcome(requeue_after=float(ttl)))

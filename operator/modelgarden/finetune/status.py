@@ -1,11 +1,9 @@
-"""From findings to the status: conditions with their history, the phase that sums them up, and the size it may have."""
+"""The status as it is written: the phase that sums the conditions up, and the size that it may have. Pure."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from modelgarden.api.conditions import (
@@ -17,7 +15,6 @@ from modelgarden.api.conditions import (
     RUNNING,
     SUSPENDED,
     Condition,
-    settled,
 )
 from modelgarden.api.finetunejob import AttemptStatus, FineTuneJobStatus, Phase
 from modelgarden.api.messages import clean
@@ -25,49 +22,13 @@ from modelgarden.carbon.accounting import folded
 
 ORDER: Final = (ACCEPTED, DATASET_READY, RUNNING, ARTIFACT_REGISTERED, SUSPENDED, COMPLETE, FAILED)
 
-MOST_ATTEMPTS: Final = 32
 LARGEST_STATUS_BYTES: Final = 30 * 1024
 """Below the 32 KiB that a status may have, with room for what the API server adds."""
 _WAITING_FOR_PREPARE: Final = frozenset(
-    {"Preparing", "Retrying", "Unschedulable", "ImagePullFailed", "Pending", "Suspended"}
+    {"Preparing", "Retrying", "Unschedulable", "ImagePullFailed", "StartFailed", "Pending", "Suspended"}
 )
-_WITHOUT_A_POD: Final = frozenset({"ApplyRejected", "ImagePullFailed", "Unschedulable"})
+_WITHOUT_A_POD: Final = frozenset({"ApplyRejected", "ImagePullFailed", "StartFailed", "Unschedulable"})
 """What keeps the training pod from starting until somebody or something makes room for it."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is found of one condition."""
-
-    type: str
-    status: bool
-    reason: str
-    message: str
-
-
-def conditions(
-    previous: Iterable[Condition], findings: Iterable[Finding], *, generation: int, now: datetime
-) -> tuple[Condition, ...]:
-    """Return the conditions: those found anew, and the others as they were, in a fixed order.
-
-    A condition's lastTransitionTime moves only when its status flips.
-    """
-    before = {one.type: one for one in previous}
-    found = {one.type: _condition(one, generation=generation, now=now) for one in findings}
-    kept = {kind: one.model_copy(update={"observed_generation": generation}) for kind, one in before.items()}
-    known = {**kept, **found}
-    return settled((known[kind] for kind in ORDER if kind in known), before.values())
-
-
-def _condition(finding: Finding, *, generation: int, now: datetime) -> Condition:
-    return Condition(
-        type=finding.type,
-        status="True" if finding.status else "False",
-        reason=finding.reason,
-        message=clean(finding.message, length=1024),
-        observed_generation=generation,
-        last_transition_time=timestamp(now),
-    )
 
 
 def phase_of(found: Iterable[Condition]) -> Phase:
@@ -152,22 +113,3 @@ def _fold(status: FineTuneJobStatus, *, most: int) -> Any:
     return carbon.model_copy(
         update={"attempts": folded(carbon.attempts, most=most), "devices": carbon.devices[:16]}
     )
-
-
-def timestamp(moment: datetime) -> str:
-    """Return a moment in UTC as the API writes it, to the second."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def moment(text: str) -> datetime:
-    """Read a timestamp of the API."""
-    return datetime.fromisoformat(text)
-
-
-def patience(since: datetime | None, now: datetime, *, shortest: float, longest: float) -> float:
-    """Return the seconds to wait before the next look: half as long as it has been so, within bounds.
-
-    The wait thus grows as an exponential back-off does, from nothing but the condition's own time.
-    """
-    waited = (now - since).total_seconds() / 2 if since is not None else 0.0
-    return min(longest, max(shortest, waited))

@@ -1,4 +1,4 @@
-"""The FineTuneJob that is reconciled: its identity, its parsed spec, and the status as it was last written."""
+"""The FineTuneJob that is reconciled."""
 
 from __future__ import annotations
 
@@ -7,20 +7,29 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from modelgarden.api.artifact import RunIdentity
-from modelgarden.api.conditions import COMPLETE, FAILED, Condition
+from modelgarden.api.conditions import COMPLETE, FAILED
 from modelgarden.api.finetunejob import FineTuneJobSpec, FineTuneJobStatus
+from modelgarden.api.layout import Location, run_uri
+from modelgarden.controller import subject
+from modelgarden.controller.subject import Identity
 
 QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
 
 
 @dataclass(frozen=True)
-class Subject:
+class Subject(subject.Subject[FineTuneJobSpec, FineTuneJobStatus]):
     """One FineTuneJob."""
 
-    run: RunIdentity
-    generation: int
-    spec: FineTuneJobSpec
-    status: FineTuneJobStatus
+    @property
+    def run(self) -> RunIdentity:
+        """Return the identity of its run."""
+        return RunIdentity(namespace=self.namespace, name=self.name, uid=self.uid)
+
+    @property
+    def folder(self) -> Location:
+        """Return the run's folder in S3."""
+        uri = run_uri(self.spec.output.uri, namespace=self.namespace, job=self.name, uid=self.uid)
+        return Location.parse(uri)
 
     @property
     def queued(self) -> bool:
@@ -32,15 +41,6 @@ class Subject:
         """The job has completed or failed; nothing is created any more."""
         return self.is_true(COMPLETE) or self.is_true(FAILED)
 
-    def condition(self, kind: str) -> Condition | None:
-        """Return the condition of a type as last written."""
-        return next((one for one in self.status.conditions if one.type == kind), None)
-
-    def is_true(self, kind: str) -> bool:
-        """Tell whether the condition of a type was True."""
-        found = self.condition(kind)
-        return found is not None and found.status == "True"
-
 
 def subject_of(owner: Mapping[str, Any]) -> Subject:
     """Read a FineTuneJob.
@@ -48,10 +48,8 @@ def subject_of(owner: Mapping[str, Any]) -> Subject:
     Raises:
         pydantic.ValidationError: the spec does not fit this operator's schema.
     """
-    metadata = owner["metadata"]
     return Subject(
-        run=RunIdentity(namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"]),
-        generation=metadata.get("generation", 0),
+        identity=Identity.of(owner),
         spec=FineTuneJobSpec.from_dict(owner["spec"]),
         status=status_of(owner),
     )

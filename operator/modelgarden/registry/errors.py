@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+from modelgarden.api.conditions import Problem
+
 _BUCKET_CODES = frozenset({"NoSuchBucket", "InvalidBucketName"})
 _REGION_CODES = frozenset(
     {"301", "307", "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
@@ -33,6 +35,11 @@ class StorageError(Exception):
         error = type(self).__new__(type(self), *self.args)
         vars(error).update(vars(self), due=seconds)
         return error
+
+    @property
+    def problem(self) -> Problem:
+        """Return it in the terms of the conditions."""
+        return Problem(self.reason, self.message)
 
 
 class Unavailable(StorageError):  # noqa: N818 -- named for what is done about it

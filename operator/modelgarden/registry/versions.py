@@ -1,4 +1,4 @@
-"""The registry: an artifact that matches its manifest gets the next version of its model, once per run.
+"""The registry: an artifact gets the next version of its model, once per run, and aliases point at versions.
 
 A version is allocated by a conditional write, so jobs that end together never share a number. An operator
 that died between that write and the alias finds the run's own version again.
@@ -6,26 +6,16 @@ that died between that write and the alias finds the run's own version again.
 
 from __future__ import annotations
 
-import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
-from modelgarden.api.artifact import FileEntry, Manifest, RunIdentity, VersionRecord
-from modelgarden.api.finetunejob import ArtifactStatus
-from modelgarden.api.layout import (
-    LATEST,
-    MANIFEST,
-    Location,
-    alias_key,
-    registry_uri,
-    run_uri,
-    version_key,
-)
-from modelgarden.registry.errors import Missing, Refused, Unavailable
-from modelgarden.registry.sources import read_manifest
+from modelgarden.api.artifact import VersionRecord
+from modelgarden.api.layout import MANIFEST, Location, alias_key, version_key
+from modelgarden.registry.artifacts import Registration
+from modelgarden.registry.errors import Unavailable
 from modelgarden.registry.store import ObjectInfo, Store
 
 _VERSION = re.compile(r"/versions/([1-9][0-9]{0,8})\.json$")
@@ -34,109 +24,22 @@ _CLOCK_SLACK = timedelta(minutes=10)
 _MOST_TRIES = 64
 
 
-@dataclass(frozen=True)
-class Registration:
-    """A run's manifest, and the version that it has."""
-
-    manifest: Manifest
-    record: VersionRecord
-
-    @property
-    def artifact(self) -> ArtifactStatus:
-        """Return the artifact as a FineTuneJob's status shows it."""
-        return ArtifactStatus(
-            uri=self.record.manifest,
-            manifest_sha256=self.record.manifest_sha256,
-            model_name=self.record.model_name,
-            version=self.record.version,
-            formats=tuple(self.manifest.formats),
-            bytes=sum(file.bytes for file in self.manifest.files),
-        )
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A run that has ended, and the model of the registry that it is to become a version of."""
-
-    run: RunIdentity
-    output_uri: str
-    model_name: str
-
-    @property
-    def folder(self) -> Location:
-        """Return the run's folder."""
-        return Location.parse(
-            run_uri(self.output_uri, namespace=self.run.namespace, job=self.run.name, uid=self.run.uid)
-        )
-
-    @property
-    def model(self) -> Location:
-        """Return the folder of the model's versions and aliases."""
-        return Location.parse(
-            registry_uri(self.output_uri, namespace=self.run.namespace, model_name=self.model_name)
-        )
-
-
-async def has_manifest(store: Store, candidate: Candidate) -> bool:
-    """Tell whether the run has left its commit marker.
+async def allocate(store: Store, found: Registration, *, now: datetime) -> Registration:
+    """Give the artifact the next version of its model, unless its run has one.
 
     Raises:
         StorageError: S3 refuses or does not answer.
     """
-    return await store.head(candidate.folder.child(MANIFEST)) is not None
-
-
-async def register(store: Store, candidate: Candidate, *, now: datetime) -> Registration:
-    """Verify the run's artifact, give it a version unless it has one, and move the alias `latest` to it.
-
-    Raises:
-        StorageError: ArtifactInvalid when the artifact does not match its manifest; else S3's problem.
-    """
-    location = candidate.folder.child(MANIFEST)
-    found = await read_manifest(store, location)
-    if found is None:
-        raise Missing("ArtifactInvalid", f"The training pod ended well but {location} does not exist.")
-    manifest, digest = found
-    await _verify(store, candidate, manifest)
-    marker = await store.head(location)
-    written = marker.last_modified if marker else None
+    candidate = found.candidate
     record = VersionRecord(
         version=1,
         model_name=candidate.model_name,
         run=candidate.run,
-        manifest=str(location),
-        manifest_sha256=digest,
+        manifest=str(candidate.folder.child(MANIFEST)),
+        manifest_sha256=found.manifest_sha256,
         created_at=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
-    record = await _allocate(store, candidate.model, record, since=written)
-    await move_alias(store, candidate.model, record, alias=LATEST)
-    return Registration(manifest=manifest, record=record)
-
-
-async def _verify(store: Store, candidate: Candidate, manifest: Manifest) -> None:
-    if manifest.run.uid != candidate.run.uid or manifest.model_name != candidate.model_name:
-        raise Refused(
-            "ArtifactInvalid",
-            f"{candidate.folder.child(MANIFEST)} is of run {manifest.run.uid}, model {manifest.model_name}, "
-            f"not of run {candidate.run.uid}, model {candidate.model_name}.",
-        )
-    await asyncio.gather(*(_verify_file(store, candidate.folder, file) for file in manifest.files))
-
-
-async def _verify_file(store: Store, folder: Location, file: FileEntry) -> None:
-    location = folder.child(file.path)
-    found = await store.head(location)
-    if found is None:
-        raise Refused("ArtifactInvalid", f"{location} is in the manifest but does not exist.")
-    if found.size != file.bytes:
-        raise Refused(
-            "ArtifactInvalid", f"{location} has {found.size} bytes, the manifest says {file.bytes}."
-        )
-    if found.sha256 != file.sha256:
-        raise Refused(
-            "ArtifactInvalid",
-            f"{location} has SHA-256 {found.sha256 or 'unknown'}, the manifest says {file.sha256}.",
-        )
+    return replace(found, record=await _allocate(store, candidate.model, record, since=found.written))
 
 
 async def _allocate(
@@ -197,13 +100,20 @@ def _parsed(content: bytes) -> VersionRecord | None:
         return None
 
 
-async def move_alias(store: Store, model: Location, record: VersionRecord, *, alias: str) -> None:
-    """Point an alias at a version, unless it points at a newer one already.
+async def move_alias(store: Store, found: Registration, *, alias: str) -> Registration:
+    """Point an alias at the artifact's version, unless it points at a newer one already.
 
     Raises:
         StorageError: S3 refuses or does not answer.
+        ValueError: the artifact has no version yet.
     """
-    location = model.child(alias_key(alias))
+    if found.record is None:
+        raise ValueError("the artifact has no version yet")
+    await _point(store, found.candidate.model.child(alias_key(alias)), found.record)
+    return replace(found, aliases=found.aliases | {alias})
+
+
+async def _point(store: Store, location: Location, record: VersionRecord) -> None:
     content = record.model_dump_json(by_alias=True).encode()
     for _ in range(_MOST_TRIES):
         found = await store.get_tagged(location)

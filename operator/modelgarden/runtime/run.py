@@ -15,8 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from modelgarden.controller.plan import Reconciler, utc_now
-from modelgarden.finetune.reconcile import FineTuneReconciler
+from modelgarden.controller.plan import Reconciler
+from modelgarden.controller.reconcile import KindReconciler
+from modelgarden.controller.storage import StorageAccess
+from modelgarden.controller.times import utc_now
+from modelgarden.finetune.reconcile import FineTuneJobKind
 from modelgarden.kube.cache import Cache
 from modelgarden.kube.client import Kube
 from modelgarden.kube.errors import Invalid, Lost, Missing, Retryable
@@ -194,15 +197,16 @@ async def _reconcile(process: Process) -> None:
 
 
 def _reconcilers(process: Process, cache: Cache) -> Mapping[Resource, Reconciler]:
+    jobs = FineTuneJobKind(
+        kube=process.kube,
+        cache=cache,
+        storage=StorageAccess(process.kube, process.stores),
+        reports=process.reports,
+        settings=process.settings,
+        clock=utc_now,
+    )
     return {
-        FINETUNEJOBS: FineTuneReconciler(
-            kube=process.kube,
-            cache=cache,
-            stores=process.stores,
-            reports=process.reports,
-            settings=process.settings,
-            clock=utc_now,
-        ),
+        FINETUNEJOBS: KindReconciler(jobs, kube=process.kube, cache=cache),
         MODELDEPLOYMENTS: ModelDeploymentReconciler(
             kube=process.kube,
             cache=cache,

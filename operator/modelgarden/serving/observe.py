@@ -12,6 +12,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from modelgarden.api import names
+from modelgarden.api.conditions import Problem
 from modelgarden.api.modeldeployment import ModelDeploymentSpec, ModelDeploymentStatus
 from modelgarden.api.pods import ServeReport
 from modelgarden.serving.manifests import (
@@ -23,9 +24,11 @@ from modelgarden.serving.manifests import (
     SERVED_ANNOTATION,
 )
 from modelgarden.serving.resolve import Resolution
-from modelgarden.serving.rollout import Problem, Revision
-from modelgarden.workloads.podstate import container_statuses, ended, pod_problem, scheduling_condition
+from modelgarden.serving.rollout import Revision
+from modelgarden.workloads.endings import container_statuses, ended
+from modelgarden.workloads.pods import trouble_of
 from modelgarden.workloads.reports import PodReports
+from modelgarden.workloads.waiting import scheduling_condition
 
 REPORT_SECONDS: Final = 30.0
 """How often pods are asked for their energy, and the status is written for that alone."""
@@ -178,9 +181,9 @@ def _failure(text: str | None) -> Problem | None:
 
 def _problem(deployment: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> Problem | None:
     """Return what keeps a pod from answering: what never gets better before what may."""
-    found = [problem for pod in pods if (problem := pod_problem(pod))]
-    for problem in sorted(found, key=lambda problem: (not problem.user_error, problem.message)):
-        return Problem(problem.reason, problem.message, permanent=problem.user_error)
+    found = [problem for pod in pods if (problem := trouble_of(pod))]
+    for problem in sorted(found, key=lambda problem: (not problem.permanent, problem.message)):
+        return problem
     refused = _condition(deployment, "ReplicaFailure")
     if refused is not None:
         said = f"The API server refuses the pods of {deployment['metadata']['name']}: {refused.get('message', '')}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from modelgarden.api.conditions import ACCEPTED, DEGRADED, MODEL_RESOLVED
+from modelgarden.api.conditions import ACCEPTED, DEGRADED, MODEL_RESOLVED, Problem
 from modelgarden.controller.plan import Event, Plan
 from modelgarden.kube.resources import DEPLOYMENTS
 from modelgarden.serving.manifests import (
@@ -26,7 +26,6 @@ from modelgarden.serving.manifests import (
 from modelgarden.serving.observe import Observed, report_interval
 from modelgarden.serving.rollout import (
     SURGE_GRACE,
-    Problem,
     Revision,
     Rollout,
     aim,

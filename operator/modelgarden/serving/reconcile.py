@@ -13,7 +13,9 @@ from modelgarden.api import conditions as c
 from modelgarden.api import names
 from modelgarden.api.modeldeployment import ModelDeploymentSpec, ModelDeploymentStatus
 from modelgarden.api.pods import ServeReport
-from modelgarden.controller.plan import Clock, Event, Plan, execute, utc_now
+from modelgarden.controller.execute import execute
+from modelgarden.controller.plan import Event, Plan
+from modelgarden.controller.times import Clock, utc_now
 from modelgarden.kube.cache import Cache
 from modelgarden.kube.client import Kube
 from modelgarden.kube.resources import DEPLOYMENTS, MODELDEPLOYMENTS, PODS, Key

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from modelgarden.api.conditions import FAILED
+from modelgarden.api.conditions import FAILED, Problem
 from modelgarden.api.finetunejob import ArtifactFormat, ArtifactStatus
 from modelgarden.api.layout import MANIFEST, Location
 from modelgarden.api.modeldeployment import ModelDeploymentSpec, ModelSource, ServedArtifact
@@ -23,7 +23,6 @@ from modelgarden.registry.errors import Missing, Refused, StorageError
 from modelgarden.registry.lookups import Lookups
 from modelgarden.registry.sources import resolve_source
 from modelgarden.registry.store import Store, Stores
-from modelgarden.serving.rollout import Problem
 
 SERVED_FORMAT: ArtifactFormat = "Merged16Bit"
 
@@ -70,13 +69,13 @@ class Resolver:
         try:
             store = await self._store(namespace, spec)
         except StorageError as error:
-            return Resolution(artifact=known, refused=Problem(error.reason, error.message))
+            return Resolution(artifact=known, refused=error.problem)
         try:
             if reference is not None:
                 return await self._of_job(store, reference.name, job, kept)
             return await self._of_source(store, spec.model.source or "")
         except StorageError as error:
-            return Resolution(artifact=known, problem=Problem(error.reason, error.message))
+            return Resolution(artifact=known, problem=error.problem)
 
     async def _job(self, namespace: str, name: str) -> dict[str, Any] | None:
         return self._cache.get(FINETUNEJOBS, namespace, name) or await self._kube.get(

@@ -10,18 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from modelgarden.api.conditions import Problem
+
 SURGE_GRACE = timedelta(seconds=15)
 """How long a pod must have been without a place before an old pod makes room: schedulers and Kueue need a moment."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Why a pod does not answer, with a reason of the closed list."""
-
-    reason: str
-    message: str
-    permanent: bool = False
-    """The pod's program says that this revision can never work."""
 
 
 @dataclass(frozen=True)

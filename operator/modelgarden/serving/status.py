@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Final, Literal
 
 from modelgarden.api import conditions as c
+from modelgarden.api.conditions import Problem
 from modelgarden.api.modeldeployment import (
     ModelDeploymentStatus,
     Phase,
@@ -19,7 +20,7 @@ from modelgarden.carbon.factors import carbon_factors
 from modelgarden.serving.carbon import account, with_factors
 from modelgarden.serving.manifests import deployment_name, selector, url
 from modelgarden.serving.observe import Observed, due_reports, unended
-from modelgarden.serving.rollout import Problem, Revision, Rollout, overdue
+from modelgarden.serving.rollout import Revision, Rollout, overdue
 from modelgarden.settings import Settings
 
 MOST_REVISIONS: Final = 10

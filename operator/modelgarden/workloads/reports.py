@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiohttp
+from pydantic import ValidationError
 
 from modelgarden.api.names import PROGRESS_PORT
+from modelgarden.api.pods import ServeReport, TrainReport
+
+Report = TypeVar("Report", TrainReport, ServeReport)
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=3, sock_connect=1)
 _LARGEST_BYTES: Final = 256 * 1024
@@ -20,6 +24,18 @@ class PodReports:
     def __init__(self, *, port: int = PROGRESS_PORT) -> None:
         self._port = port
         self._session: aiohttp.ClientSession | None = None
+
+    async def of(self, pod: Mapping[str, Any], path: str, kind: type[Report]) -> Report | None:
+        """Return the report at a path of the pod, or None while it cannot be had, read or believed.
+
+        Addresses are given again: a report counts only when it is of the pod that was asked.
+        """
+        body = await self.fetch(pod, path)
+        try:
+            report = None if body is None else kind.from_dict(body)
+        except ValidationError:  # an image of another version
+            return None
+        return report if report is not None and report.attempt == pod["metadata"]["uid"] else None
 
     async def fetch(self, pod: Mapping[str, Any], path: str) -> dict[str, Any] | None:
         """Return the JSON object at a path of the pod, or None while it cannot be had."""

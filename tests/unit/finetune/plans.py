@@ -6,14 +6,14 @@ from typing import Any
 
 from modelgarden.api.conditions import REASONS
 from modelgarden.controller.plan import Plan
-from modelgarden.finetune.observe import Observation
-from modelgarden.finetune.plan import decide
+from modelgarden.finetune.observation import Observation
+from modelgarden.finetune.plan import plan as plan_for
 from modelgarden.finetune.subject import Subject
 from tests.unit.builders import NOW, SETTINGS
 
 
 def plan_of(subject: Subject, **seen: Any) -> Plan:
-    return decide(subject, Observation(**seen), SETTINGS, NOW)
+    return plan_for(subject, Observation(**seen), SETTINGS, NOW)
 
 
 def conditions_of(plan: Plan) -> dict[str, dict[str, Any]]:

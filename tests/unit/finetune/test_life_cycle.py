@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from modelgarden.api.conditions import Condition
+from modelgarden.api.conditions import Condition, Problem
 from modelgarden.controller.plan import Plan
-from modelgarden.finetune.observe import Observation
-from modelgarden.finetune.plan import decide, invalid
+from modelgarden.finetune.observation import Observation
+from modelgarden.finetune.plan import plan as plan_for
+from modelgarden.finetune.plan import unreadable
 from modelgarden.kube.resources import FINETUNEJOBS, JOBS
-from modelgarden.workloads.jobs import Problem
 from tests.unit.builders import (
     FINGERPRINT,
     NOW,
@@ -254,7 +254,7 @@ def test_the_end_stays_the_end(end: str) -> None:
     over = condition(end, "True", "Succeeded" if end == "Complete" else "TrainingFailed")
     subject = make_subject(conditions=ready(over))
 
-    plan = decide(subject, Observation(), SETTINGS, NOW)
+    plan = plan_for(subject, Observation(), SETTINGS, NOW)
 
     assert (plan.objects, plan.deletes, plan.requeue_after) == ((), (), None)
     assert phase_of(plan) == end
@@ -273,7 +273,7 @@ def test_a_finished_job_with_a_time_to_live(
         make_subject(ttlSecondsAfterFinished=60, conditions=ready(over)), completion_time=stamp(ended)
     )
 
-    plan = decide(subject, Observation(), SETTINGS, NOW)
+    plan = plan_for(subject, Observation(), SETTINGS, NOW)
 
     assert plan.deletes == (((FINETUNEJOBS, "bot"),) if want_deleted else ())
     assert plan.requeue_after == want_wait
@@ -282,7 +282,7 @@ def test_a_finished_job_with_a_time_to_live(
 def test_a_spec_that_cannot_be_read_changes_nothing_but_the_status() -> None:
     subject = make_subject(conditions=ready())
 
-    plan = invalid(subject.status, generation=2, message="spec.method: Input should be 'LoRA'.", now=NOW)
+    plan = unreadable(subject.status, generation=2, message="spec.method: Input should be 'LoRA'.", now=NOW)
 
     assert (plan.objects, plan.deletes) == ((), ())
     assert conditions_of(plan)["Accepted"]["reason"] == "InvalidSpec"

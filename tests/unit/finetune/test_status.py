@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from modelgarden.api.conditions import Condition
 from modelgarden.api.emissions import Energy
 from modelgarden.api.finetunejob import AttemptStatus, FineTuneJobStatus, Resolved
-from modelgarden.finetune.status import Finding, conditions, patience, phase_of, written
+from modelgarden.controller.conditions import Finding, conditions
+from modelgarden.controller.waiting import patience
+from modelgarden.finetune.status import ORDER, phase_of, written
 from modelgarden.finetune.subject import status_of
 from tests.unit.builders import NOW, condition, make_emissions, make_owner, make_report, stamp
 
@@ -27,6 +29,7 @@ def test_the_time_of_a_condition_moves_only_when_its_status_flips() -> None:
     after = conditions(
         before,
         (Finding("Running", True, "Training", "It trains."), Finding("Accepted", True, "Accepted", "Fine.")),
+        order=ORDER,
         generation=2,
         now=NOW,
     )
@@ -39,7 +42,9 @@ def test_the_time_of_a_condition_moves_only_when_its_status_flips() -> None:
 def test_a_condition_of_which_nothing_is_found_stays() -> None:
     before = (condition("DatasetReady", "True", "DatasetReady", seconds_ago=90),)
 
-    after = conditions(before, (Finding("Accepted", True, "Accepted", "Fine."),), generation=1, now=NOW)
+    after = conditions(
+        before, (Finding("Accepted", True, "Accepted", "Fine."),), order=ORDER, generation=1, now=NOW
+    )
 
     assert [one.type for one in after] == ["Accepted", "DatasetReady"]
     assert after[1].last_transition_time == stamp(90)
@@ -112,6 +117,7 @@ def test_no_status_is_larger_than_32_kib(text: str, attempts: int, parts: int, h
                     "Failed",
                 )
             ],
+            order=ORDER,
             generation=1,
             now=NOW,
         ),

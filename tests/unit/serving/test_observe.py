@@ -10,7 +10,7 @@ from modelgarden.api.modeldeployment import ModelSource, ServedArtifact
 from modelgarden.serving.manifests import deployment
 from modelgarden.serving.observe import by_revision, due_reports, pods_since, revisions_of, unended
 from modelgarden.serving.resolve import same_source
-from modelgarden.workloads.podstate import pod_problem
+from modelgarden.workloads.pods import trouble_of
 from tests.unit.serving.builders import DIGEST, NOW, RUN, crashed, live, pod, unschedulable, wanted
 
 
@@ -126,7 +126,7 @@ def test_a_pod_that_preempts_others_is_not_starved() -> None:
         pytest.param(
             {"containerStatuses": [{"name": "serve", "image": "i:1", "state": {"waiting": {
                 "reason": "ImagePullBackOff", "message": "not found"}}}]},
-            "ImagePullFailed", "i:1: not found", id="no image",
+            "ImagePullFailed", "i:1: ImagePullBackOff: not found", id="no image",
         ),
         pytest.param(
             {"initContainerStatuses": [{"name": "fetch", "image": "i", "state": {"waiting": {
@@ -145,8 +145,8 @@ def test_a_pod_that_preempts_others_is_not_starved() -> None:
         ),
     ],
 )  # fmt: skip
-def test_pod_problem(status: dict[str, Any], reason: str, text: str) -> None:
-    problem = pod_problem(pod(wanted(), **status))
+def test_trouble_of_a_pod(status: dict[str, Any], reason: str, text: str) -> None:
+    problem = trouble_of(pod(wanted(), **status))
 
     assert problem is not None
     assert problem.reason == reason
@@ -157,4 +157,4 @@ def test_a_pod_that_starts_as_it_should_has_no_problem() -> None:
     starting = {"waiting": {"reason": "PodInitializing"}}
     status: dict[str, Any] = {"containerStatuses": [{"name": "serve", "image": "i", "state": starting}]}
 
-    assert pod_problem(pod(wanted(), **status)) is None
+    assert trouble_of(pod(wanted(), **status)) is None

@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 
-from modelgarden.api.conditions import REASONS
+from modelgarden.api.conditions import REASONS, Problem
 from modelgarden.api.modeldeployment import ModelDeploymentStatus
 from modelgarden.controller.plan import Plan
 from modelgarden.serving.manifests import deployment, revision_name
 from modelgarden.serving.observe import Observed
 from modelgarden.serving.plan import plan
 from modelgarden.serving.resolve import Resolution
-from modelgarden.serving.rollout import Problem
 from tests.unit.serving.builders import (
     DIGEST,
     NOW,

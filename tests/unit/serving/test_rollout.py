@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from modelgarden.serving.rollout import Problem, Revision, aim, overdue, removable, scale, verdict
+from modelgarden.api.conditions import Problem
+from modelgarden.serving.rollout import Revision, aim, overdue, removable, scale, verdict
 from tests.unit.serving.builders import NOW, revision
 
 DEADLINE = timedelta(seconds=300)

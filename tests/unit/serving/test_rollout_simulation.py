@@ -12,7 +12,8 @@ from datetime import timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelgarden.serving.rollout import SURGE_GRACE, Problem, Revision, aim, scale, verdict
+from modelgarden.api.conditions import Problem
+from modelgarden.serving.rollout import SURGE_GRACE, Revision, aim, scale, verdict
 from tests.unit.serving.builders import NOW
 
 TICK = timedelta(seconds=5)

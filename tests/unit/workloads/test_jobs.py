@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from modelgarden.api.conditions import REASONS
 from modelgarden.api.pods import TerminationMessage
-from modelgarden.workloads.jobs import pod_state
+from modelgarden.finetune.programs import TRAIN
+from modelgarden.workloads.pods import pod_state
 from tests.unit.builders import (
+    PROGRAMS,
     JobBuilder,
     disruption,
     ended_pod,
@@ -89,7 +91,7 @@ def said(reason: str, message: str = "Row 17 lacks completion.") -> TerminationM
 )  # fmt: skip
 def test_the_end_of_a_pod(pod: dict[str, object], want_reason: str, want_words: str) -> None:
     containers = pod["spec"]["containers"]  # type: ignore[index]
-    ending = pod_state(pod, step=containers[0]["name"]).ending
+    ending = pod_state(pod, PROGRAMS[containers[0]["name"]]).ending
 
     assert ending is not None
     assert ending.reason == want_reason
@@ -100,11 +102,11 @@ def test_the_end_of_a_pod(pod: dict[str, object], want_reason: str, want_words: 
 def test_a_failed_end_always_has_a_reason_of_the_closed_list() -> None:
     pod = make_pod("train", phase="Failed", reason="NodeShutdown", message="Pod was terminated.")
 
-    ending = pod_state(pod, step="train").ending
+    ending = pod_state(pod, TRAIN).ending
 
     assert ending is not None
     assert ending.reason == "NodeShutdown"
-    assert ending.problem("train").reason in REASONS
+    assert ending.problem(TRAIN).reason in REASONS
 
 
 @pytest.mark.parametrize(
@@ -139,13 +141,13 @@ def test_a_failed_end_always_has_a_reason_of_the_closed_list() -> None:
         ),
         pytest.param(
             make_pod("train", state={"waiting": {"reason": "RunContainerError", "message": "no such file"}}),
-            "Pending", "no such file",
+            "StartFailed", "no such file",
             id="the runtime cannot start it",
         ),
     ],
 )  # fmt: skip
 def test_what_keeps_a_pod_from_starting(pod: dict[str, object], want_reason: str, want_words: str) -> None:
-    waiting = pod_state(pod, step="train").waiting
+    waiting = pod_state(pod, TRAIN).waiting
 
     assert waiting is not None
     assert waiting.reason == want_reason
@@ -155,11 +157,11 @@ def test_what_keeps_a_pod_from_starting(pod: dict[str, object], want_reason: str
 def test_a_pod_that_is_just_starting_has_no_problem() -> None:
     pod = make_pod("train", state={"waiting": {"reason": "ContainerCreating"}})
 
-    assert pod_state(pod, step="train").waiting is None
+    assert pod_state(pod, TRAIN).waiting is None
 
 
 def test_a_running_pod_runs() -> None:
-    state = pod_state(running_pod("train"), step="train")
+    state = pod_state(running_pod("train"), TRAIN)
 
     assert state.running
     assert state.ending is None
@@ -182,7 +184,7 @@ def test_pods_are_ordered_by_creation() -> None:
 def test_no_termination_message_breaks_the_reading(message: bytes, exit_code: int) -> None:
     pod = ended_pod("train", exit_code, message=message.decode("utf-8", errors="surrogateescape"))
 
-    ending = pod_state(pod, step="train").ending
+    ending = pod_state(pod, TRAIN).ending
 
     assert ending is not None
     ending.message.encode()

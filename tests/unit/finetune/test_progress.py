@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from modelgarden.finetune.observe import ProgressReports
-from modelgarden.workloads.jobs import PodState, pod_state
+from modelgarden.finetune.programs import TRAIN
+from modelgarden.finetune.progress import ProgressReports
+from modelgarden.workloads.pods import PodState, pod_state
 from modelgarden.workloads.reports import PodReports
 from tests.unit.builders import NOW, make_report, running_pod
 
@@ -50,16 +51,16 @@ def clock() -> Clock:
 
 @pytest.fixture
 def progress(pods: Reports, clock: Clock) -> ProgressReports:
-    return ProgressReports(pods, interval_seconds=10, clock=clock)
+    return ProgressReports(pods, clock=clock)
 
 
 @pytest.fixture
 def pod() -> PodState:
-    return pod_state(running_pod("train"), step="train")
+    return pod_state(running_pod("train"), TRAIN)
 
 
 async def step_of(progress: ProgressReports, pod: PodState) -> int | None:
-    report = await progress.newest(pod)
+    report = await progress.newest(pod, interval_seconds=10)
     return None if report is None else report.progress.step
 
 

@@ -1,0 +1,20 @@
+"""How long to wait before the next look at what no event tells of."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+SOON_SECONDS: Final = 2.0
+"""Wait for what ends by itself in a moment."""
+RECHECK_SECONDS: Final = 5.0
+"""Wait before the next look at what somebody has to mend outside of the cluster, however long it has been so."""
+
+
+def patience(since: datetime | None, now: datetime, *, shortest: float, longest: float) -> float:
+    """Return the seconds to wait before the next look: half as long as it has been so, within bounds.
+
+    The wait thus grows as an exponential back-off does, from nothing but the condition's own time.
+    """
+    waited = (now - since).total_seconds() / 2 if since is not None else 0.0
+    return min(longest, max(shortest, waited))

@@ -1,0 +1,58 @@
+"""The attempts of a training as the status lists them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from modelgarden.api.finetunejob import AttemptStatus
+from modelgarden.api.messages import clean
+from modelgarden.controller.times import timestamp
+from modelgarden.finetune.emissions import LOST
+from modelgarden.finetune.subject import Subject
+from modelgarden.workloads.groups import PodGroup
+
+MOST_ATTEMPTS: Final = 32
+_MESSAGE_BYTES: Final = 512
+
+
+def attempts_after(
+    subject: Subject, groups: Iterable[PodGroup], now: datetime, *, strays: Sequence[str]
+) -> tuple[AttemptStatus, ...]:
+    """Return the attempts, oldest first: those known before, with what their pods show now.
+
+    One whose pods are gone before they were seen to end is Lost.
+    """
+    attempts = {one.pod: one for one in subject.status.attempts}
+    present = set(strays)
+    for group in groups:
+        if group.started_at is not None or group.ending is not None:
+            attempts[group.name] = _attempt(group)
+            present.add(group.name)
+    for name, attempt in attempts.items():
+        if name not in present and attempt.end_time is None:
+            reason = attempt.reason or ("Suspended" if subject.spec.suspend else LOST)
+            attempts[name] = _ended(attempt, reason=reason, now=now)
+    ordered = sorted(attempts.values(), key=lambda one: one.start_time or one.end_time or "")
+    return tuple(ordered[-MOST_ATTEMPTS:])
+
+
+def cut_short(attempts: Iterable[AttemptStatus], *, reason: str, now: datetime) -> tuple[AttemptStatus, ...]:
+    """Return the attempts with those that still run ended now."""
+    return tuple(one if one.end_time is not None else _ended(one, reason=reason, now=now) for one in attempts)
+
+
+def _ended(attempt: AttemptStatus, *, reason: str, now: datetime) -> AttemptStatus:
+    return attempt.model_copy(update={"end_time": timestamp(now), "reason": reason})
+
+
+def _attempt(group: PodGroup) -> AttemptStatus:
+    ending = group.ending
+    return AttemptStatus(
+        pod=group.name,
+        start_time=group.started_at,
+        end_time=group.ended_at if ending is not None else None,
+        reason=ending.reason if ending is not None else group.disruption,
+        message=clean(ending.message, length=_MESSAGE_BYTES) if ending is not None else None,
+    )

@@ -1,0 +1,21 @@
+"""The programs that a FineTuneJob's Jobs run: one container each, which bears the step's name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from modelgarden.workloads.endings import Program
+
+PREPARE_MEMORY: Final = "2Gi"
+
+PREPARE: Final = Program(
+    container="prepare",
+    failure="PrepareFailed",
+    memory_advice=f"It takes {PREPARE_MEMORY} at most, whatever resources.memory says: upload a smaller dataset, or one "
+    "with shorter rows; the job then goes on by itself.",
+)
+TRAIN: Final = Program(
+    container="train",
+    failure="TrainingFailed",
+    memory_advice="Raise resources.memory in a new FineTuneJob.",
+)

@@ -1,0 +1,15 @@
+"""The steps of a FineTuneJob in their order. Each looks at what decides its part, and plans its part: `Step`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from modelgarden.finetune.steps import acceptance, prepare, register, train
+from modelgarden.finetune.steps.step import Step
+
+STEPS: Final = (
+    Step(observe=acceptance.observe, plan=acceptance.plan),
+    Step(observe=prepare.observe, plan=prepare.plan),
+    Step(observe=train.observe, plan=train.plan),
+    Step(observe=register.observe, plan=register.plan),
+)

@@ -1,0 +1,81 @@
+"""The first step: is the spec valid, and is there what it refers to?
+
+A wrong input never ends the job. The operator keeps looking: when secret, bucket, model or dataset is mended, the job
+goes on by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from modelgarden.api.common import SECRET_KEYS
+from modelgarden.api.conditions import ACCEPTED, DATASET_READY, Problem
+from modelgarden.controller.conditions import Finding
+from modelgarden.controller.times import timestamp
+from modelgarden.controller.waiting import RECHECK_SECONDS
+from modelgarden.finetune.look import Look
+from modelgarden.finetune.manifests import HUB_TOKEN_KEY
+from modelgarden.finetune.observation import Observation
+from modelgarden.finetune.outcome import Outcome
+from modelgarden.finetune.steps.step import View
+from modelgarden.registry.errors import StorageError
+from modelgarden.registry.inputs import InputSources
+
+
+async def observe(look: Look, seen: Observation) -> Observation:
+    """Look at the inputs where they decide something: before prepare, and after it has failed."""
+    if look.subject.is_true(DATASET_READY) or (seen.prepare is not None and seen.prepare.result != "Failed"):
+        return seen
+    return replace(seen, inputs=await _inputs(look))
+
+
+def plan(view: View) -> Outcome:
+    """Say whether the spec is valid and what it refers to exists."""
+    inputs = view.seen.inputs
+    if isinstance(inputs, Problem):
+        finding = Finding.against(ACCEPTED, inputs)
+        return Outcome(findings=(finding,), requeue_after=RECHECK_SECONDS, done=True)
+    fields = {} if view.subject.status.start_time else {"start_time": timestamp(view.now)}
+    message = "The spec is valid and what it refers to exists."
+    return Outcome(findings=(Finding(ACCEPTED, True, "Accepted", message),), fields=fields, done=True)
+
+
+async def _inputs(look: Look) -> str | Problem:
+    spec = look.subject.spec
+    store = await look.store.get()
+    if isinstance(store, Problem):
+        return store
+    credentials = await _credentials(look)
+    if isinstance(credentials, Problem):
+        return credentials
+    sources = InputSources(
+        model=spec.model.source,
+        dataset=spec.dataset.source,
+        output=spec.output.uri,
+        credentials=credentials,
+    )
+    try:
+        return await look.shared.inputs.fingerprint(store, sources)
+    except StorageError as error:
+        return error.problem
+
+
+async def _credentials(look: Look) -> tuple[str, ...] | Problem:
+    """Return the versions of the secrets that the pods are given, or what is wrong with one of them."""
+    namespace, spec = look.subject.namespace, look.subject.spec
+    versions = []
+    if spec.storage.credentials_secret_ref is not None:
+        name = spec.storage.credentials_secret_ref.name
+        secret = await look.shared.storage.secret(namespace, name, keys=SECRET_KEYS)
+        if isinstance(secret, Problem):
+            return secret
+        versions.append(str(secret["metadata"]["resourceVersion"]))
+    if spec.model.token_secret_ref is not None:
+        name = spec.model.token_secret_ref.name
+        secret = await look.shared.storage.secret(namespace, name, keys=(HUB_TOKEN_KEY,))
+        if isinstance(secret, Problem):
+            return secret
+        if HUB_TOKEN_KEY not in (secret.get("data") or {}):
+            return Problem("SecretInvalid", f"Secret {name!r} lacks {HUB_TOKEN_KEY}; add the key.")
+        versions.append(str(secret["metadata"]["resourceVersion"]))
+    return tuple(versions)

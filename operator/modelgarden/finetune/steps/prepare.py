@@ -1,0 +1,211 @@
+"""The second step: a Job on a CPU checks and converts the dataset.
+
+When dataset or model is mended the job goes on by itself, with a new prepare Job where the old one failed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from modelgarden.api.artifact import DatasetReport
+from modelgarden.api.conditions import DATASET_READY, Problem
+from modelgarden.api.finetunejob import DatasetStatus
+from modelgarden.api.layout import DATASET_REPORT, Location
+from modelgarden.api.messages import sentence
+from modelgarden.api.names import EXIT_USER_ERROR
+from modelgarden.api.pods import TrainReport
+from modelgarden.controller.conditions import Finding
+from modelgarden.controller.waiting import RECHECK_SECONDS, SOON_SECONDS
+from modelgarden.finetune.look import Look
+from modelgarden.finetune.manifests import prepare_job
+from modelgarden.finetune.observation import Observation
+from modelgarden.finetune.outcome import Outcome, finding
+from modelgarden.finetune.programs import PREPARE
+from modelgarden.finetune.steps.step import View
+from modelgarden.finetune.subject import Subject
+from modelgarden.finetune.waiting import waiting_for
+from modelgarden.kube.resources import JOBS
+from modelgarden.registry.errors import StorageError
+from modelgarden.registry.store import Store
+from modelgarden.workloads.jobs import JobState
+
+ASK_SECONDS: Final = 4.0
+"""How often a running pod is asked: it runs for moments where nothing is wrong, and its first trouble is soon told."""
+RETRY_SECONDS: Final = 300.0
+"""Wait before prepare runs again for a reason whose mending cannot be seen from here, such as a hub's model."""
+
+_SEEN_IN_FINGERPRINT: Final = frozenset({"DatasetInvalid", "DatasetNotFound"})
+_ONLY_WITH_OTHER_INPUTS: Final = frozenset({"InvalidConfiguration", "OutOfMemory"})
+_MODEL_REASONS: Final = frozenset({"ModelInvalid", "ModelNotFound"})
+
+
+async def observe(look: Look, seen: Observation) -> Observation:
+    """Ask the running pod what it waits for; after its end look for its result where the pod has not told it."""
+    job = seen.prepare
+    if job is None:
+        return seen
+    pod = job.newest.leader if job.newest is not None else None
+    if pod is not None and pod.running:
+        return replace(
+            seen, prepare_report=await look.shared.progress.newest(pod, interval_seconds=ASK_SECONDS)
+        )
+    if pod is not None:
+        look.shared.progress.forget(pod)
+    if job.result != "Complete" or look.subject.status.dataset is not None or _told(job) is not None:
+        return seen
+    return replace(seen, dataset=await _from_storage(look))
+
+
+def plan(view: View) -> Outcome:
+    """Bring the dataset nearer to being prepared."""
+    job = view.seen.prepare
+    if view.subject.is_true(DATASET_READY):
+        return Outcome(done=True)
+    if job is None:
+        return _start(view)
+    match job.result:
+        case "Complete":
+            return _ready(job, view.seen)
+        case "Failed":
+            return _refused(view, job)
+        case _:
+            return _under_way(view, job)
+
+
+async def read_dataset_report(store: Store, run: Location) -> DatasetStatus | None:
+    """Return what prepare found, from its report in S3; None where there is none that can be read.
+
+    Raises:
+        StorageError: S3 refuses or does not answer.
+    """
+    content = await store.get_bytes(run.child(DATASET_REPORT))
+    try:
+        return None if content is None else DatasetReport.model_validate_json(content).status
+    except ValidationError:
+        return None
+
+
+async def _from_storage(look: Look) -> DatasetStatus | None:
+    store = await look.store.get()
+    if isinstance(store, Problem):
+        return None
+    try:
+        return await read_dataset_report(store, look.subject.folder)
+    except StorageError:
+        return None  # the manifest has it too
+
+
+def _told(job: JobState) -> DatasetStatus | None:
+    said = job.ending.said if job.ending is not None else None
+    return said.dataset if said is not None else None
+
+
+def _start(view: View) -> Outcome:
+    if not isinstance(view.seen.inputs, str):
+        return Outcome()
+    if view.subject.spec.suspend:
+        return _not_ready("Suspended", "spec.suspend is true: the prepare Job starts when it is false.")
+    if view.seen.strays:
+        message = f"Waits for the end of pod {view.seen.strays[0]}."
+        return _not_ready("Preparing", message, requeue_after=SOON_SECONDS)
+    job = prepare_job(view.subject, view.settings, inputs_hash=view.seen.inputs)
+    return _not_ready("Preparing", _preparing(job["metadata"]["name"]), objects=(job,))
+
+
+def _ready(job: JobState, seen: Observation) -> Outcome:
+    dataset = _told(job) or seen.dataset
+    message = "The dataset is prepared in S3."
+    if dataset is not None:
+        message = f"{dataset.training_rows} rows to train on and {dataset.validation_rows} held out are prepared in S3."
+    return Outcome(
+        findings=(Finding(DATASET_READY, True, "DatasetReady", message),),
+        fields={"dataset": dataset} if dataset is not None else {},
+        done=True,
+    )
+
+
+def _under_way(view: View, job: JobState) -> Outcome:
+    if view.subject.spec.suspend:
+        return _not_ready("Suspended", "spec.suspend is true: the prepare Job goes on when it is false.")
+    if job.newest is not None and job.newest.running:
+        return _running(job, view.seen.prepare_report)
+    waiting = waiting_for(job, view.now)
+    if waiting.problem.reason != "Pending":
+        return _not_ready(
+            waiting.problem.reason, waiting.problem.message, requeue_after=waiting.requeue_after
+        )
+    return _after_an_attempt(job, requeue_after=waiting.requeue_after)
+
+
+def _running(job: JobState, report: TrainReport | None) -> Outcome:
+    if report is None or report.outage is None:
+        return _after_an_attempt(job, requeue_after=ASK_SECONDS)
+    message = f"Job {job.name} waits and tries again: {sentence(report.outage)}"
+    return _not_ready("StorageUnavailable", message, requeue_after=ASK_SECONDS)
+
+
+def _after_an_attempt(job: JobState, *, requeue_after: float | None) -> Outcome:
+    """Tell how the last attempt failed, for as long as the next one has not ended either: it may run into the same."""
+    if job.ending is None or not job.ending.failed:
+        return _not_ready("Preparing", _preparing(job.name), requeue_after=requeue_after)
+    if job.ending.exit_code == EXIT_USER_ERROR:  # the Job is about to fail for it
+        return _not_ready("Preparing", sentence(job.ending.message), requeue_after=SOON_SECONDS)
+    message = f"{sentence(job.ending.message)} The prepare Job tries again."
+    return _not_ready("Retrying", message, requeue_after=requeue_after)
+
+
+def _refused(view: View, job: JobState) -> Outcome:
+    why = _why(job)
+    if not view.subject.spec.suspend and _may_be_mended(view, job, why):
+        return Outcome(
+            findings=(Finding(DATASET_READY, False, "Preparing", "The prepare Job starts again."),),
+            deletes=((JOBS, job.name),),
+            requeue_after=SOON_SECONDS,
+        )
+    message = f"{sentence(why.message)} {_hope(view.subject, why)}"
+    return _not_ready(why.reason, message, requeue_after=RECHECK_SECONDS)
+
+
+def _why(job: JobState) -> Problem:
+    if job.ending is not None and job.ending.failed:
+        return job.ending.problem(PREPARE)
+    words = job.failure.message if job.failure is not None else ""
+    return Problem("PrepareFailed", f"The prepare Job failed: {words or 'its pods are gone'}.")
+
+
+def _may_be_mended(view: View, job: JobState, why: Problem) -> bool:
+    if not isinstance(view.seen.inputs, str):
+        return False
+    if view.seen.inputs != job.inputs_hash:
+        return True
+    return _tried_again(view.subject, why) and _is_over(job.finished_at, RETRY_SECONDS, view.now)
+
+
+def _is_over(since: datetime | None, seconds: float, now: datetime) -> bool:
+    return since is not None and (now - since).total_seconds() >= seconds
+
+
+def _tried_again(subject: Subject, why: Problem) -> bool:
+    """Tell whether the reason can go away without a change of the fingerprint."""
+    if why.reason in _SEEN_IN_FINGERPRINT | _ONLY_WITH_OTHER_INPUTS:
+        return False
+    return why.reason not in _MODEL_REASONS or subject.spec.model.source.startswith("hf://")
+
+
+def _hope(subject: Subject, why: Problem) -> str:
+    minutes = round(RETRY_SECONDS / 60)
+    if _tried_again(subject, why):
+        return f"It is tried again when dataset, model or a secret change, and every {minutes} minutes."
+    return "It is tried again by itself when dataset, model or a secret change."
+
+
+def _preparing(name: str) -> str:
+    return f"Job {name} checks and converts the dataset."
+
+
+def _not_ready(reason: str, message: str, **rest: Any) -> Outcome:
+    return finding(DATASET_READY, reason, message, **rest)

@@ -1,0 +1,163 @@
+"""The third step: a Job trains on the prepared dataset, evaluates, and leaves the artifact in S3."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from modelgarden.api.conditions import ARTIFACT_REGISTERED, RUNNING, Problem
+from modelgarden.api.emissions import EmissionsRecord
+from modelgarden.api.finetunejob import AttemptStatus
+from modelgarden.api.messages import sentence
+from modelgarden.api.names import EXIT_USER_ERROR
+from modelgarden.api.pods import TrainReport
+from modelgarden.controller.conditions import Finding
+from modelgarden.controller.waiting import RECHECK_SECONDS, SOON_SECONDS
+from modelgarden.finetune.attempts import attempts_after
+from modelgarden.finetune.emissions import final, read_attempts
+from modelgarden.finetune.look import Look
+from modelgarden.finetune.manifests import train_job
+from modelgarden.finetune.observation import Observation
+from modelgarden.finetune.outcome import Outcome, failed, finding
+from modelgarden.finetune.programs import TRAIN
+from modelgarden.finetune.reported import reported
+from modelgarden.finetune.steps.step import View
+from modelgarden.finetune.subject import Subject
+from modelgarden.finetune.waiting import waiting_for
+from modelgarden.registry.errors import StorageError
+from modelgarden.settings import Settings
+from modelgarden.workloads.groups import PodGroup
+from modelgarden.workloads.jobs import JobState
+
+
+async def observe(look: Look, seen: Observation) -> Observation:
+    """Ask the running pod how far it is; of a training that failed read what its attempts left in S3."""
+    job = seen.train
+    if job is None:
+        return seen
+    report = await _report(look, job)
+    emissions = await _emissions(look) if job.result == "Failed" else None
+    return replace(seen, report=report, emissions=emissions)
+
+
+def plan(view: View) -> Outcome:
+    """Bring the training nearer to its end, once the dataset is ready."""
+    subject, seen, job = view.subject, view.seen, view.seen.train
+    groups = job.attempts if job is not None else ()
+    attempts = attempts_after(subject, groups, view.now, strays=seen.strays)
+    told = Outcome(fields={"attempts": attempts})
+    if job is None:
+        return told.then(_without_a_job(view))
+    told = told.then(Outcome(fields=reported(subject, job, seen.report)))
+    match job.result:
+        case "Complete":
+            return told.then(Outcome(done=True))
+        case "Failed":
+            spent = Outcome(fields={"carbon": final(subject.status.carbon, seen.emissions)})
+            return told.then(spent).then(failed(_why(subject, job, attempts), view.now))
+        case _:
+            return told.then(_under_way(view, job)).then(_no_artifact(subject))
+
+
+async def _report(look: Look, job: JobState) -> TrainReport | None:
+    pod = job.newest.leader if job.newest is not None else None
+    if pod is None:
+        return None
+    if not pod.running:
+        look.shared.progress.forget(pod)
+        return None
+    return await look.shared.progress.newest(pod, interval_seconds=look.shared.progress_interval_seconds)
+
+
+async def _emissions(look: Look) -> tuple[EmissionsRecord, ...] | None:
+    store = await look.store.get()
+    if isinstance(store, Problem):
+        return None
+    try:
+        return await read_attempts(store, look.subject.folder)
+    except StorageError:
+        return None
+
+
+def _without_a_job(view: View) -> Outcome:
+    """Start, unless an earlier attempt has left an artifact, or may have."""
+    found = view.seen.registration
+    if found is None:
+        return _start(view).then(_no_artifact(view.subject))
+    if isinstance(found, Problem) and found.reason != "ArtifactInvalid":
+        again = "Training goes on as soon as it is known whether there is an artifact."
+        message = f"{sentence(found.message)} {again}"
+        return finding(RUNNING, found.reason, message, requeue_after=RECHECK_SECONDS)
+    return Outcome(done=True)
+
+
+def _start(view: View) -> Outcome:
+    if view.subject.spec.suspend:
+        return _not_running("Suspended", "spec.suspend is true: training starts when it is false.")
+    if view.seen.strays:
+        message = f"Waits for the end of pod {view.seen.strays[0]}."
+        return _not_running("Pending", message, requeue_after=SOON_SECONDS)
+    job = train_job(view.subject, view.settings)
+    return _not_running("Pending", f"Job {job['metadata']['name']} waits for its pod to run.", objects=(job,))
+
+
+def _under_way(view: View, job: JobState) -> Outcome:
+    newest = job.newest
+    if view.subject.spec.suspend:
+        return _not_running("Suspended", "spec.suspend is true: training goes on when it is false.")
+    if newest is not None and newest.running:
+        return _trains(newest, view.seen.report, view.settings)
+    ending = newest.ending if newest is not None else None
+    if ending is not None and not ending.failed:
+        return _not_running("TrainingFinished", "Training has ended well.", requeue_after=SOON_SECONDS)
+    if ending is not None and ending.exit_code == EXIT_USER_ERROR:
+        return Outcome(requeue_after=SOON_SECONDS)  # the Job is about to fail for it
+    if job.refusal is None and newest is not None and ending is not None:
+        again = "The next attempt resumes at the newest checkpoint."
+        return _not_running("Retrying", f"Pod {newest.name} ended: {sentence(ending.message)} {again}")
+    waiting = waiting_for(job, view.now)
+    return _not_running(waiting.problem.reason, waiting.problem.message, requeue_after=waiting.requeue_after)
+
+
+def _trains(group: PodGroup, report: TrainReport | None, settings: Settings) -> Outcome:
+    running = Finding(RUNNING, True, "Training", f"Pod {group.name} trains.")
+    if report is not None and report.outage is not None:
+        saved = report.progress.checkpoint_step
+        kept = f"the newest complete one is of step {saved}" if saved is not None else "there is none yet"
+        message = (
+            f"Storage does not answer pod {group.name}, which goes on and tries again. "
+            f"Checkpoints wait: {kept}. {sentence(report.outage)}"
+        )
+        running = Finding(RUNNING, True, "StorageUnavailable", message)
+    return Outcome(findings=(running,), requeue_after=settings.progress_interval_seconds)
+
+
+def _no_artifact(subject: Subject) -> Outcome:
+    """Take back what was said of an artifact that was looked for in vain."""
+    if subject.condition(ARTIFACT_REGISTERED) is None:
+        return Outcome()
+    return finding(ARTIFACT_REGISTERED, "Training", "There is no artifact yet.")
+
+
+def _why(subject: Subject, job: JobState, attempts: Sequence[AttemptStatus]) -> Problem:
+    """Return why the training Job failed: what its last pod said, or else the Job controller."""
+    words = job.failure or Problem("", "")
+    ending = job.ending
+    if words.reason == "DeadlineExceeded":
+        return words
+    if ending is None or not ending.failed:
+        counted = words.reason == "BackoffLimitExceeded"
+        last = f" The last attempt ended: {attempts[-1].message}" if attempts and attempts[-1].message else ""
+        message = f"The training Job failed: {words.message or 'its pods are gone'}.{last}"
+        return Problem(words.reason if counted else "TrainingFailed", message)
+    problem = ending.problem(TRAIN)
+    if words.reason != "BackoffLimitExceeded":
+        return problem
+    reached = f"Its backoffLimit of {subject.spec.backoff_limit} is reached."
+    reason = "OutOfMemory" if problem.reason == "OutOfMemory" else "BackoffLimitExceeded"
+    return Problem(reason, f"The last attempt ended: {problem.message} {reached}")
+
+
+def _not_running(reason: str, message: str, **rest: Any) -> Outcome:
+    return finding(RUNNING, reason, message, **rest)

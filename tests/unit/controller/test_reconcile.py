@@ -1,0 +1,83 @@
+"""The loop that every kind shares: effects come first, and their results are observed before the plan is made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, cast
+
+import pytest
+from pydantic import ValidationError
+
+from modelgarden.controller.plan import Effect, Plan
+from modelgarden.controller.reconcile import MOST_EFFECTS, KindReconciler
+from modelgarden.kube.cache import Cache
+from modelgarden.kube.client import Kube
+from modelgarden.kube.errors import Retryable
+from modelgarden.kube.resources import FINETUNEJOBS, Key, Resource
+from tests.unit.builders import NOW, make_owner
+
+KEY = Key(FINETUNEJOBS, "team", "bot")
+
+
+@dataclass(frozen=True)
+class Add(Effect):
+    """Add one to what is seen."""
+
+
+@dataclass
+class Counting:
+    """A kind that wants to see a number, and adds to it until then."""
+
+    wanted: int
+    forgotten: list[Key] = field(default_factory=list)
+    resource: Resource = FINETUNEJOBS
+
+    def subject(self, owner: Mapping[str, Any]) -> str:
+        return str(owner["metadata"]["name"])
+
+    def session(self, subject: str) -> Counting:
+        return self
+
+    async def observe(self) -> int:
+        return 0
+
+    async def perform(self, effect: Effect, seen: int) -> int:
+        assert effect == Add()
+        return seen + 1
+
+    def plan(self, subject: str, seen: int, now: datetime) -> Plan:
+        return Plan(effect=Add()) if seen < self.wanted else Plan(requeue_after=float(seen))
+
+    def unreadable(self, owner: Mapping[str, Any], error: ValidationError, now: datetime) -> Plan:
+        raise AssertionError("everything can be read")
+
+    def forget(self, key: Key) -> None:
+        self.forgotten.append(key)
+
+
+def reconciler(kind: Counting, owner: dict[str, Any] | None) -> KindReconciler[str, int]:
+    cache = Cache()
+    if owner is not None:
+        cache.put(FINETUNEJOBS, owner)
+    # A plan without objects and status asks the API server for nothing.
+    return KindReconciler(kind, kube=cast(Kube, None), cache=cache, clock=lambda: NOW)
+
+
+async def test_effects_are_done_until_the_plan_wants_none() -> None:
+    assert await reconciler(Counting(wanted=3), make_owner()).reconcile(KEY) == 3.0
+
+
+async def test_effects_without_an_end_are_given_up() -> None:
+    with pytest.raises(Retryable, match="do not come to an end"):
+        await reconciler(Counting(wanted=MOST_EFFECTS + 1), make_owner()).reconcile(KEY)
+
+
+@pytest.mark.parametrize("gone", [True, False], ids=["gone", "being deleted"])
+async def test_what_is_gone_is_forgotten(gone: bool) -> None:
+    kind, owner = Counting(wanted=0), make_owner()
+    owner["metadata"]["deletionTimestamp"] = "2026-11-21T12:00:00Z"
+
+    assert await reconciler(kind, None if gone else owner).reconcile(KEY) is None
+    assert kind.forgotten == [KEY]

@@ -1,0 +1,61 @@
+"""Registration is planned: first the version, then the alias, then the end; each may fail in between."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from modelgarden.finetune.effects import AllocateVersion, MoveAlias
+from modelgarden.finetune.observation import Observation
+from modelgarden.finetune.plan import plan
+from modelgarden.finetune.subject import Subject
+from modelgarden.registry.artifacts import Registration
+from tests.unit.builders import (
+    NOW,
+    SETTINGS,
+    JobBuilder,
+    ended_pod,
+    make_registration,
+    make_subject,
+    ready,
+)
+from tests.unit.finetune.plans import phase_of
+
+
+@pytest.fixture
+def subject() -> Subject:
+    return make_subject(conditions=ready())
+
+
+def ended_well(subject: Subject, **registration: Any) -> Observation:
+    job = JobBuilder(subject, "train").complete().with_pod(ended_pod("train", 0))
+    return Observation(train=job.state(), registration=replace(make_registration(subject), **registration))
+
+
+def test_an_artifact_without_a_version_is_given_one_before_anything_else(subject: Subject) -> None:
+    found = plan(subject, ended_well(subject, record=None, aliases=frozenset()), SETTINGS, NOW)
+
+    assert found.effect == AllocateVersion()
+    assert (found.objects, found.status) == ((), None)
+
+
+def test_the_alias_moves_once_there_is_a_version(subject: Subject) -> None:
+    found = plan(subject, ended_well(subject, aliases=frozenset()), SETTINGS, NOW)
+
+    assert found.effect == MoveAlias("latest")
+
+
+def test_the_job_is_complete_once_the_alias_has_moved(subject: Subject) -> None:
+    found = plan(subject, ended_well(subject), SETTINGS, NOW)
+
+    assert found.effect is None
+    assert phase_of(found) == "Complete"
+
+
+def test_an_artifact_without_a_version_is_no_status(subject: Subject) -> None:
+    unregistered: Registration = replace(make_registration(subject), record=None)
+
+    with pytest.raises(ValueError, match="no version"):
+        _ = unregistered.artifact
