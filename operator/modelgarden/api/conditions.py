@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -109,6 +109,8 @@ class Problem:
     message: str
     permanent: bool = False
     """Trying the same again can never help: the pod's own program says that its input is wrong."""
+    recheck_after: float | None = field(default=None, compare=False)
+    """Seconds after which another look may find it mended, where an answer is kept until then."""
 
 
 class Condition(ApiModel):

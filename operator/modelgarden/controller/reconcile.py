@@ -9,10 +9,9 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from pydantic import ValidationError
 
 from modelgarden.controller.execute import execute
+from modelgarden.controller.means import Means
 from modelgarden.controller.plan import Effect, Plan
-from modelgarden.controller.times import Clock, utc_now
-from modelgarden.kube.cache import Cache
-from modelgarden.kube.client import Kube
+from modelgarden.controller.view import View
 from modelgarden.kube.errors import Retryable
 from modelgarden.kube.resources import Key, Resource
 
@@ -63,7 +62,7 @@ class Kind(Protocol[Subject, Seen]):
         """Return the I/O of one reconcile."""
         ...
 
-    def plan(self, subject: Subject, seen: Seen, now: datetime) -> Plan:
+    def plan(self, view: View[Subject, Seen]) -> Plan:
         """Return what to do now. Pure."""
         ...
 
@@ -79,13 +78,9 @@ class Kind(Protocol[Subject, Seen]):
 class KindReconciler(Generic[Subject, Seen]):
     """Reconciles the objects of one kind."""
 
-    def __init__(
-        self, kind: Kind[Subject, Seen], *, kube: Kube, cache: Cache, clock: Clock = utc_now
-    ) -> None:
+    def __init__(self, kind: Kind[Subject, Seen], means: Means) -> None:
         self._kind = kind
-        self._kube = kube
-        self._cache = cache
-        self._clock = clock
+        self._means = means
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring one object nearer to what it wants; return seconds until the next look, if one is due.
@@ -93,23 +88,23 @@ class KindReconciler(Generic[Subject, Seen]):
         Raises:
             OperatorError: the API server does not answer, or refuses a write.
         """
-        owner = self._cache.get(self._kind.resource, key.namespace, key.name)
+        owner = self._means.cache.get(self._kind.resource, key.namespace, key.name)
         if owner is None or "deletionTimestamp" in owner["metadata"]:
             self._kind.forget(key)
             return None
         plan = await self._plan(owner)
-        await execute(self._kube, self._cache, owner, plan, clock=self._clock)
+        await execute(self._means.kube, self._means.cache, owner, plan, clock=self._means.clock)
         return plan.requeue_after
 
     async def _plan(self, owner: Mapping[str, Any]) -> Plan:
         try:
             subject = self._kind.subject(owner)
         except ValidationError as error:
-            return self._kind.unreadable(owner, error, self._clock())
+            return self._kind.unreadable(owner, error, self._means.clock())
         session = self._kind.session(subject)
         seen = await session.observe()
         for _ in range(MOST_EFFECTS):
-            plan = self._kind.plan(subject, seen, self._clock())
+            plan = self._kind.plan(View(subject, seen, self._means.settings, self._means.clock()))
             if plan.effect is None:
                 return plan
             seen = await session.perform(plan.effect, seen)

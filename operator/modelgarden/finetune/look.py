@@ -4,28 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from modelgarden.controller.storage import OpenStore, StorageAccess
-from modelgarden.controller.times import Clock
+from modelgarden.controller.means import Means
+from modelgarden.controller.storage import OpenStore
 from modelgarden.finetune.progress import ProgressReports
 from modelgarden.finetune.subject import Subject
-from modelgarden.kube.cache import Cache
-from modelgarden.kube.client import Kube
 from modelgarden.registry.inputs import Inputs
-from modelgarden.workloads.refusals import Refusals
-
-
-@dataclass(frozen=True)
-class Shared:
-    """What all reconciles share."""
-
-    kube: Kube
-    cache: Cache
-    storage: StorageAccess
-    inputs: Inputs
-    progress: ProgressReports
-    refusals: Refusals
-    clock: Clock
-    progress_interval_seconds: float
 
 
 @dataclass(frozen=True)
@@ -33,5 +16,7 @@ class Look:
     """One reconcile of one FineTuneJob."""
 
     subject: Subject
-    shared: Shared
+    means: Means
     store: OpenStore
+    inputs: Inputs
+    progress: ProgressReports

@@ -11,13 +11,11 @@ from typing import Any, Final
 
 from modelgarden.api.names import FINETUNEJOB_LABEL, STEP_LABEL
 from modelgarden.controller.plan import Effect
-from modelgarden.controller.storage import OpenStore
-from modelgarden.finetune.look import Look, Shared
+from modelgarden.finetune.look import Look
 from modelgarden.finetune.manifests import job_name
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.programs import PREPARE, TRAIN
 from modelgarden.finetune.steps import STEPS, register
-from modelgarden.finetune.subject import Subject
 from modelgarden.kube.resources import JOBS, PODS, controller_of
 from modelgarden.workloads.endings import Program, ended
 from modelgarden.workloads.jobs import JobState, job_state
@@ -28,12 +26,8 @@ _CONTROLLER_UID: Final = "batch.kubernetes.io/controller-uid"
 class Session:
     """Observes and performs for one reconcile; the store is opened once, where something needs it."""
 
-    def __init__(self, subject: Subject, shared: Shared) -> None:
-        self._look = Look(
-            subject=subject,
-            shared=shared,
-            store=OpenStore(shared.storage, subject.namespace, subject.spec.storage),
-        )
+    def __init__(self, look: Look) -> None:
+        self._look = look
 
     async def observe(self) -> Observation:
         """Return what is so now.
@@ -54,24 +48,24 @@ class Session:
         return await register.perform(self._look, effect, seen)
 
     async def _job(self, program: Program) -> JobState | None:
-        subject, shared = self._look.subject, self._look.shared
-        job = shared.cache.get(JOBS, subject.namespace, job_name(subject.name, program))
+        subject, means = self._look.subject, self._look.means
+        job = means.cache.get(JOBS, subject.namespace, job_name(subject.name, program))
         if job is None or not _controlled_by(job, subject.uid):
             return None
-        state = job_state(job, shared.cache.children(PODS, job["metadata"]["uid"]), program)
+        state = job_state(job, means.cache.children(PODS, job["metadata"]["uid"]), program)
         if state.result == "Active":
-            return await shared.refusals.noted(state, subject.namespace, shared.clock())
+            return await means.refusals.noted(state, subject.namespace, means.clock())
         if state.ending is not None:
             return state
         # The Job's event overtook its pod's: how the pod ended is known to the API server already.
         selector = f"{_CONTROLLER_UID}={state.uid}"
-        pods = await shared.kube.list(PODS, namespace=subject.namespace, label_selector=selector)
+        pods = await means.kube.list(PODS, namespace=subject.namespace, label_selector=selector)
         return job_state(job, pods, program)
 
     def _strays(self, *jobs: JobState | None) -> tuple[str, ...]:
         subject = self._look.subject
         current = {job.uid for job in jobs if job is not None}
-        labelled = self._look.shared.cache.labelled(PODS, subject.namespace, FINETUNEJOB_LABEL, subject.name)
+        labelled = self._look.means.cache.labelled(PODS, subject.namespace, FINETUNEJOB_LABEL, subject.name)
         return tuple(
             pod["metadata"]["name"]
             for pod in labelled

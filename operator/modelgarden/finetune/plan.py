@@ -30,12 +30,11 @@ from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.outcome import Outcome, failed
 from modelgarden.finetune.status import ORDER, phase_of, written
 from modelgarden.finetune.steps import STEPS
-from modelgarden.finetune.steps.step import View
+from modelgarden.finetune.steps.step import FineTuneView
 from modelgarden.finetune.subject import Subject
 from modelgarden.finetune.suspension import suspension
 from modelgarden.kube.resources import FINETUNEJOBS, JOBS
 from modelgarden.registry.artifacts import Registration
-from modelgarden.settings import Settings
 
 LONGEST_WAIT_SECONDS: Final = 3600.0
 INVALID_SECONDS: Final = 300.0
@@ -56,14 +55,15 @@ _BAD_REASONS: Final = frozenset({"Retrying", "StartFailed", "StorageUnavailable"
 """Of a phase in which nothing else is wrong."""
 
 
-def plan(subject: Subject, seen: Observation, settings: Settings, now: datetime) -> Plan:
+def plan(view: FineTuneView) -> Plan:
     """Return what to do now."""
+    subject, seen, now = view.subject, view.seen, view.now
     if subject.finished:
         return _after_the_end(subject, now)
     left = _seconds_left(subject, now)
     if left is not None and left <= 0 and not _training_ended(seen):
         return _plan(subject, _deadline_exceeded(subject, seen, now), now)
-    outcome = _steps(View(subject, seen, settings, now))
+    outcome = _steps(view)
     if outcome.effect is not None:
         return Plan(effect=outcome.effect)
     outcome = outcome.then(suspension(subject, seen))
@@ -72,7 +72,7 @@ def plan(subject: Subject, seen: Observation, settings: Settings, now: datetime)
     return _plan(subject, outcome, now)
 
 
-def _steps(view: View) -> Outcome:
+def _steps(view: FineTuneView) -> Outcome:
     """Put the steps together, up to the first that is not done."""
     outcome = Outcome()
     for step in STEPS:

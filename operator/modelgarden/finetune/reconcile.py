@@ -9,23 +9,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from modelgarden.api.finetunejob import IMMUTABLE_FIELDS
+from modelgarden.controller.means import Means
 from modelgarden.controller.plan import Plan
-from modelgarden.controller.storage import StorageAccess
-from modelgarden.controller.times import Clock
-from modelgarden.finetune.look import Shared
-from modelgarden.finetune.observation import Observation
+from modelgarden.controller.storage import OpenStore
+from modelgarden.finetune.look import Look
 from modelgarden.finetune.observe import Session
 from modelgarden.finetune.plan import plan, unreadable
 from modelgarden.finetune.progress import ProgressReports
+from modelgarden.finetune.steps.step import FineTuneView
 from modelgarden.finetune.subject import Subject, status_of, subject_of
-from modelgarden.kube.cache import Cache
-from modelgarden.kube.client import Kube
 from modelgarden.kube.resources import FINETUNEJOBS, Key, Resource
 from modelgarden.registry.inputs import Inputs
 from modelgarden.registry.sources import first_problem
-from modelgarden.settings import Settings
-from modelgarden.workloads.refusals import Refusals
-from modelgarden.workloads.reports import PodReports
 
 
 class FineTuneJobKind:
@@ -33,27 +28,10 @@ class FineTuneJobKind:
 
     resource: Resource = FINETUNEJOBS
 
-    def __init__(
-        self,
-        *,
-        kube: Kube,
-        cache: Cache,
-        storage: StorageAccess,
-        reports: PodReports,
-        settings: Settings,
-        clock: Clock,
-    ) -> None:
-        self._settings = settings
-        self._shared = Shared(
-            kube=kube,
-            cache=cache,
-            storage=storage,
-            inputs=Inputs(),
-            progress=ProgressReports(reports, clock=clock),
-            refusals=Refusals(kube),
-            clock=clock,
-            progress_interval_seconds=settings.progress_interval_seconds,
-        )
+    def __init__(self, means: Means) -> None:
+        self._means = means
+        self._inputs = Inputs()
+        self._progress = ProgressReports(means.reports, clock=means.clock)
 
     def subject(self, owner: Mapping[str, Any]) -> Subject:
         """Read a FineTuneJob."""
@@ -61,11 +39,12 @@ class FineTuneJobKind:
 
     def session(self, subject: Subject) -> Session:
         """Return the I/O of one reconcile."""
-        return Session(subject, self._shared)
+        store = OpenStore(self._means.storage, subject.namespace, subject.spec.storage)
+        return Session(Look(subject, self._means, store, self._inputs, self._progress))
 
-    def plan(self, subject: Subject, seen: Observation, now: datetime) -> Plan:
+    def plan(self, view: FineTuneView) -> Plan:
         """Return what to do now."""
-        return plan(subject, seen, self._settings, now)
+        return plan(view)
 
     def unreadable(self, owner: Mapping[str, Any], error: ValidationError, now: datetime) -> Plan:
         """Return the plan for a spec that this operator cannot read."""

@@ -39,7 +39,7 @@ class StorageError(Exception):
     @property
     def problem(self) -> Problem:
         """Return it in the terms of the conditions."""
-        return Problem(self.reason, self.message)
+        return Problem(self.reason, self.message, recheck_after=self.due)
 
 
 class Unavailable(StorageError):  # noqa: N818 -- named for what is done about it

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from modelgarden.controller.means import Means
 from modelgarden.controller.plan import Reconciler
 from modelgarden.controller.reconcile import KindReconciler
 from modelgarden.controller.storage import StorageAccess
@@ -34,8 +35,9 @@ from modelgarden.runtime.resync import Resync
 from modelgarden.runtime.sink import Sink
 from modelgarden.runtime.watch import WatchEnded, watch
 from modelgarden.runtime.workers import RECONCILE_SECONDS, work
-from modelgarden.serving.reconcile import ModelDeploymentReconciler
+from modelgarden.serving.reconcile import ModelDeploymentKind
 from modelgarden.settings import Settings
+from modelgarden.workloads.refusals import Refusals
 from modelgarden.workloads.reports import PodReports
 
 log = logging.getLogger(__name__)
@@ -197,24 +199,18 @@ async def _reconcile(process: Process) -> None:
 
 
 def _reconcilers(process: Process, cache: Cache) -> Mapping[Resource, Reconciler]:
-    jobs = FineTuneJobKind(
+    means = Means(
         kube=process.kube,
         cache=cache,
         storage=StorageAccess(process.kube, process.stores),
         reports=process.reports,
+        refusals=Refusals(process.kube),
         settings=process.settings,
         clock=utc_now,
     )
     return {
-        FINETUNEJOBS: KindReconciler(jobs, kube=process.kube, cache=cache),
-        MODELDEPLOYMENTS: ModelDeploymentReconciler(
-            kube=process.kube,
-            cache=cache,
-            stores=process.stores,
-            reports=process.reports,
-            settings=process.settings,
-            clock=utc_now,
-        ),
+        FINETUNEJOBS: KindReconciler(FineTuneJobKind(means), means),
+        MODELDEPLOYMENTS: KindReconciler(ModelDeploymentKind(means), means),
     }
 
 

@@ -1,234 +1,74 @@
-"""What is seen of a ModelDeployment's children: Deployments and pods as revisions. Pure but for `read_reports`."""
+"""One reconcile's I/O of a ModelDeployment: the model's source, the children, the pods' reports. Nothing is written."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final
-
-from pydantic import ValidationError
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from modelgarden.api import names
-from modelgarden.api.conditions import Problem
-from modelgarden.api.modeldeployment import ModelDeploymentSpec, ModelDeploymentStatus
 from modelgarden.api.pods import ServeReport
-from modelgarden.serving.manifests import (
-    FAILED_ANNOTATION,
-    MODEL_ANNOTATION,
-    RAISED_ANNOTATION,
-    SCALED_ANNOTATION,
-    SERVE,
-    SERVED_ANNOTATION,
+from modelgarden.controller.means import Means
+from modelgarden.controller.plan import Effect
+from modelgarden.controller.storage import OpenStore
+from modelgarden.kube.resources import DEPLOYMENTS, MODELDEPLOYMENTS, PODS, Key
+from modelgarden.serving.observation import (
+    Observation,
+    by_revision,
+    pods_since,
+    report_interval,
+    revisions_of,
 )
-from modelgarden.serving.resolve import Resolution
-from modelgarden.serving.rollout import Revision
-from modelgarden.workloads.endings import container_statuses, ended
-from modelgarden.workloads.pods import trouble_of
+from modelgarden.serving.resolve import Resolver
+from modelgarden.serving.subject import Subject
 from modelgarden.workloads.reports import PodReports
-from modelgarden.workloads.waiting import scheduling_condition
-
-REPORT_SECONDS: Final = 30.0
-"""How often pods are asked for their energy, and the status is written for that alone."""
-FAREWELL_SECONDS: Final = 5.0
-"""The same while a pod ends: it holds its last figures ready for a little longer than this."""
-_SHORTAGES: Final = ("Insufficient ", "Too many pods")
-"""What the scheduler says where another pod's end would help; a node selector that fits nowhere is not such a case."""
 
 
-@dataclass(frozen=True)
-class Observed:
-    """Everything that a plan is made from."""
+class Session:
+    """Observes for one reconcile; the store is opened once, where something needs it."""
 
-    owner: Mapping[str, Any]
-    spec: ModelDeploymentSpec
-    status: ModelDeploymentStatus
-    resolution: Resolution
-    deployments: Mapping[str, Mapping[str, Any]]
-    """Live Deployments by revision."""
-    revisions: tuple[Revision, ...]
-    pods: tuple[Mapping[str, Any], ...]
-    reports: tuple[ServeReport, ...] | None
-    """None when it was not yet time to ask the pods."""
-    now: datetime
+    def __init__(self, subject: Subject, means: Means, resolver: Resolver, asked: dict[Key, float]) -> None:
+        self._subject = subject
+        self._means = means
+        self._resolver = resolver
+        self._asked = asked
+        self._store = OpenStore(means.storage, subject.namespace, subject.spec.storage)
 
-    @property
-    def namespace(self) -> str:
-        """Return the namespace."""
-        return str(self.owner["metadata"]["namespace"])
+    async def observe(self) -> Observation:
+        """Return what is so now.
 
-    @property
-    def name(self) -> str:
-        """Return the name."""
-        return str(self.owner["metadata"]["name"])
+        Raises:
+            Retryable: the API server does not answer.
+        """
+        subject, cache = self._subject, self._means.cache
+        deployments = by_revision(cache.children(DEPLOYMENTS, subject.uid))
+        labelled = cache.labelled(PODS, subject.namespace, names.MODELDEPLOYMENT_LABEL, subject.name)
+        pods = pods_since(subject.identity.created, labelled)
+        stuck = await self._means.refusals.stuck(pods, subject.namespace, self._means.clock())
+        return Observation(
+            resolution=await self._resolver.resolve(subject, self._store),
+            deployments=deployments,
+            revisions=revisions_of(deployments, pods, stuck),
+            pods=pods,
+            reports=await self._reports(pods),
+        )
 
-    @property
-    def generation(self) -> int:
-        """Return the generation of the spec."""
-        return int(self.owner["metadata"].get("generation", 0))
+    async def perform(self, effect: Effect, seen: Observation) -> Observation:
+        """Raise TypeError: no plan of a ModelDeployment has an effect."""
+        raise TypeError(f"A ModelDeployment has no effect {effect}")
 
-
-def by_revision(deployments: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Return the Deployments that are not being deleted, by revision."""
-    return {
-        deployment["metadata"]["labels"][names.REVISION_LABEL]: deployment
-        for deployment in deployments
-        if "deletionTimestamp" not in deployment["metadata"]
-        and names.REVISION_LABEL in deployment["metadata"].get("labels", {})
-    }
-
-
-def revisions_of(
-    deployments: Mapping[str, Mapping[str, Any]], pods: Sequence[Mapping[str, Any]]
-) -> tuple[Revision, ...]:
-    """Return what is seen of each revision, newest first."""
-    found = [
-        _revision(name, deployment, [pod for pod in pods if _revision_of(pod) == name])
-        for name, deployment in deployments.items()
-    ]
-    return tuple(sorted(found, key=lambda revision: (revision.created, revision.name), reverse=True))
-
-
-def pods_since(created: str, pods: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
-    """Return the pods that are not older than their owner: those may still drain for an earlier one of its name."""
-    return tuple(pod for pod in pods if pod["metadata"]["creationTimestamp"] >= created)
-
-
-def unended(pods: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-    """Return the UIDs of the pods that can still use energy: an evicted one lingers as Failed."""
-    return frozenset(str(pod["metadata"]["uid"]) for pod in pods if not ended(pod))
-
-
-def report_interval(pods: Sequence[Mapping[str, Any]]) -> float:
-    """Return how many seconds lie between two questions for the pods' energy."""
-    ending = any("deletionTimestamp" in pod["metadata"] for pod in pods)
-    return FAREWELL_SECONDS if ending else REPORT_SECONDS
-
-
-def due_reports(pods: Sequence[Mapping[str, Any]], now: datetime) -> Mapping[str, datetime]:
-    """Return since when the pods run, by UID, that should have told of their energy: for more than two intervals."""
-    patience = timedelta(seconds=2 * REPORT_SECONDS)
-    running = {str(pod["metadata"]["uid"]): _serving_since(pod) for pod in pods}
-    return {uid: since for uid, since in running.items() if since is not None and now - since > patience}
+    async def _reports(self, pods: Sequence[Mapping[str, Any]]) -> tuple[ServeReport, ...] | None:
+        key = Key(MODELDEPLOYMENTS, self._subject.namespace, self._subject.name)
+        now, interval = time.monotonic(), report_interval(pods)
+        if now - self._asked.get(key, -interval) < interval - 1:
+            return None
+        self._asked[key] = now
+        return await read_reports(self._means.reports, pods)
 
 
 async def read_reports(reports: PodReports, pods: Sequence[Mapping[str, Any]]) -> tuple[ServeReport, ...]:
     """Ask the running pods, those that are draining included, for their energy and tokens."""
     asked = [pod for pod in pods if pod.get("status", {}).get("phase") == "Running"]
-    answers = await asyncio.gather(*(reports.fetch(pod, "/carbon") for pod in asked))
-    found = []
-    for pod, answer in zip(asked, answers, strict=True):
-        report = _report(answer)
-        # Pod IPs are given again: an answer counts only when it is of the pod that was asked.
-        if report is not None and report.attempt == pod["metadata"]["uid"]:
-            found.append(report)
-    return tuple(found)
-
-
-def parse_time(text: str | None) -> datetime | None:
-    """Return a timestamp of the API server, or None where there is none that can be read."""
-    try:
-        return datetime.fromisoformat(text) if text else None
-    except ValueError:
-        return None
-
-
-def _report(answer: Mapping[str, Any] | None) -> ServeReport | None:
-    try:
-        return None if answer is None else ServeReport.from_dict(answer)
-    except ValidationError:  # an image of another version
-        return None
-
-
-def _revision_of(pod: Mapping[str, Any]) -> str | None:
-    name: str | None = pod["metadata"].get("labels", {}).get(names.REVISION_LABEL)
-    return name
-
-
-def _revision(name: str, deployment: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> Revision:
-    metadata, status = deployment["metadata"], deployment.get("status", {})
-    annotations = metadata.get("annotations", {})
-    staying = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-    starved = [_starved_since(pod) for pod in staying] + [_refused_since(deployment)]
-    return Revision(
-        name=name,
-        created=datetime.fromisoformat(metadata["creationTimestamp"]),
-        model=annotations.get(MODEL_ANNOTATION, ""),
-        wanted=deployment["spec"].get("replicas", 1),
-        ready=status.get("readyReplicas", 0),
-        held=len(unended(pods)),
-        served=annotations.get(SERVED_ANNOTATION) == "true",
-        failed=_failure(annotations.get(FAILED_ANNOTATION)),
-        scaled_at=parse_time(annotations.get(SCALED_ANNOTATION)),
-        raised_at=parse_time(annotations.get(RAISED_ANNOTATION)),
-        last_ready_at=max((at for pod in staying if (at := _ready_at(pod))), default=None),
-        starved_since=min((at for at in starved if at), default=None),
-        problem=_problem(deployment, staying),
-    )
-
-
-def _failure(text: str | None) -> Problem | None:
-    if not text:
-        return None
-    try:
-        value = json.loads(text)
-        return Problem(reason=str(value["reason"]), message=str(value["message"]))
-    except (ValueError, KeyError, TypeError):
-        return Problem(reason="ProgressDeadlineExceeded", message=text)
-
-
-def _problem(deployment: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> Problem | None:
-    """Return what keeps a pod from answering: what never gets better before what may."""
-    found = [problem for pod in pods if (problem := trouble_of(pod))]
-    for problem in sorted(found, key=lambda problem: (not problem.permanent, problem.message)):
-        return problem
-    refused = _condition(deployment, "ReplicaFailure")
-    if refused is not None:
-        said = f"The API server refuses the pods of {deployment['metadata']['name']}: {refused.get('message', '')}"
-        return Problem("PodsFailing", said)
-    return None
-
-
-def _condition(obj: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
-    for condition in obj.get("status", {}).get("conditions", []):
-        if (condition["type"], condition["status"]) == (kind, "True"):
-            return dict(condition)
-    return None
-
-
-def _starved_since(pod: Mapping[str, Any]) -> datetime | None:
-    """Return since when a pod waits for room: on a node, or in a queue that admits pods, such as Kueue's."""
-    condition = scheduling_condition(pod)
-    if condition is None or pod["status"].get("nominatedNodeName"):
-        return None
-    if condition.get("reason") == "SchedulingGated":
-        return parse_time(pod["metadata"].get("creationTimestamp"))
-    if not any(shortage in condition.get("message", "") for shortage in _SHORTAGES):
-        return None
-    return parse_time(condition.get("lastTransitionTime"))
-
-
-def _refused_since(deployment: Mapping[str, Any]) -> datetime | None:
-    """Return since when a quota leaves no room for a pod more."""
-    condition = _condition(deployment, "ReplicaFailure")
-    if condition is None or "exceeded quota" not in condition.get("message", ""):
-        return None
-    return parse_time(condition.get("lastTransitionTime"))
-
-
-def _serving_since(pod: Mapping[str, Any]) -> datetime | None:
-    for status in container_statuses(pod):
-        if status["name"] == SERVE:
-            return parse_time(status.get("state", {}).get("running", {}).get("startedAt"))
-    return None
-
-
-def _ready_at(pod: Mapping[str, Any]) -> datetime | None:
-    """Return when a pod became ready; one whose server started again does not show that the rollout gets on."""
-    ready = _condition(pod, "Ready")
-    restarts = sum(
-        status.get("restartCount", 0) for status in container_statuses(pod) if status["name"] == SERVE
-    )
-    return parse_time(ready.get("lastTransitionTime")) if ready and not restarts else None
+    answers = await asyncio.gather(*(reports.of(pod, "/carbon", ServeReport) for pod in asked))
+    return tuple(answer for answer in answers if answer is not None)

@@ -1,130 +1,76 @@
-"""What a ModelDeployment needs next, decided from one observation. Pure: no clock, no I/O."""
+"""What a ModelDeployment needs next: its children, its status and the next look. Pure."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from modelgarden.api.conditions import ACCEPTED, DEGRADED, MODEL_RESOLVED, Problem
+from modelgarden.api.conditions import Problem
+from modelgarden.api.modeldeployment import ModelDeploymentStatus
 from modelgarden.controller.plan import Event, Plan
+from modelgarden.controller.times import micro_timestamp
+from modelgarden.controller.waiting import recheck
 from modelgarden.kube.resources import DEPLOYMENTS
+from modelgarden.serving.decision import Decision, ServingView, deadline_of, decide
 from modelgarden.serving.manifests import (
     FAILED_ANNOTATION,
     RAISED_ANNOTATION,
     SCALED_ANNOTATION,
     SERVED_ANNOTATION,
-    Wanted,
     deployment,
     deployment_name,
     rescaled,
-    revision_name,
     service,
 )
-from modelgarden.serving.observe import Observed, report_interval
-from modelgarden.serving.rollout import (
-    SURGE_GRACE,
-    Revision,
-    Rollout,
-    aim,
-    progress_at,
-    removable,
-    scale,
-    verdict,
-)
-from modelgarden.serving.status import Outcome, status_of
-from modelgarden.settings import Settings
+from modelgarden.serving.observation import report_interval
+from modelgarden.serving.rollout import SURGE_GRACE, Revision, Rollout, progress_at, removable
+from modelgarden.serving.status import blocked_by, status_of
 
-SHORTEST_WAIT_SECONDS: Final = 5.0
 LONGEST_WAIT_SECONDS: Final = 60.0
-_TROUBLES: Final = ((ACCEPTED, "False"), (MODEL_RESOLVED, "False"), (DEGRADED, "True"))
+STARTING_SECONDS: Final = 10.0
+"""How often pods that have not started are looked at: only events tell why one does not."""
 
 
-@dataclass(frozen=True)
-class _Decision:
-    """The rollout as it is to go on."""
-
-    rollout: Rollout
-    scales: Mapping[str, int]
-    wanted: Revision | None
-
-
-def plan(observed: Observed, settings: Settings) -> Plan:
+def plan(view: ServingView) -> Plan:
     """Return the children, the status and the next look for one ModelDeployment."""
-    wanted = _wanted(observed, settings)
-    decision = _decide(observed, wanted)
-    children = [service(observed.namespace, observed.name)]
+    subject, decision = view.subject, decide(view)
+    children = [service(subject.namespace, subject.name)]
     deletes: tuple[str, ...] = ()
-    if decision is not None:
-        children += _deployments(observed, wanted, decision)
+    if decision.rollout is not None:
+        children += _deployments(view, decision, decision.rollout)
         deletes = removable(decision.rollout, decision.wanted.name if decision.wanted else None)
-    outcome = Outcome(
-        rollout=decision.rollout if decision else None,
-        scales=decision.scales if decision else {},
-        wanted=decision.wanted if decision else None,
-        model=wanted.model if wanted else None,
-    )
-    report = status_of(observed, outcome, settings)
+    status, event = status_of(view, decision)
     return Plan(
         objects=tuple(children),
-        deletes=tuple((DEPLOYMENTS, deployment_name(observed.name, revision)) for revision in deletes),
-        status=report.status.to_dict(),
-        requeue_after=_next_look(observed, decision),
-        event=Event(report.severity, report.reason, report.message),
+        deletes=tuple((DEPLOYMENTS, deployment_name(subject.name, revision)) for revision in deletes),
+        status=status.to_dict(),
+        requeue_after=_next_look(view, decision),
+        event=event,
     )
 
 
-def _wanted(observed: Observed, settings: Settings) -> Wanted | None:
-    artifact = observed.resolution.artifact
-    if artifact is None:
-        return None
-    return Wanted(
-        namespace=observed.namespace,
-        name=observed.name,
-        spec=observed.spec,
-        artifact=artifact,
-        settings=settings,
-    )
+def unreadable(status: ModelDeploymentStatus, *, generation: int, message: str, now: datetime) -> Plan:
+    """Return the plan for a spec that this operator cannot read: say so, and leave what runs as it is."""
+    refused = Problem("InvalidSpec", message)
+    blocked = blocked_by(refused, status, generation=generation, now=now)
+    return Plan(status=blocked.to_dict(), event=Event("Warning", refused.reason, refused.message))
 
 
-def _decide(observed: Observed, wanted: Wanted | None) -> _Decision | None:
-    replicas, now = observed.spec.replicas, observed.now
-    revision = _seen_or_startable(observed, wanted) if wanted else None
-    others = tuple(one for one in observed.revisions if revision is None or one.name != revision.name)
-    rollout = aim(revision, others, replicas)
-    if rollout is None:
-        return None
-    deadline = timedelta(seconds=observed.spec.rollout.progress_deadline_seconds)
-    failure = verdict(rollout, deadline, now)
-    if failure is not None and revision is not None:
-        revision = replace(revision, failed=failure)
-        rollout = aim(revision, others, replicas) or rollout
-    return _Decision(rollout=rollout, scales=scale(rollout, now), wanted=revision)
-
-
-def _seen_or_startable(observed: Observed, wanted: Wanted) -> Revision | None:
-    """Return the wanted revision; None while it is not there and its pods could not fetch the model."""
-    name = revision_name(wanted)
-    for revision in observed.revisions:
-        if revision.name == name:
-            return revision
-    if observed.resolution.refused or observed.resolution.problem:
-        return None
-    return Revision(name=name, created=observed.now, model=wanted.model, wanted=0, ready=0)
-
-
-def _deployments(observed: Observed, wanted: Wanted | None, decision: _Decision) -> list[dict[str, Any]]:
+def _deployments(view: ServingView, decision: Decision, rollout: Rollout) -> list[dict[str, Any]]:
     """Return the wanted revision's Deployment, and those of other revisions whose replicas change."""
     children = []
-    for revision in (decision.rollout.target, *decision.rollout.others):
+    for revision in (rollout.target, *rollout.others):
         replicas = decision.scales[revision.name]
-        live = observed.deployments.get(revision.name)
-        changes = _scaling(revision, replicas, observed.now) if live else {}
-        if wanted is not None and decision.wanted is not None and revision.name == decision.wanted.name:
-            annotations = {**_history(decision.wanted, decision.rollout), **changes}
-            children.append(deployment(wanted, replicas=replicas, annotations=annotations, live=live))
+        live = view.seen.deployments.get(revision.name)
+        changes = _scaling(revision, replicas, view.now) if live else {}
+        if (
+            decision.model is not None
+            and decision.wanted is not None
+            and revision.name == decision.wanted.name
+        ):
+            annotations = {**_history(decision.wanted, rollout), **changes}
+            children.append(deployment(decision.model, replicas=replicas, annotations=annotations, live=live))
         elif live is not None and changes:
             children.append(rescaled(live, replicas=replicas, annotations=changes))
     return children
@@ -134,16 +80,16 @@ def _scaling(revision: Revision, replicas: int, now: datetime) -> dict[str, str]
     """Return what is noted of a change of replicas: also what makes the applied manifest differ after a drift."""
     if replicas == revision.wanted:
         return {}
-    moment = _stamp(now)
+    moment = micro_timestamp(now)
     return {SCALED_ANNOTATION: moment, **({RAISED_ANNOTATION: moment} if replicas > revision.wanted else {})}
 
 
 def _history(revision: Revision, rollout: Rollout) -> dict[str, str]:
     notes: dict[str, str] = {}
     if revision.scaled_at is not None:
-        notes[SCALED_ANNOTATION] = _stamp(revision.scaled_at)
+        notes[SCALED_ANNOTATION] = micro_timestamp(revision.scaled_at)
     if revision.raised_at is not None:
-        notes[RAISED_ANNOTATION] = _stamp(revision.raised_at)
+        notes[RAISED_ANNOTATION] = micro_timestamp(revision.raised_at)
     fully = rollout.complete and rollout.replicas > 0 and not rollout.returning
     if revision.served or fully:
         notes[SERVED_ANNOTATION] = "true"
@@ -156,42 +102,32 @@ def _noted(problem: Problem) -> str:
     return json.dumps({"reason": problem.reason, "message": problem.message})
 
 
-def _stamp(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _next_look(observed: Observed, decision: _Decision | None) -> float | None:
+def _next_look(view: ServingView, decision: Decision) -> float | None:
     """Return seconds until something is due that no event tells of."""
-    resolution, now = observed.resolution, observed.now
+    resolution, pods = view.seen.resolution, view.seen.pods
+    phases = {pod.get("status", {}).get("phase") for pod in pods}
     due: list[float] = []
-    if resolution.refused or (resolution.problem and not resolution.waits):
-        due.append(_patience(observed))
-    if any(pod.get("status", {}).get("phase") == "Running" for pod in observed.pods):
-        due.append(report_interval(observed.pods))
-    if decision is not None:
-        target = decision.rollout.target
-        if target.starved_since is not None and not target.starved(now):
-            due.append(_seconds(target.starved_since + SURGE_GRACE - now))
-        if not decision.rollout.complete and not target.served:
-            deadline = timedelta(seconds=observed.spec.rollout.progress_deadline_seconds)
-            left = _seconds(progress_at(decision.rollout) + deadline - now)
-            due.append(left if left > 0 else LONGEST_WAIT_SECONDS)
+    problem = resolution.refused or (None if resolution.waits else resolution.problem)
+    if problem is not None:
+        due.append(recheck(problem))
+    if "Running" in phases:
+        due.append(report_interval(pods))
+    if "Pending" in phases:
+        due.append(STARTING_SECONDS)
+    if decision.rollout is not None:
+        due += _rollouts_dues(view, decision.rollout)
     return min(due, default=None)
+
+
+def _rollouts_dues(view: ServingView, rollout: Rollout) -> list[float]:
+    target, due = rollout.target, []
+    if target.starved_since is not None and not target.starved(view.now):
+        due.append(_seconds(target.starved_since + SURGE_GRACE - view.now))
+    if not rollout.complete and not target.served:
+        left = _seconds(progress_at(rollout) + deadline_of(view) - view.now)
+        due.append(left if left > 0 else LONGEST_WAIT_SECONDS)
+    return due
 
 
 def _seconds(span: timedelta) -> float:
     return max(0.1, span.total_seconds())
-
-
-def _patience(observed: Observed) -> float:
-    """Return a wait that grows with the time since the problem came up: 5 s to 60 s."""
-    since = min(
-        (
-            datetime.fromisoformat(condition.last_transition_time)
-            for condition in observed.status.conditions
-            if (condition.type, condition.status) in _TROUBLES
-        ),
-        default=observed.now,
-    )
-    age = (observed.now - since).total_seconds()
-    return min(LONGEST_WAIT_SECONDS, max(SHORTEST_WAIT_SECONDS, age / 4))

@@ -14,15 +14,16 @@ from pydantic import ValidationError
 from modelgarden.api.conditions import FAILED, Problem
 from modelgarden.api.finetunejob import ArtifactFormat, ArtifactStatus
 from modelgarden.api.layout import MANIFEST, Location
-from modelgarden.api.modeldeployment import ModelDeploymentSpec, ModelSource, ServedArtifact
+from modelgarden.api.modeldeployment import ModelSource, ServedArtifact
+from modelgarden.controller.storage import OpenStore
 from modelgarden.kube.cache import Cache
 from modelgarden.kube.client import Kube
-from modelgarden.kube.errors import Invalid
-from modelgarden.kube.resources import FINETUNEJOBS, SECRETS
+from modelgarden.kube.resources import FINETUNEJOBS
 from modelgarden.registry.errors import Missing, Refused, StorageError
 from modelgarden.registry.lookups import Lookups
 from modelgarden.registry.sources import resolve_source
-from modelgarden.registry.store import Store, Stores
+from modelgarden.registry.store import Store
+from modelgarden.serving.subject import Subject
 
 SERVED_FORMAT: ArtifactFormat = "Merged16Bit"
 
@@ -51,29 +52,30 @@ def same_source(artifact: ServedArtifact, model: ModelSource, namespace: str) ->
 class Resolver:
     """Resolves models for all ModelDeployments, sharing S3 answers for a short while."""
 
-    def __init__(self, kube: Kube, cache: Cache, stores: Stores, lookups: Lookups | None = None) -> None:
+    def __init__(self, kube: Kube, cache: Cache, lookups: Lookups | None = None) -> None:
         self._kube = kube
         self._cache = cache
-        self._stores = stores
         self._lookups = lookups or Lookups()
 
-    async def resolve(
-        self, namespace: str, spec: ModelDeploymentSpec, previous: ServedArtifact | None
-    ) -> Resolution:
-        """Return what to serve. `previous` is what the status names, kept where nothing newer can be had."""
-        kept = previous if previous and same_source(previous, spec.model, namespace) else None
-        reference = spec.model.fine_tune_job_ref
+    async def resolve(self, subject: Subject, opened: OpenStore) -> Resolution:
+        """Return what to serve. What the status names is kept where nothing newer can be had.
+
+        Raises:
+            Retryable: the API server does not answer.
+        """
+        namespace, model, previous = subject.namespace, subject.spec.model, subject.status.artifact
+        kept = previous if previous and same_source(previous, model, namespace) else None
+        reference = model.fine_tune_job_ref
         job = await self._job(namespace, reference.name) if reference is not None else None
         # Noted before S3 has been asked: the job may be deleted, by its time to live too, before S3 answers.
         known = kept or _served(_artifact_of(job))
-        try:
-            store = await self._store(namespace, spec)
-        except StorageError as error:
-            return Resolution(artifact=known, refused=error.problem)
+        store = await opened.get()
+        if isinstance(store, Problem):
+            return Resolution(artifact=known, refused=store)
         try:
             if reference is not None:
                 return await self._of_job(store, reference.name, job, kept)
-            return await self._of_source(store, spec.model.source or "")
+            return await self._of_source(store, model.source or "")
         except StorageError as error:
             return Resolution(artifact=known, problem=error.problem)
 
@@ -81,23 +83,6 @@ class Resolver:
         return self._cache.get(FINETUNEJOBS, namespace, name) or await self._kube.get(
             FINETUNEJOBS, namespace, name
         )
-
-    async def _store(self, namespace: str, spec: ModelDeploymentSpec) -> Store:
-        reference = spec.storage.credentials_secret_ref
-        if reference is None:
-            return self._stores.for_storage(spec.storage, None)
-        try:
-            secret = await self._kube.get(SECRETS, namespace, reference.name)
-        except Invalid as error:
-            message = f"Secret {reference.name!r} cannot be read: {error.message}"
-            raise Refused("SecretInvalid", message) from error
-        if secret is None:
-            raise Missing(
-                "SecretNotFound",
-                f"Secret {reference.name!r} does not exist in namespace {namespace!r}; create it with the keys "
-                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
-            )
-        return self._stores.for_storage(spec.storage, secret)
 
     async def _of_job(
         self, store: Store, name: str, job: Mapping[str, Any] | None, kept: ServedArtifact | None

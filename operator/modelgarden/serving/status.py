@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 from typing import Final, Literal
 
 from modelgarden.api import conditions as c
@@ -17,170 +16,148 @@ from modelgarden.api.modeldeployment import (
     ServingCarbon,
 )
 from modelgarden.carbon.factors import carbon_factors
+from modelgarden.controller.conditions import Finding, conditions
+from modelgarden.controller.plan import Event
 from modelgarden.serving.carbon import account, with_factors
+from modelgarden.serving.decision import Decision, ServingView, deadline_of
 from modelgarden.serving.manifests import deployment_name, selector, url
-from modelgarden.serving.observe import Observed, due_reports, unended
+from modelgarden.serving.observation import due_reports, unended
 from modelgarden.serving.rollout import Revision, Rollout, overdue
-from modelgarden.settings import Settings
 
+ORDER: Final = (c.ACCEPTED, c.MODEL_RESOLVED, c.READY, c.PROGRESSING, c.DEGRADED)
 MOST_REVISIONS: Final = 10
-_MESSAGE_LENGTH: Final = 4096
+_MESSAGE_BYTES: Final = 2048
 _REVISION_MESSAGE_LENGTH: Final = 1024
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What was decided."""
-
-    rollout: Rollout | None
-    scales: Mapping[str, int]
-    wanted: Revision | None
-    model: str | None
-    """Identity of the model that is to be served, where it is known."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """The status, and what an event says of it."""
-
-    status: ModelDeploymentStatus
-    severity: Literal["Normal", "Warning"]
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True)
-class _Finding:
-    """One condition before it has its times."""
-
-    type: str
-    holds: bool
-    reason: str
-    message: str
-
-
-def status_of(observed: Observed, outcome: Outcome, settings: Settings) -> Report:
-    """Return the whole status, and the line that tells a person of it."""
-    answering = _answering(observed, outcome)
+def status_of(view: ServingView, decision: Decision) -> tuple[ModelDeploymentStatus, Event]:
+    """Return the whole status, and the event that tells a person of it."""
+    subject, seen = view.subject, view.seen
+    answering = _answering(view, decision)
     findings = (
-        _accepted(observed),
-        _resolved(observed),
-        _ready(observed, outcome, answering),
-        _progressing(observed, outcome),
-        _degraded(observed, outcome),
+        _accepted(view),
+        _resolved(view),
+        _ready(view, answering),
+        _progressing(view, decision),
+        _degraded(view, decision),
     )
-    phase = _phase(observed, outcome, {finding.type: finding for finding in findings})
+    phase = _phase(view, decision, {finding.type: finding for finding in findings})
     leading = _leading(phase, findings)
     status = ModelDeploymentStatus(
         phase=phase,
-        conditions=c.settled(
-            (_condition(observed, finding) for finding in findings), observed.status.conditions
+        conditions=conditions(
+            subject.status.conditions,
+            findings,
+            order=ORDER,
+            generation=subject.generation,
+            now=view.now,
+            message_bytes=_MESSAGE_BYTES,
         ),
-        observed_generation=observed.generation,
-        url=url(observed.namespace, observed.name, settings),
-        served_model_name=observed.spec.served_model_name or observed.name,
-        artifact=_artifact(observed),
-        replicas=sum(_existing(observed, revision) for revision in observed.revisions),
+        observed_generation=subject.generation,
+        url=url(subject.namespace, subject.name, view.settings),
+        served_model_name=subject.served_name,
+        artifact=_artifact(view),
+        replicas=sum(_existing(view, revision) for revision in seen.revisions),
         ready_replicas=answering,
-        selector=selector(observed.name),
-        revisions=_revisions(observed, outcome),
-        carbon=_carbon(observed, settings),
+        selector=selector(subject.name),
+        revisions=_revisions(view, decision),
+        carbon=_carbon(view),
     )
-    severity: Literal["Normal", "Warning"] = "Warning" if phase in ("Blocked", "Degraded") else "Normal"
-    return Report(status=status, severity=severity, reason=leading.reason, message=leading.message)
+    bad = phase in ("Blocked", "Degraded")
+    return status, Event("Warning" if bad else "Normal", leading.reason, leading.message)
 
 
-def _condition(observed: Observed, finding: _Finding) -> c.Condition:
-    return c.Condition(
-        type=finding.type,
-        status="True" if finding.holds else "False",
-        reason=finding.reason,
-        message=finding.message[:_MESSAGE_LENGTH],
-        observed_generation=observed.generation,
-        last_transition_time=observed.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-    )
+def blocked_by(
+    refused: Problem, status: ModelDeploymentStatus, *, generation: int, now: datetime
+) -> ModelDeploymentStatus:
+    """Return the status of a resource that cannot be read, everything else as it was."""
+    finding = Finding.against(c.ACCEPTED, refused)
+    found = conditions(status.conditions, (finding,), order=ORDER, generation=generation, now=now)
+    fields = {"phase": "Blocked", "conditions": found, "observed_generation": generation}
+    return status.model_copy(update=fields)
 
 
-def _answering(observed: Observed, outcome: Outcome) -> int:
+def _answering(view: ServingView, decision: Decision) -> int:
     """Return how many pods answer for the wanted model: an earlier revision counts where only its engine differs."""
-    return sum(one.counted for one in observed.revisions if outcome.model and one.model == outcome.model)
+    model = decision.model.model if decision.model else None
+    return sum(one.counted for one in view.seen.revisions if model and one.model == model)
 
 
-def _accepted(observed: Observed) -> _Finding:
-    refused = observed.resolution.refused
+def _accepted(view: ServingView) -> Finding:
+    refused = view.seen.resolution.refused
     if refused is not None:
-        return _Finding(c.ACCEPTED, False, refused.reason, refused.message)
-    return _Finding(c.ACCEPTED, True, "Accepted", "The spec is valid.")
+        return Finding(c.ACCEPTED, False, refused.reason, refused.message)
+    return Finding(c.ACCEPTED, True, "Accepted", "The spec is valid.")
 
 
-def _resolved(observed: Observed) -> _Finding:
-    resolution = observed.resolution
+def _resolved(view: ServingView) -> Finding:
+    resolution = view.seen.resolution
     problem = resolution.refused or resolution.problem
     if resolution.artifact is None and problem is not None:
-        return _Finding(c.MODEL_RESOLVED, False, problem.reason, problem.message)
+        return Finding(c.MODEL_RESOLVED, False, problem.reason, problem.message)
     said = resolution.message or "The artifact that was found before is served."
-    return _Finding(c.MODEL_RESOLVED, True, "Resolved", said)
+    return Finding(c.MODEL_RESOLVED, True, "Resolved", said)
 
 
-def _ready(observed: Observed, outcome: Outcome, answering: int) -> _Finding:
-    replicas = observed.spec.replicas
+def _ready(view: ServingView, answering: int) -> Finding:
+    replicas = view.subject.spec.replicas
     if replicas == 0 and not answering:
-        return _Finding(c.READY, False, "ScaledToZero", "spec.replicas is 0; raise it to serve.")
+        return Finding(c.READY, False, "ScaledToZero", "spec.replicas is 0; raise it to serve.")
     if answering:
         said = f"{answering} of {replicas} replicas answer for the wanted model."
-        return _Finding(c.READY, True, "Serving", said)
+        return Finding(c.READY, True, "Serving", said)
     said = "No replica answers for the wanted model."
-    earlier = sum(revision.counted for revision in observed.revisions)
+    earlier = sum(revision.counted for revision in view.seen.revisions)
     if earlier:
         said += f" {earlier} of an earlier one answer meanwhile."
-    return _Finding(c.READY, False, "NotServing", said)
+    return Finding(c.READY, False, "NotServing", said)
 
 
-def _progressing(observed: Observed, outcome: Outcome) -> _Finding:
-    resolution, rollout = observed.resolution, outcome.rollout
+def _progressing(view: ServingView, decision: Decision) -> Finding:
+    resolution, rollout = view.seen.resolution, decision.rollout
     problem = resolution.refused or resolution.problem
-    if outcome.wanted is None and problem is not None:
-        return _Finding(c.PROGRESSING, False, problem.reason, problem.message)
-    failure = outcome.wanted.failed if outcome.wanted else None
+    if decision.wanted is None and problem is not None:
+        return Finding(c.PROGRESSING, False, problem.reason, problem.message)
+    failure = decision.wanted.failed if decision.wanted else None
     if rollout is None or (failure is not None and rollout.returning and rollout.complete):
         reason, said = (failure.reason, failure.message) if failure else ("RolledOut", "Nothing to roll out.")
-        return _Finding(c.PROGRESSING, False, reason, said)
+        return Finding(c.PROGRESSING, False, reason, said)
     target = rollout.target
     if rollout.complete:
         said = f"Revision {target.name} has all {rollout.replicas} replicas."
-        return _Finding(c.PROGRESSING, False, "RolledOut", said)
+        return Finding(c.PROGRESSING, False, "RolledOut", said)
     said = f"Revision {target.name}: {target.counted} of {rollout.replicas} replicas are ready."
     if rollout.returning:
         said = f"Returning to it. {said}"
     if target.problem is not None:
         said += f" {target.problem.message}"
-    late = overdue(rollout, _deadline(observed), observed.now)
+    late = overdue(rollout, deadline_of(view), view.now)
     if late is not None and not rollout.returning:
-        return _Finding(c.PROGRESSING, False, late.reason, late.message)
-    return _Finding(c.PROGRESSING, True, "RollingOut", said)
+        return Finding(c.PROGRESSING, False, late.reason, late.message)
+    return Finding(c.PROGRESSING, True, "RollingOut", said)
 
 
-def _degraded(observed: Observed, outcome: Outcome) -> _Finding:
-    found = _trouble(observed, outcome)
+def _degraded(view: ServingView, decision: Decision) -> Finding:
+    found = _trouble(view, decision)
     if found is None:
-        return _Finding(c.DEGRADED, False, "Healthy", "Nothing is wrong.")
-    return _Finding(c.DEGRADED, True, found.reason, found.message)
+        return Finding(c.DEGRADED, False, "Healthy", "Nothing is wrong.")
+    return Finding(c.DEGRADED, True, found.reason, found.message)
 
 
-def _trouble(observed: Observed, outcome: Outcome) -> Problem | None:
-    resolution, rollout = observed.resolution, outcome.rollout
-    if outcome.wanted is not None and outcome.wanted.failed is not None:
-        failed = outcome.wanted.failed
+def _trouble(view: ServingView, decision: Decision) -> Problem | None:
+    resolution, rollout = view.seen.resolution, decision.rollout
+    if decision.wanted is not None and decision.wanted.failed is not None:
+        failed = decision.wanted.failed
         said = (
-            f"Revision {outcome.wanted.name} was rolled back: {failed.message} Correct the spec, or delete Deployment "
-            f"{deployment_name(observed.name, outcome.wanted.name)} to try the same again."
+            f"Revision {decision.wanted.name} was rolled back: {failed.message} Correct the spec, or delete Deployment "
+            f"{deployment_name(view.subject.name, decision.wanted.name)} to try the same again."
         )
         return Problem(failed.reason, said)
     problem = rollout.target.problem if rollout is not None and not rollout.complete else None
     if problem is not None and not _makes_room(problem, rollout):
         return problem
     if rollout is not None and not rollout.returning:
-        late = overdue(rollout, _deadline(observed), observed.now)
+        late = overdue(rollout, deadline_of(view), view.now)
         if late is not None:
             return late
     blocked = resolution.refused or resolution.problem
@@ -199,8 +176,8 @@ def _makes_room(problem: Problem, rollout: Rollout | None) -> bool:
     )
 
 
-def _phase(observed: Observed, outcome: Outcome, findings: Mapping[str, _Finding]) -> Phase:
-    resolution, rollout = observed.resolution, outcome.rollout
+def _phase(view: ServingView, decision: Decision, findings: Mapping[str, Finding]) -> Phase:
+    resolution, rollout = view.seen.resolution, decision.rollout
     if not findings[c.ACCEPTED].holds:
         return "Blocked"
     if not findings[c.MODEL_RESOLVED].holds:
@@ -219,7 +196,7 @@ def _only_scaling(rollout: Rollout) -> bool:
     return rollout.target.served and not rollout.returning and not any(o.wanted for o in rollout.others)
 
 
-def _leading(phase: Phase, findings: tuple[_Finding, ...]) -> _Finding:
+def _leading(phase: Phase, findings: tuple[Finding, ...]) -> Finding:
     accepted, resolved, ready, progressing, degraded = findings
     if phase == "Blocked":
         return accepted if not accepted.holds else resolved
@@ -230,27 +207,27 @@ def _leading(phase: Phase, findings: tuple[_Finding, ...]) -> _Finding:
     return progressing if phase == "RollingOut" else ready
 
 
-def _artifact(observed: Observed) -> ServedArtifact | None:
+def _artifact(view: ServingView) -> ServedArtifact | None:
     """Return what is to be served; while it is not known, what the running pods were made of."""
-    return observed.resolution.artifact or observed.status.artifact
+    return view.seen.resolution.artifact or view.subject.status.artifact
 
 
-def _existing(observed: Observed, revision: Revision) -> int:
-    live = observed.deployments.get(revision.name, {})
+def _existing(view: ServingView, revision: Revision) -> int:
+    live = view.seen.deployments.get(revision.name, {})
     replicas: int = live.get("status", {}).get("replicas", 0)
     return replicas
 
 
-def _revisions(observed: Observed, outcome: Outcome) -> tuple[RevisionStatus, ...]:
-    known = {revision.name: revision for revision in observed.revisions}
-    if outcome.wanted is not None:
-        known[outcome.wanted.name] = outcome.wanted
+def _revisions(view: ServingView, decision: Decision) -> tuple[RevisionStatus, ...]:
+    known = {revision.name: revision for revision in view.seen.revisions}
+    if decision.wanted is not None:
+        known[decision.wanted.name] = decision.wanted
     newest_first = sorted(known.values(), key=lambda one: (one.created, one.name), reverse=True)
     return tuple(
         RevisionStatus(
             name=revision.name,
-            state=_state(revision, outcome.rollout),
-            replicas=outcome.scales.get(revision.name, revision.wanted),
+            state=_state(revision, decision.rollout),
+            replicas=decision.scales.get(revision.name, revision.wanted),
             ready_replicas=revision.counted,
             message=revision.failed.message[:_REVISION_MESSAGE_LENGTH] if revision.failed else None,
         )
@@ -268,13 +245,9 @@ def _state(
     return "Retiring"
 
 
-def _carbon(observed: Observed, settings: Settings) -> ServingCarbon | None:
-    carbon = observed.status.carbon
-    if observed.reports is not None:
-        due = due_reports(observed.pods, observed.now)
-        carbon = account(carbon, observed.reports, live=unended(observed.pods), due=due)
-    return with_factors(carbon, carbon_factors(observed.spec.carbon, settings)) if carbon else None
-
-
-def _deadline(observed: Observed) -> timedelta:
-    return timedelta(seconds=observed.spec.rollout.progress_deadline_seconds)
+def _carbon(view: ServingView) -> ServingCarbon | None:
+    carbon = view.subject.status.carbon
+    if view.seen.reports is not None:
+        due = due_reports(view.seen.pods, view.now)
+        carbon = account(carbon, view.seen.reports, live=unended(view.seen.pods), due=due)
+    return with_factors(carbon, carbon_factors(view.subject.spec.carbon, view.settings)) if carbon else None

@@ -10,13 +10,14 @@ from typing import Any, cast
 import pytest
 from pydantic import ValidationError
 
+from modelgarden.controller.means import Means
 from modelgarden.controller.plan import Effect, Plan
 from modelgarden.controller.reconcile import MOST_EFFECTS, KindReconciler
+from modelgarden.controller.view import View
 from modelgarden.kube.cache import Cache
-from modelgarden.kube.client import Kube
 from modelgarden.kube.errors import Retryable
 from modelgarden.kube.resources import FINETUNEJOBS, Key, Resource
-from tests.unit.builders import NOW, make_owner
+from tests.unit.builders import NOW, SETTINGS, make_owner
 
 KEY = Key(FINETUNEJOBS, "team", "bot")
 
@@ -47,8 +48,8 @@ class Counting:
         assert effect == Add()
         return seen + 1
 
-    def plan(self, subject: str, seen: int, now: datetime) -> Plan:
-        return Plan(effect=Add()) if seen < self.wanted else Plan(requeue_after=float(seen))
+    def plan(self, view: View[str, int]) -> Plan:
+        return Plan(effect=Add()) if view.seen < self.wanted else Plan(requeue_after=float(view.seen))
 
     def unreadable(self, owner: Mapping[str, Any], error: ValidationError, now: datetime) -> Plan:
         raise AssertionError("everything can be read")
@@ -62,7 +63,17 @@ def reconciler(kind: Counting, owner: dict[str, Any] | None) -> KindReconciler[s
     if owner is not None:
         cache.put(FINETUNEJOBS, owner)
     # A plan without objects and status asks the API server for nothing.
-    return KindReconciler(kind, kube=cast(Kube, None), cache=cache, clock=lambda: NOW)
+    nothing = cast(Any, None)
+    means = Means(
+        kube=nothing,
+        cache=cache,
+        storage=nothing,
+        reports=nothing,
+        refusals=nothing,
+        settings=SETTINGS,
+        clock=lambda: NOW,
+    )
+    return KindReconciler(kind, means)
 
 
 async def test_effects_are_done_until_the_plan_wants_none() -> None:

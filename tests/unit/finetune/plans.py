@@ -6,6 +6,7 @@ from typing import Any
 
 from modelgarden.api.conditions import REASONS
 from modelgarden.controller.plan import Plan
+from modelgarden.controller.view import View
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.plan import plan as plan_for
 from modelgarden.finetune.subject import Subject
@@ -13,7 +14,7 @@ from tests.unit.builders import NOW, SETTINGS
 
 
 def plan_of(subject: Subject, **seen: Any) -> Plan:
-    return plan_for(subject, Observation(**seen), SETTINGS, NOW)
+    return plan_for(View(subject, Observation(**seen), SETTINGS, NOW))
 
 
 def conditions_of(plan: Plan) -> dict[str, dict[str, Any]]:

@@ -8,6 +8,7 @@ import pytest
 
 from modelgarden.api.conditions import Condition, Problem
 from modelgarden.controller.plan import Plan
+from modelgarden.controller.view import View
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.plan import plan as plan_for
 from modelgarden.finetune.plan import unreadable
@@ -210,7 +211,7 @@ def test_an_artifact_is_registered_after_the_deadline_too() -> None:
     done = plan_of(subject, train=job.state(), registration=make_registration(subject))
 
     assert phase_of(waiting) == "Registering"
-    assert waiting.requeue_after == 5
+    assert waiting.requeue_after == 10
     assert phase_of(done) == "Complete"
 
 
@@ -254,7 +255,7 @@ def test_the_end_stays_the_end(end: str) -> None:
     over = condition(end, "True", "Succeeded" if end == "Complete" else "TrainingFailed")
     subject = make_subject(conditions=ready(over))
 
-    plan = plan_for(subject, Observation(), SETTINGS, NOW)
+    plan = plan_for(View(subject, Observation(), SETTINGS, NOW))
 
     assert (plan.objects, plan.deletes, plan.requeue_after) == ((), (), None)
     assert phase_of(plan) == end
@@ -273,7 +274,7 @@ def test_a_finished_job_with_a_time_to_live(
         make_subject(ttlSecondsAfterFinished=60, conditions=ready(over)), completion_time=stamp(ended)
     )
 
-    plan = plan_for(subject, Observation(), SETTINGS, NOW)
+    plan = plan_for(View(subject, Observation(), SETTINGS, NOW))
 
     assert plan.deletes == (((FINETUNEJOBS, "bot"),) if want_deleted else ())
     assert plan.requeue_after == want_wait

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from modelgarden.controller.view import View
 from modelgarden.finetune.effects import AllocateVersion, MoveAlias
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.plan import plan
@@ -35,20 +36,20 @@ def ended_well(subject: Subject, **registration: Any) -> Observation:
 
 
 def test_an_artifact_without_a_version_is_given_one_before_anything_else(subject: Subject) -> None:
-    found = plan(subject, ended_well(subject, record=None, aliases=frozenset()), SETTINGS, NOW)
+    found = plan(View(subject, ended_well(subject, record=None, aliases=frozenset()), SETTINGS, NOW))
 
     assert found.effect == AllocateVersion()
     assert (found.objects, found.status) == ((), None)
 
 
 def test_the_alias_moves_once_there_is_a_version(subject: Subject) -> None:
-    found = plan(subject, ended_well(subject, aliases=frozenset()), SETTINGS, NOW)
+    found = plan(View(subject, ended_well(subject, aliases=frozenset()), SETTINGS, NOW))
 
     assert found.effect == MoveAlias("latest")
 
 
 def test_the_job_is_complete_once_the_alias_has_moved(subject: Subject) -> None:
-    found = plan(subject, ended_well(subject), SETTINGS, NOW)
+    found = plan(View(subject, ended_well(subject), SETTINGS, NOW))
 
     assert found.effect is None
     assert phase_of(found) == "Complete"

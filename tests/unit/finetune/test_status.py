@@ -12,7 +12,6 @@ from modelgarden.api.conditions import Condition
 from modelgarden.api.emissions import Energy
 from modelgarden.api.finetunejob import AttemptStatus, FineTuneJobStatus, Resolved
 from modelgarden.controller.conditions import Finding, conditions
-from modelgarden.controller.waiting import patience
 from modelgarden.finetune.status import ORDER, phase_of, written
 from modelgarden.finetune.subject import status_of
 from tests.unit.builders import NOW, condition, make_emissions, make_owner, make_report, stamp
@@ -88,10 +87,6 @@ READY = condition("DatasetReady", "True", "DatasetReady")
 )
 def test_the_phase_sums_the_conditions_up(found: tuple[Condition, ...], want_phase: str) -> None:
     assert phase_of(found) == want_phase
-
-
-def test_patience_never_waits_less_than_nothing_when_clocks_jump() -> None:
-    assert patience(NOW, NOW.replace(year=2025), shortest=5, longest=60) == 5
 
 
 @settings(max_examples=60)

@@ -11,6 +11,7 @@ from modelgarden.api.conditions import Problem
 from modelgarden.api.emissions import EmissionsRecord, ended_record
 from modelgarden.api.finetunejob import AttemptStatus
 from modelgarden.api.pods import TerminationMessage
+from modelgarden.controller.view import View
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.plan import plan as plan_for
 from modelgarden.finetune.steps.register import awaits_registration
@@ -334,7 +335,7 @@ def test_a_finished_training_awaits_its_registration() -> None:
     subject = make_subject(conditions=ready())
     seen = complete_observation(subject)
 
-    plan = plan_for(subject, seen, SETTINGS, NOW)
+    plan = plan_for(View(subject, seen, SETTINGS, NOW))
 
     assert awaits_registration(subject, seen)
     assert conditions_of(plan)["ArtifactRegistered"]["reason"] == "Registering"
@@ -346,7 +347,7 @@ def test_a_registered_artifact_completes_the_job() -> None:
     subject = with_status(make_subject(conditions=ready()), progress=make_report(step=93).progress)
     seen = complete_observation(subject, registration=make_registration(subject, version=7))
 
-    plan = plan_for(subject, seen, SETTINGS, NOW)
+    plan = plan_for(View(subject, seen, SETTINGS, NOW))
 
     found = conditions_of(plan)
     assert found["ArtifactRegistered"]["status"] == "True"
@@ -377,13 +378,13 @@ def test_an_artifact_that_cannot_be_registered_yet_is_not_lost(reason: str) -> N
     subject = make_subject(conditions=ready())
     seen = complete_observation(subject, registration=Problem(reason, "S3 is away."))
 
-    plan = plan_for(subject, seen, SETTINGS, NOW)
+    plan = plan_for(View(subject, seen, SETTINGS, NOW))
 
     found = conditions_of(plan)
     assert (found["ArtifactRegistered"]["status"], found["ArtifactRegistered"]["reason"]) == ("False", reason)
     assert "Failed" not in found
     assert phase_of(plan) == "Registering"
-    assert plan.requeue_after == 5.0
+    assert plan.requeue_after == 10.0
 
 
 def test_registration_is_tried_again_soon_however_long_storage_was_away() -> None:
@@ -391,7 +392,7 @@ def test_registration_is_tried_again_soon_however_long_storage_was_away() -> Non
     subject = make_subject(conditions=ready(waiting))
     seen = complete_observation(subject, registration=Problem("StorageUnavailable", "S3 is away."))
 
-    assert plan_for(subject, seen, SETTINGS, NOW).requeue_after == 5.0
+    assert plan_for(View(subject, seen, SETTINGS, NOW)).requeue_after == 10.0
 
 
 def test_an_artifact_that_does_not_match_its_manifest_fails_the_job() -> None:
@@ -399,7 +400,7 @@ def test_an_artifact_that_does_not_match_its_manifest_fails_the_job() -> None:
     problem = Problem("ArtifactInvalid", "model.safetensors has 3 bytes, the manifest says 4.")
     seen = complete_observation(subject, registration=problem)
 
-    plan = plan_for(subject, seen, SETTINGS, NOW)
+    plan = plan_for(View(subject, seen, SETTINGS, NOW))
 
     found = conditions_of(plan)
     assert found["Failed"]["reason"] == "ArtifactInvalid"
@@ -433,7 +434,7 @@ def test_an_artifact_whose_train_job_is_gone_is_registered_not_made_again() -> N
     )
     seen = Observation(registration=make_registration(subject))
 
-    plan = plan_for(subject, seen, SETTINGS, NOW)
+    plan = plan_for(View(subject, seen, SETTINGS, NOW))
 
     assert awaits_registration(subject, Observation())
     assert plan.objects == ()
@@ -446,10 +447,10 @@ def test_storage_that_is_away_keeps_a_deleted_train_job_from_being_made_again() 
     )
     seen = Observation(registration=Problem("StorageUnavailable", "S3 is away."))
 
-    plan = plan_for(subject, seen, SETTINGS, NOW)
+    plan = plan_for(View(subject, seen, SETTINGS, NOW))
 
     assert plan.objects == ()
-    assert plan.requeue_after == 5.0
+    assert plan.requeue_after == 10.0
     running = conditions_of(plan)["Running"]
     assert running["reason"] == "StorageUnavailable"
     assert "as soon as it is known whether there is an artifact" in running["message"]

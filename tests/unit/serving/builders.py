@@ -11,10 +11,14 @@ from modelgarden.api.emissions import Attempt, EmissionsRecord, Energy, Methods,
 from modelgarden.api.modeldeployment import ModelDeploymentSpec, ModelDeploymentStatus, ServedArtifact
 from modelgarden.api.pods import ServeReport
 from modelgarden.carbon.intensity import intensity_of
+from modelgarden.controller.subject import Identity
+from modelgarden.controller.view import View
+from modelgarden.serving.decision import ServingView
 from modelgarden.serving.manifests import Wanted, revision_name
-from modelgarden.serving.observe import Observed, by_revision, revisions_of
+from modelgarden.serving.observation import Observation, by_revision, revisions_of
 from modelgarden.serving.resolve import Resolution
 from modelgarden.serving.rollout import Revision
+from modelgarden.serving.subject import Subject
 from modelgarden.settings import Settings
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -108,25 +112,22 @@ def observed(
     deployments: tuple[dict[str, Any], ...] = (),
     pods: tuple[dict[str, Any], ...] = (),
     **more: Any,
-) -> Observed:
-    """Return an observation of the ModelDeployment `default/bot`."""
+) -> ServingView:
+    """Return what a plan for the ModelDeployment `default/bot` is made from."""
     by_name = by_revision(deployments)
-    owner = {
-        "apiVersion": names.API_VERSION,
-        "kind": "ModelDeployment",
-        "metadata": {"namespace": "default", "name": "bot", "uid": "uid-bot", "generation": 2},
-    }
-    return Observed(
-        owner=owner,
+    subject = Subject(
+        identity=Identity(namespace="default", name="bot", uid="uid-bot", generation=2, created=_stamp(NOW)),
         spec=the_spec or spec(),
         status=more.get("status", ModelDeploymentStatus()),
+    )
+    seen = Observation(
         resolution=resolution or Resolution(artifact=artifact(), message="version 1"),
         deployments=by_name,
-        revisions=revisions_of(by_name, pods),
+        revisions=revisions_of(by_name, pods, more.get("stuck", {})),
         pods=pods,
         reports=more.get("reports"),
-        now=more.get("now", NOW),
     )
+    return View(subject, seen, SETTINGS, more.get("now", NOW))
 
 
 def report(

@@ -11,15 +11,14 @@ import pytest
 from modelgarden.api.conditions import REASONS, Problem
 from modelgarden.api.modeldeployment import ModelDeploymentStatus
 from modelgarden.controller.plan import Plan
+from modelgarden.serving.decision import ServingView
 from modelgarden.serving.manifests import deployment, revision_name
-from modelgarden.serving.observe import Observed
 from modelgarden.serving.plan import plan
 from modelgarden.serving.resolve import Resolution
 from tests.unit.serving.builders import (
     DIGEST,
     NOW,
     OTHER_DIGEST,
-    SETTINGS,
     artifact,
     crashed,
     live,
@@ -38,8 +37,8 @@ WRONG_NODE = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinit
 TERMINATED = '{"reason":"InvalidConfiguration","message":"vLLM knows no argument --no-such-flag"}'
 
 
-def planned(seen: Observed) -> Plan:
-    made = plan(seen, SETTINGS)
+def planned(view: ServingView) -> Plan:
+    made = plan(view)
     assert made.status is not None
     ModelDeploymentStatus.from_dict(made.status)
     return made
@@ -133,7 +132,7 @@ def test_a_refused_secret_blocks_and_is_looked_at_again() -> None:
     assert (made.event.type, made.event.reason) == ("Warning", "SecretNotFound")
 
 
-def test_the_wait_grows_with_the_age_of_the_problem() -> None:
+def test_a_mended_problem_is_seen_soon_however_old_it_is() -> None:
     problem = Resolution(problem=Problem("StorageUnavailable", "S3 does not answer"))
     first = planned(observed(resolution=problem))
     assert first.status is not None
@@ -144,7 +143,7 @@ def test_the_wait_grows_with_the_age_of_the_problem() -> None:
         for age in (0, 40, 4000)
     ]
 
-    assert waits == [5, 10, 60]
+    assert waits == [5, 5, 5]
 
 
 def test_a_ready_revision_is_ready_and_noted_as_having_served() -> None:
@@ -468,3 +467,16 @@ def test_the_artifact_is_named() -> None:
 
     assert made.status is not None
     assert made.status["artifact"]["sha256"] == DIGEST
+
+
+def test_what_the_kubelet_says_of_a_pod_that_does_not_start_is_told() -> None:
+    starting = pod(NEW)
+    stuck = {
+        "uid-p1": Problem("StartFailed", "Pod p1 does not start: FailedCreatePodSandBox: too little memory")
+    }
+
+    made = planned(observed(deployments=(new(),), pods=(starting,), stuck=stuck))
+
+    assert conditions(made)["Degraded"] == ("True", "StartFailed")
+    assert "FailedCreatePodSandBox" in message(made, "Progressing")
+    assert made.requeue_after == 10

@@ -12,12 +12,12 @@ from modelgarden.api.common import SECRET_KEYS
 from modelgarden.api.conditions import ACCEPTED, DATASET_READY, Problem
 from modelgarden.controller.conditions import Finding
 from modelgarden.controller.times import timestamp
-from modelgarden.controller.waiting import RECHECK_SECONDS
+from modelgarden.controller.waiting import recheck
 from modelgarden.finetune.look import Look
 from modelgarden.finetune.manifests import HUB_TOKEN_KEY
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.outcome import Outcome
-from modelgarden.finetune.steps.step import View
+from modelgarden.finetune.steps.step import FineTuneView
 from modelgarden.registry.errors import StorageError
 from modelgarden.registry.inputs import InputSources
 
@@ -29,12 +29,12 @@ async def observe(look: Look, seen: Observation) -> Observation:
     return replace(seen, inputs=await _inputs(look))
 
 
-def plan(view: View) -> Outcome:
+def plan(view: FineTuneView) -> Outcome:
     """Say whether the spec is valid and what it refers to exists."""
     inputs = view.seen.inputs
     if isinstance(inputs, Problem):
         finding = Finding.against(ACCEPTED, inputs)
-        return Outcome(findings=(finding,), requeue_after=RECHECK_SECONDS, done=True)
+        return Outcome(findings=(finding,), requeue_after=recheck(inputs), done=True)
     fields = {} if view.subject.status.start_time else {"start_time": timestamp(view.now)}
     message = "The spec is valid and what it refers to exists."
     return Outcome(findings=(Finding(ACCEPTED, True, "Accepted", message),), fields=fields, done=True)
@@ -55,7 +55,7 @@ async def _inputs(look: Look) -> str | Problem:
         credentials=credentials,
     )
     try:
-        return await look.shared.inputs.fingerprint(store, sources)
+        return await look.inputs.fingerprint(store, sources)
     except StorageError as error:
         return error.problem
 
@@ -66,13 +66,13 @@ async def _credentials(look: Look) -> tuple[str, ...] | Problem:
     versions = []
     if spec.storage.credentials_secret_ref is not None:
         name = spec.storage.credentials_secret_ref.name
-        secret = await look.shared.storage.secret(namespace, name, keys=SECRET_KEYS)
+        secret = await look.means.storage.secret(namespace, name, keys=SECRET_KEYS)
         if isinstance(secret, Problem):
             return secret
         versions.append(str(secret["metadata"]["resourceVersion"]))
     if spec.model.token_secret_ref is not None:
         name = spec.model.token_secret_ref.name
-        secret = await look.shared.storage.secret(namespace, name, keys=(HUB_TOKEN_KEY,))
+        secret = await look.means.storage.secret(namespace, name, keys=(HUB_TOKEN_KEY,))
         if isinstance(secret, Problem):
             return secret
         if HUB_TOKEN_KEY not in (secret.get("data") or {}):

@@ -25,7 +25,7 @@ from modelgarden.finetune.manifests import prepare_job
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.outcome import Outcome, finding
 from modelgarden.finetune.programs import PREPARE
-from modelgarden.finetune.steps.step import View
+from modelgarden.finetune.steps.step import FineTuneView
 from modelgarden.finetune.subject import Subject
 from modelgarden.finetune.waiting import waiting_for
 from modelgarden.kube.resources import JOBS
@@ -50,17 +50,15 @@ async def observe(look: Look, seen: Observation) -> Observation:
         return seen
     pod = job.newest.leader if job.newest is not None else None
     if pod is not None and pod.running:
-        return replace(
-            seen, prepare_report=await look.shared.progress.newest(pod, interval_seconds=ASK_SECONDS)
-        )
+        return replace(seen, prepare_report=await look.progress.newest(pod, interval_seconds=ASK_SECONDS))
     if pod is not None:
-        look.shared.progress.forget(pod)
+        look.progress.forget(pod)
     if job.result != "Complete" or look.subject.status.dataset is not None or _told(job) is not None:
         return seen
     return replace(seen, dataset=await _from_storage(look))
 
 
-def plan(view: View) -> Outcome:
+def plan(view: FineTuneView) -> Outcome:
     """Bring the dataset nearer to being prepared."""
     job = view.seen.prepare
     if view.subject.is_true(DATASET_READY):
@@ -104,7 +102,7 @@ def _told(job: JobState) -> DatasetStatus | None:
     return said.dataset if said is not None else None
 
 
-def _start(view: View) -> Outcome:
+def _start(view: FineTuneView) -> Outcome:
     if not isinstance(view.seen.inputs, str):
         return Outcome()
     if view.subject.spec.suspend:
@@ -128,7 +126,7 @@ def _ready(job: JobState, seen: Observation) -> Outcome:
     )
 
 
-def _under_way(view: View, job: JobState) -> Outcome:
+def _under_way(view: FineTuneView, job: JobState) -> Outcome:
     if view.subject.spec.suspend:
         return _not_ready("Suspended", "spec.suspend is true: the prepare Job goes on when it is false.")
     if job.newest is not None and job.newest.running:
@@ -158,7 +156,7 @@ def _after_an_attempt(job: JobState, *, requeue_after: float | None) -> Outcome:
     return _not_ready("Retrying", message, requeue_after=requeue_after)
 
 
-def _refused(view: View, job: JobState) -> Outcome:
+def _refused(view: FineTuneView, job: JobState) -> Outcome:
     why = _why(job)
     if not view.subject.spec.suspend and _may_be_mended(view, job, why):
         return Outcome(
@@ -177,7 +175,7 @@ def _why(job: JobState) -> Problem:
     return Problem("PrepareFailed", f"The prepare Job failed: {words or 'its pods are gone'}.")
 
 
-def _may_be_mended(view: View, job: JobState, why: Problem) -> bool:
+def _may_be_mended(view: FineTuneView, job: JobState, why: Problem) -> bool:
     if not isinstance(view.seen.inputs, str):
         return False
     if view.seen.inputs != job.inputs_hash:

@@ -14,7 +14,7 @@ from modelgarden.api.messages import sentence
 from modelgarden.controller.conditions import Finding
 from modelgarden.controller.plan import Effect
 from modelgarden.controller.times import timestamp
-from modelgarden.controller.waiting import RECHECK_SECONDS, SOON_SECONDS
+from modelgarden.controller.waiting import SOON_SECONDS, STORAGE_SECONDS
 from modelgarden.finetune.effects import AllocateVersion, MoveAlias
 from modelgarden.finetune.look import Look
 from modelgarden.finetune.manifests import job_name
@@ -22,7 +22,7 @@ from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.outcome import Outcome, failed, finding
 from modelgarden.finetune.programs import TRAIN
 from modelgarden.finetune.reported import recorded
-from modelgarden.finetune.steps.step import View
+from modelgarden.finetune.steps.step import FineTuneView
 from modelgarden.finetune.subject import Subject
 from modelgarden.kube.resources import JOBS
 from modelgarden.registry.artifacts import Candidate, Registration, find, has_manifest
@@ -41,7 +41,7 @@ async def observe(look: Look, seen: Observation) -> Observation:
         return seen
     if seen.train is not None:
         name = job_name(look.subject.name, TRAIN)
-        live = await look.shared.kube.get(JOBS, look.subject.namespace, name)
+        live = await look.means.kube.get(JOBS, look.subject.namespace, name)
         if live is None or live["metadata"]["uid"] != seen.train.uid:
             seen = replace(seen, train=None)
         elif job_state(live, (), TRAIN).result != "Complete":
@@ -58,7 +58,7 @@ def awaits_registration(subject: Subject, seen: Observation) -> bool:
     return bool(subject.status.attempts) and not seen.strays and not subject.spec.suspend
 
 
-def plan(view: View) -> Outcome:
+def plan(view: FineTuneView) -> Outcome:
     """Register what training has left; the job is complete with that."""
     finished = finding(RUNNING, "TrainingFinished", "Training has ended well.")
     match view.seen.registration:
@@ -73,7 +73,7 @@ def plan(view: View) -> Outcome:
             return finished.then(failed(problem, view.now)).then(refused)
         case Problem() as problem:
             message = f"{sentence(problem.message)} The artifact is kept and is registered as soon as this is mended."
-            kept = finding(ARTIFACT_REGISTERED, problem.reason, message, requeue_after=RECHECK_SECONDS)
+            kept = finding(ARTIFACT_REGISTERED, problem.reason, message, requeue_after=STORAGE_SECONDS)
             return finished.then(kept)
         case _:
             message = "The artifact is complete in S3 and is being registered."
@@ -91,7 +91,7 @@ async def perform(look: Look, effect: Effect, seen: Observation) -> Observation:
     try:
         match effect:
             case AllocateVersion():
-                return replace(seen, registration=await allocate(store, found, now=look.shared.clock()))
+                return replace(seen, registration=await allocate(store, found, now=look.means.clock()))
             case MoveAlias(alias=alias):
                 return replace(seen, registration=await move_alias(store, found, alias=alias))
     except StorageError as error:
@@ -113,7 +113,7 @@ async def _find(look: Look, *, required: bool) -> Registration | Problem | None:
         return error.problem
 
 
-def _registered(view: View, done: Registration) -> Outcome:
+def _registered(view: FineTuneView, done: Registration) -> Outcome:
     artifact = done.artifact
     name = f"{artifact.model_name} version {artifact.version}"
     return Outcome(

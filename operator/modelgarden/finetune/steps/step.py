@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
 
+from modelgarden.controller.view import View
 from modelgarden.finetune.look import Look
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.outcome import Outcome
 from modelgarden.finetune.subject import Subject
-from modelgarden.settings import Settings
 
-
-@dataclass(frozen=True)
-class View:
-    """All that a step's plan is made from."""
-
-    subject: Subject
-    seen: Observation
-    settings: Settings
-    now: datetime
+FineTuneView = View[Subject, Observation]
 
 
 @dataclass(frozen=True)
@@ -36,4 +27,4 @@ class Step:
     Raises:
         Retryable: the API server does not answer.
     """
-    plan: Callable[[View], Outcome]
+    plan: Callable[[FineTuneView], Outcome]

@@ -13,7 +13,7 @@ from modelgarden.api.messages import sentence
 from modelgarden.api.names import EXIT_USER_ERROR
 from modelgarden.api.pods import TrainReport
 from modelgarden.controller.conditions import Finding
-from modelgarden.controller.waiting import RECHECK_SECONDS, SOON_SECONDS
+from modelgarden.controller.waiting import SOON_SECONDS, STORAGE_SECONDS
 from modelgarden.finetune.attempts import attempts_after
 from modelgarden.finetune.emissions import final, read_attempts
 from modelgarden.finetune.look import Look
@@ -22,7 +22,7 @@ from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.outcome import Outcome, failed, finding
 from modelgarden.finetune.programs import TRAIN
 from modelgarden.finetune.reported import reported
-from modelgarden.finetune.steps.step import View
+from modelgarden.finetune.steps.step import FineTuneView
 from modelgarden.finetune.subject import Subject
 from modelgarden.finetune.waiting import waiting_for
 from modelgarden.registry.errors import StorageError
@@ -41,7 +41,7 @@ async def observe(look: Look, seen: Observation) -> Observation:
     return replace(seen, report=report, emissions=emissions)
 
 
-def plan(view: View) -> Outcome:
+def plan(view: FineTuneView) -> Outcome:
     """Bring the training nearer to its end, once the dataset is ready."""
     subject, seen, job = view.subject, view.seen, view.seen.train
     groups = job.attempts if job is not None else ()
@@ -65,9 +65,9 @@ async def _report(look: Look, job: JobState) -> TrainReport | None:
     if pod is None:
         return None
     if not pod.running:
-        look.shared.progress.forget(pod)
+        look.progress.forget(pod)
         return None
-    return await look.shared.progress.newest(pod, interval_seconds=look.shared.progress_interval_seconds)
+    return await look.progress.newest(pod, interval_seconds=look.means.settings.progress_interval_seconds)
 
 
 async def _emissions(look: Look) -> tuple[EmissionsRecord, ...] | None:
@@ -80,7 +80,7 @@ async def _emissions(look: Look) -> tuple[EmissionsRecord, ...] | None:
         return None
 
 
-def _without_a_job(view: View) -> Outcome:
+def _without_a_job(view: FineTuneView) -> Outcome:
     """Start, unless an earlier attempt has left an artifact, or may have."""
     found = view.seen.registration
     if found is None:
@@ -88,11 +88,11 @@ def _without_a_job(view: View) -> Outcome:
     if isinstance(found, Problem) and found.reason != "ArtifactInvalid":
         again = "Training goes on as soon as it is known whether there is an artifact."
         message = f"{sentence(found.message)} {again}"
-        return finding(RUNNING, found.reason, message, requeue_after=RECHECK_SECONDS)
+        return finding(RUNNING, found.reason, message, requeue_after=STORAGE_SECONDS)
     return Outcome(done=True)
 
 
-def _start(view: View) -> Outcome:
+def _start(view: FineTuneView) -> Outcome:
     if view.subject.spec.suspend:
         return _not_running("Suspended", "spec.suspend is true: training starts when it is false.")
     if view.seen.strays:
@@ -102,7 +102,7 @@ def _start(view: View) -> Outcome:
     return _not_running("Pending", f"Job {job['metadata']['name']} waits for its pod to run.", objects=(job,))
 
 
-def _under_way(view: View, job: JobState) -> Outcome:
+def _under_way(view: FineTuneView, job: JobState) -> Outcome:
     newest = job.newest
     if view.subject.spec.suspend:
         return _not_running("Suspended", "spec.suspend is true: training goes on when it is false.")

@@ -8,7 +8,7 @@ import pytest
 
 from modelgarden.api.modeldeployment import ModelSource, ServedArtifact
 from modelgarden.serving.manifests import deployment
-from modelgarden.serving.observe import by_revision, due_reports, pods_since, revisions_of, unended
+from modelgarden.serving.observation import by_revision, due_reports, pods_since, revisions_of, unended
 from modelgarden.serving.resolve import same_source
 from modelgarden.workloads.pods import trouble_of
 from tests.unit.serving.builders import DIGEST, NOW, RUN, crashed, live, pod, unschedulable, wanted
