@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
-
+from modelgarden.api.documents import Configuration, DocumentError, NewerDocument
 from modelgarden.api.names import CONFIG_VARIABLE
 from modelgarden_pod.errors import UserError
 
-T = TypeVar("T", bound=BaseModel)
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T", bound=Configuration)
 
 
-def read_config(kind: type[T], file: Path | None) -> T:
+def read_config(kind: type[T], file: Path | None, *, reader: str) -> T:
     """Return the configuration from the file, or from MODELGARDEN_CONFIG where no file is given.
 
     Raises:
-        UserError: InvalidConfiguration, there is none or a field is wrong.
+        UserError: InvalidConfiguration, there is none or a field is wrong; UpgradeNeeded, this image is too old for it.
     """
     try:
-        return kind.model_validate_json(_text(file))
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc'])) or 'the configuration'}: {problem['msg']}"
-            for problem in error.errors()
+        reading = kind.reading(_text(file), reader=reader)
+    except NewerDocument as error:
+        raise UserError("UpgradeNeeded", f"the configuration cannot be read. {error}") from error
+    except DocumentError as error:
+        raise UserError("InvalidConfiguration", f"the configuration is wrong: {error}") from error
+    if reading.left_out:
+        logger.warning(
+            "Fields that this version does not know are left out", extra={"fields": reading.left_out}
         )
-        raise UserError("InvalidConfiguration", f"the configuration is wrong: {problems}") from error
+    return reading.document
 
 
 def _text(file: Path | None) -> str:

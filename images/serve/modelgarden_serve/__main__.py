@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+from modelgarden.api.documents import SERVE_IMAGE
 from modelgarden.api.names import PROGRESS_PORT
 from modelgarden.api.pods import ServeConfig, TerminationMessage
 from modelgarden_pod.config import read_config
@@ -29,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminate)
 
     def command() -> TerminationMessage:
-        config = read_config(ServeConfig, options.config)
+        config = read_config(ServeConfig, options.config, reader=SERVE_IMAGE)
         if options.command == "fetch":
             from modelgarden_serve.fetch import fetch
 

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
-from pydantic import ValidationError
 
+from modelgarden.api.documents import SERVE_IMAGE, DocumentError
 from modelgarden.api.emissions import EmissionsRecord, Energy, merge_records
 from modelgarden.api.pods import ServeReport
 from modelgarden_serve.vllm_api import Tokens
@@ -116,8 +116,8 @@ def _joined(before: EmissionsRecord, own: EmissionsRecord) -> EmissionsRecord:
 
 def _earlier(file: Path, attempt: str) -> ServeReport | None:
     try:
-        report = ServeReport.model_validate_json(file.read_text())
-    except (OSError, ValidationError):
+        report = ServeReport.read(file.read_text(), reader=SERVE_IMAGE)
+    except (OSError, DocumentError):
         return None
     return report if report.attempt == attempt and report.emissions.attempts else None
 

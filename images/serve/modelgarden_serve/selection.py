@@ -9,12 +9,12 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from pydantic import ValidationError
-
 from modelgarden.api.artifact import Manifest
+from modelgarden.api.documents import SERVE_IMAGE
 from modelgarden.api.finetunejob import ArtifactFormat
 from modelgarden.api.layout import MANIFEST, listing_digest
 from modelgarden.api.pods import ServeConfig
+from modelgarden_pod.documents import read_document
 from modelgarden_pod.errors import ObjectNotFound, UserError
 from modelgarden_pod.storage import Folder, StoredFile
 
@@ -49,7 +49,7 @@ def select(root: Folder, config: ServeConfig) -> Selection:
     """Return the files of the model at the configured URI; `root` is its folder.
 
     Raises:
-        UserError: ModelNotFound, FormatNotFound, or ArtifactInvalid where it is not what was resolved.
+        UserError: ModelNotFound, FormatNotFound, UpgradeNeeded, or ArtifactInvalid where it is not what was resolved.
         TemporaryError: storage does not answer.
     """
     if config.model_uri.endswith(f"/{MANIFEST}"):
@@ -86,10 +86,7 @@ def _manifest(root: Folder, wanted: str | None) -> Manifest:
         raise UserError(
             "ArtifactInvalid", f"{MANIFEST} of {root.uri} has SHA-256 {digest}, but {wanted} was resolved"
         )
-    try:
-        return Manifest.model_validate_json(content)
-    except ValidationError as error:
-        raise UserError("ArtifactInvalid", f"{MANIFEST} of {root.uri} cannot be read: {error}") from error
+    return read_document(Manifest, content, where=f"{MANIFEST} of {root.uri}", reader=SERVE_IMAGE)
 
 
 def _matching(folder: Folder, found: StoredFile | None, *, name: str, size: int) -> StoredFile:

@@ -11,9 +11,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pydantic import ValidationError
-
-from modelgarden.api.emissions import EmissionsRecord, ended_record, merge_records
+from modelgarden.api.documents import TRAIN_IMAGE, DocumentError
+from modelgarden.api.emissions import AttemptEmissions, EmissionsRecord, ended_record, merge_records
 from modelgarden.api.layout import ATTEMPT_EMISSIONS
 from modelgarden_pod.energy import EnergyMeter
 from modelgarden_pod.errors import PodError, Terminated
@@ -70,7 +69,7 @@ class Attempts:
         with self._lock:
             if reason == "Running" and self._ended.is_set():
                 return
-            record = self._meter.record(reason)
+            record = AttemptEmissions.of(self._meter.record(reason))
             try:
                 self._folder.with_patience(SAVE_PATIENCE_SECONDS).write(
                     self._name, record.model_dump_json(by_alias=True, exclude_none=True).encode()
@@ -95,10 +94,10 @@ def read_records(folder: Folder, *, without: str) -> tuple[EmissionsRecord, ...]
         if file.name == without or not file.name.endswith(".json"):
             continue
         try:
-            record = EmissionsRecord.model_validate_json(folder.read(file.name))
+            record = AttemptEmissions.read(folder.read(file.name), reader=TRAIN_IMAGE).record()
             records.append(ended_record(record, reason="Lost"))
-        except ValidationError as error:
+        except DocumentError as error:
             logger.warning(
                 "A record of emissions cannot be read", extra={"file": file.name, "error": str(error)}
             )
-    return tuple(sorted(records, key=lambda record: record.attempts[0].start_time))
+    return tuple(sorted(records, key=lambda record: record.attempts[0].start_time if record.attempts else ""))

@@ -16,12 +16,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from modelgarden.api.artifact import CheckpointRecord
+from modelgarden.api.documents import TRAIN_IMAGE, DocumentError, NewerDocument
 from modelgarden.api.layout import CHECKPOINT_MARKER, CHECKPOINTS
 from modelgarden_pod.energy import timestamp
-from modelgarden_pod.errors import CorruptObject, ObjectNotFound, PodError, TemporaryError, Terminated
+from modelgarden_pod.errors import (
+    CorruptObject,
+    ObjectNotFound,
+    PodError,
+    TemporaryError,
+    Terminated,
+    UserError,
+)
 from modelgarden_pod.storage import Folder, download_entries, upload_tree
 
 logger = logging.getLogger(__name__)
@@ -41,14 +47,18 @@ class Checkpoint:
 
 
 def restore_newest(run_folder: Folder, target: Path) -> Checkpoint | None:
-    """Download the newest complete checkpoint, None where there is none."""
+    """Download the newest complete checkpoint, None where there is none.
+
+    Raises:
+        UserError: UpgradeNeeded, a newer version wrote it: its steps are not to be trained, nor it removed, again.
+    """
     folder = run_folder.child(CHECKPOINTS)
     found = (_MARKER.match(file.name) for file in folder.list())
     for step in sorted((int(match[1]) for match in found if match), reverse=True):
         path = target / f"checkpoint-{step}"
         try:
             _download(folder.child(str(step)), path)
-        except (CorruptObject, ObjectNotFound, ValidationError) as error:
+        except (CorruptObject, ObjectNotFound, DocumentError) as error:
             logger.warning("Passed over a damaged checkpoint", extra={"step": step, "error": str(error)})
             shutil.rmtree(path, ignore_errors=True)
             _unmark(folder, step)
@@ -91,7 +101,12 @@ def prune(run_folder: Folder, *, keep: int) -> None:
 
 
 def _download(folder: Folder, path: Path) -> None:
-    record = CheckpointRecord.model_validate_json(folder.read(CHECKPOINT_MARKER))
+    content = folder.read(CHECKPOINT_MARKER)
+    try:
+        record = CheckpointRecord.read(content, reader=TRAIN_IMAGE)
+    except NewerDocument as error:
+        where = f"{folder.uri}/{CHECKPOINT_MARKER}"
+        raise UserError("UpgradeNeeded", f"{where} cannot be read. {error}") from error
     download_entries(folder, record.files, path)
 
 

@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 from modelgarden.api.artifact import Manifest
+from modelgarden.api.documents import TRAIN_IMAGE
 from modelgarden.api.layout import MANIFEST, MERGED_DIR
 from modelgarden.api.pods import TerminationMessage
+from modelgarden_pod.documents import read_document
 from modelgarden_pod.errors import UserError
 from modelgarden_pod.storage import download_entries, read_or_none
 from modelgarden_train.base_model import fetch_base_model
@@ -60,7 +62,7 @@ def _fetch_merged(run: Run) -> Path:
     body = read_or_none(run.folder, MANIFEST)
     if body is None:
         raise UserError("InvalidConfiguration", f"{run.folder.uri} has no manifest; run train first")
-    manifest = Manifest.model_validate_json(body)
+    manifest = read_document(Manifest, body, where=f"{run.folder.uri}/{MANIFEST}", reader=TRAIN_IMAGE)
     if "Merged16Bit" not in manifest.formats:
         raise UserError("FormatNotFound", "the run has no 16-bit merge; add Merged16Bit to output.formats")
     target = run.workspace / "artifact"

@@ -35,15 +35,6 @@ class ModelResult:
     scores: Scores
     answers: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {"scores": self.scores.to_dict(), "answers": list(self.answers)}
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> ModelResult:
-        """Read the JSON form."""
-        return cls(scores=Scores.from_dict(value["scores"]), answers=tuple(value["answers"]))
-
 
 def evaluate_model(
     model: Any, tokenizer: PreTrainedTokenizerBase, rows: Sequence[PreparedRow], *, max_new_tokens: int

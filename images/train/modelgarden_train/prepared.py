@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from modelgarden.api.artifact import DatasetReport, FileEntry
+from modelgarden.api.documents import TRAIN_IMAGE
 from modelgarden.api.layout import DATASET_REPORT, DATASET_TRAIN, DATASET_VALIDATION
+from modelgarden_pod.documents import read_document
 from modelgarden_pod.errors import UserError
 from modelgarden_pod.storage import Folder, read_or_none
 
@@ -58,9 +60,15 @@ def write_split(folder: Folder, name: str, rows: Sequence[PreparedRow], *, scrat
 
 
 def read_report(folder: Folder) -> DatasetReport | None:
-    """Return the report of the run, None while prepare has not finished."""
+    """Return the report of the run, None while prepare has not finished.
+
+    Raises:
+        UserError: UpgradeNeeded, a newer version wrote it; ArtifactInvalid, it is damaged.
+    """
     body = read_or_none(folder, DATASET_REPORT)
-    return DatasetReport.model_validate_json(body) if body is not None else None
+    if body is None:
+        return None
+    return read_document(DatasetReport, body, where=f"{folder.uri}/{DATASET_REPORT}", reader=TRAIN_IMAGE)
 
 
 def read_dataset(folder: Folder, *, scratch: Path) -> PreparedDataset:

@@ -17,10 +17,12 @@ from modelgarden.api.artifact import (
     FileEntry,
     Manifest,
 )
-from modelgarden.api.emissions import EmissionsRecord, merge_records
+from modelgarden.api.documents import TRAIN_IMAGE
+from modelgarden.api.emissions import AttemptEmissions, EmissionsRecord, merge_records
 from modelgarden.api.finetunejob import ArtifactFormat
 from modelgarden.api.layout import EMISSIONS, EVALUATION, MANIFEST, MODEL_CARD
 from modelgarden.api.pods import TerminationMessage
+from modelgarden_pod.documents import read_document
 from modelgarden_pod.energy import timestamp
 from modelgarden_pod.storage import read_or_none, upload_tree
 from modelgarden_train.model_card import model_card
@@ -46,11 +48,15 @@ class Results:
 
 
 def published(run: Run) -> TerminationMessage | None:
-    """Return the result of a run whose manifest is there already."""
+    """Return the result of a run whose manifest is there already.
+
+    Raises:
+        UserError: UpgradeNeeded, a newer version wrote it; ArtifactInvalid, it is damaged.
+    """
     body = read_or_none(run.folder, MANIFEST)
     if body is None:
         return None
-    manifest = Manifest.model_validate_json(body)
+    manifest = read_document(Manifest, body, where=f"{run.folder.uri}/{MANIFEST}", reader=TRAIN_IMAGE)
     return _result(manifest, body)
 
 
@@ -70,7 +76,10 @@ def publish(
     config = run.config
     emissions = merge_records(records)
     evaluation = results.evaluation.model_dump_json(by_alias=True, indent=2).encode()
-    lines = "".join(record.model_dump_json(by_alias=True, exclude_none=True) + "\n" for record in records)
+    lines = "".join(
+        AttemptEmissions.of(record).model_dump_json(by_alias=True, exclude_none=True) + "\n"
+        for record in records
+    )
     card = model_card(config, results, emissions)
     beside = (
         run.folder.write(EVALUATION, evaluation),

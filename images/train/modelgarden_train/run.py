@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from modelgarden.api.documents import TRAIN_IMAGE
 from modelgarden.api.pods import RunConfig
 from modelgarden_pod.config import read_config
 from modelgarden_pod.errors import UserError
@@ -30,9 +31,9 @@ def load_config(file: Path | None) -> RunConfig:
     """Read the configuration from a file, else from the environment.
 
     Raises:
-        UserError: InvalidConfiguration, there is none or a field is wrong.
+        UserError: InvalidConfiguration, there is none or a field is wrong; UpgradeNeeded, this image is too old for it.
     """
-    config = read_config(RunConfig, file)
+    config = read_config(RunConfig, file, reader=TRAIN_IMAGE)
     check_config(config)
     return config
 

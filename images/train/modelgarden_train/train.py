@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from modelgarden.api.artifact import BaseEvaluation
+from modelgarden.api.documents import TRAIN_IMAGE, DocumentError
 from modelgarden.api.finetunejob import Method
 from modelgarden.api.pods import TerminationMessage
 from modelgarden_pod.energy import EnergyMeter, memory_limit_bytes
@@ -178,15 +179,26 @@ class TrainingAttempt:
             kept = self._resume.path / BASE_SCORES
             if kept.exists():
                 self._base_scores.write_text(kept.read_text())
-        if self._base_scores.exists():
-            return ModelResult.from_dict(json.loads(self._base_scores.read_text()))
+        if (known := self._known_base()) is not None:
+            return known
         self._stage("EvaluatingBase")
         model = self._load(base.path)
         result = self._evaluate(model, rows)
         del model
         release_memory()
-        self._base_scores.write_text(json.dumps(result.to_dict()))
+        document = BaseEvaluation(scores=result.scores, answers=result.answers)
+        self._base_scores.write_text(document.model_dump_json(by_alias=True))
         return result
+
+    def _known_base(self) -> ModelResult | None:
+        if not self._base_scores.exists():
+            return None
+        try:
+            known = BaseEvaluation.read(self._base_scores.read_bytes(), reader=TRAIN_IMAGE)
+        except DocumentError as error:
+            logger.warning("The base model is evaluated again", extra={"error": str(error)})
+            return None
+        return ModelResult(scores=known.scores, answers=known.answers)
 
     def _train(self, base: BaseModel, dataset: PreparedDataset) -> tuple[Any, Scope, StepPlan]:
         """Train to the end; on SIGTERM leave with the step saved."""

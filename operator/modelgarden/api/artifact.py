@@ -7,8 +7,9 @@ from typing import Annotated
 from pydantic import Field
 
 from modelgarden.api.base import ApiModel, ModelName, Sha256, Timestamp
+from modelgarden.api.documents import Document
 from modelgarden.api.emissions import EmissionsRecord
-from modelgarden.api.finetunejob import ArtifactFormat, DatasetStatus, EvaluationStatus, Method
+from modelgarden.api.finetunejob import ArtifactFormat, DatasetStatus, EvaluationStatus, Method, Scores
 
 
 class RunIdentity(ApiModel):
@@ -28,7 +29,7 @@ class FileEntry(ApiModel):
     bytes: Annotated[int, Field(ge=0)]
 
 
-class CheckpointRecord(ApiModel):
+class CheckpointRecord(Document):
     """`checkpoint.json`, written last: a checkpoint without it is not complete."""
 
     step: Annotated[int, Field(ge=0)]
@@ -37,7 +38,15 @@ class CheckpointRecord(ApiModel):
     files: tuple[FileEntry, ...]
 
 
-class DatasetReport(ApiModel):
+class BaseEvaluation(Document):
+    """`base-evaluation.json` in a checkpoint's folder, so that the next attempt need not evaluate the base model."""
+
+    scores: Scores
+    answers: tuple[str, ...]
+    """One for each held-out row, in their order."""
+
+
+class DatasetReport(Document):
     """`dataset/report.json`, written last by prepare."""
 
     source: str
@@ -60,10 +69,9 @@ class BaseModelRecord(ApiModel):
     """SHA-256 over the sorted names and SHA-256 of its files."""
 
 
-class Manifest(ApiModel):
+class Manifest(Document):
     """`manifest.json`, written last: the commit marker of a run."""
 
-    schema_version: str = "modelgarden.dev/v1alpha1"
     run: RunIdentity
     model_name: ModelName
     created_at: Timestamp
@@ -71,7 +79,7 @@ class Manifest(ApiModel):
     method: Method
     dataset: DatasetReport
     hyperparameters: dict[str, str]
-    image: str | None
+    image: str | None = None
     versions: dict[str, str]
     """Versions of the libraries that made the artifact."""
     evaluation: EvaluationStatus
@@ -91,14 +99,14 @@ class GeneratedRow(ApiModel):
     tuned: str
 
 
-class Evaluation(ApiModel):
+class Evaluation(Document):
     """`evaluation.json`: the scores and every generated answer."""
 
     scores: EvaluationStatus
     rows: tuple[GeneratedRow, ...]
 
 
-class VersionRecord(ApiModel):
+class VersionRecord(Document):
     """`versions/<n>.json` and `aliases/<alias>.json` of the registry."""
 
     version: Annotated[int, Field(ge=1)]

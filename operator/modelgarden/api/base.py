@@ -7,12 +7,14 @@ takes an array for a tuple and refuses a string for a number, exactly like the g
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from modelgarden.api.tolerance import read_readable
 
 
 @dataclass(frozen=True)
@@ -48,39 +50,16 @@ class ApiModel(BaseModel):
     def readable(cls, value: Mapping[str, Any]) -> Self:
         """Parse what this version can read of a mapping that another version may have written.
 
-        A name that the API does not have is left out wherever it stands, a top-level field with any other fault whole.
+        What the API does not have or cannot read is left out, see `tolerance`.
 
         Raises:
             pydantic.ValidationError: a field without a default is missing or cannot be read.
         """
-        try:
-            return cls.from_dict(value)
-        except ValidationError as error:
-            unknown = {fault["loc"] for fault in error.errors() if fault["type"] == "extra_forbidden"}
-        known = _without(value, unknown)
-        found: dict[str, Any] = {}
-        for name, item in known.items():
-            try:
-                cls.from_dict({name: item})
-            except ValidationError as error:
-                if any(fault["loc"][:1] == (name,) for fault in error.errors()):
-                    continue
-            found[name] = item
-        return cls.from_dict(found)
+        return read_readable(cls.from_dict, value)[0]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form with wire names, without fields that are None."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-def _without(value: Any, places: Set[tuple[int | str, ...]], place: tuple[int | str, ...] = ()) -> Any:
-    """Return a JSON value without what stands at the places, each the way to it from the top."""
-    if isinstance(value, Mapping):
-        kept = {key: item for key, item in value.items() if (*place, key) not in places}
-        return {key: _without(item, places, (*place, key)) for key, item in kept.items()}
-    if isinstance(value, list | tuple):
-        return [_without(item, places, (*place, index)) for index, item in enumerate(value)]
-    return value
 
 
 _MAX_SAFE_INTEGER = 2**53 - 1

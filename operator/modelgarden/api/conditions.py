@@ -57,6 +57,7 @@ REASONS: Final[dict[str, str]] = {
     "ModelNotFound": "The base model is not at its source; upload it, or create a FineTuneJob with another source.",
     "DatasetNotFound": "The dataset is not at its source; upload it, or create a FineTuneJob with another source.",
     "StorageUnavailable": "S3 does not answer; operator and pods keep trying with back-off, and training goes on meanwhile.",
+    "UpgradeNeeded": "A newer version wrote what is to be read here; upgrade the image that the message names.",
     "ApplyRejected": "The API server refused a child object, or a Job's pod (quota, policy or admission); see the message.",
     # FineTuneJob
     "Preparing": "The prepare Job checks and converts the dataset on a CPU.",

@@ -7,11 +7,12 @@ total = gpu + cpu + ram, and emissions = total / 3.6e6 x PUE x intensity.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from modelgarden.api.base import ApiModel, Timestamp
+from modelgarden.api.documents import Document
 
 JOULES_PER_KWH: Final = 3_600_000
 
@@ -97,6 +98,26 @@ class EmissionsRecord(ApiModel):
         default=(), max_length=64, description="The attempts that the sum counts."
     )
     tool: str = Field(max_length=64, description="Metering tool and version.")
+
+
+class AttemptEmissions(EmissionsRecord, Document):
+    """`emissions/<attempt>.json` and a line of `emissions.jsonl`: the record as a document of its own."""
+
+    state: CarbonState = "Partial"
+    """A state that only a later version knows counts as Partial, not as no energy at all."""
+
+    @classmethod
+    def of(cls, record: EmissionsRecord) -> Self:
+        """Return the document of a record."""
+        return cls(**_fields(record))
+
+    def record(self) -> EmissionsRecord:
+        """Return the record as statuses and sums hold it."""
+        return EmissionsRecord(**_fields(self))
+
+
+def _fields(record: EmissionsRecord) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in EmissionsRecord.model_fields}
 
 
 def emissions_milligrams(energy_joules: int, *, pue_milli: int, milligrams_per_kwh: int) -> int:

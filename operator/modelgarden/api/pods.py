@@ -8,6 +8,7 @@ from pydantic import Field
 
 from modelgarden.api.artifact import RunIdentity
 from modelgarden.api.base import ApiModel, ModelName, Sha256
+from modelgarden.api.documents import Configuration, Document
 from modelgarden.api.emissions import EmissionsRecord
 from modelgarden.api.finetunejob import (
     ArtifactFormat,
@@ -23,6 +24,8 @@ from modelgarden.api.finetunejob import (
 
 TERMINATION_MESSAGE_BYTES = 4096
 """What the kubelet keeps of a termination message."""
+_CUT_BYTES = 64
+"""Cut off a message that is too long beside what is too much, for the mark of the cut."""
 
 
 class PodStorage(ApiModel):
@@ -40,7 +43,7 @@ class PodCarbon(ApiModel):
     pue_given: bool = False
 
 
-class RunConfig(ApiModel):
+class RunConfig(Configuration):
     """Configuration of `prepare` and `train`. Locations are s3:// or, without Kubernetes, local paths (file:///...)."""
 
     run: RunIdentity
@@ -63,7 +66,7 @@ class RunConfig(ApiModel):
     image: str | None = None
 
 
-class ServeConfig(ApiModel):
+class ServeConfig(Configuration):
     """Configuration of `fetch` and `serve`."""
 
     model_uri: str
@@ -83,7 +86,7 @@ class ServeConfig(ApiModel):
     carbon: PodCarbon = PodCarbon()
 
 
-class TrainReport(ApiModel):
+class TrainReport(Document):
     """Body of GET /progress of a training pod."""
 
     attempt: str
@@ -96,7 +99,7 @@ class TrainReport(ApiModel):
     """What storage last failed with, while the pod waits for it to answer again."""
 
 
-class ServeReport(ApiModel):
+class ServeReport(Document):
     """Body of GET /carbon of a serving pod: counters since the pod's start."""
 
     attempt: str
@@ -106,7 +109,7 @@ class ServeReport(ApiModel):
     prompt_tokens: int
 
 
-class TerminationMessage(ApiModel):
+class TerminationMessage(Document):
     """What a pod leaves at its end: a reason from the closed list and what it says, or its short result."""
 
     reason: str
@@ -118,14 +121,16 @@ class TerminationMessage(ApiModel):
     evaluation: EvaluationStatus | None = None
 
     def encode(self) -> str:
-        """Return the JSON text, with the message shortened to what the kubelet keeps."""
+        """Return the JSON text, shortened to what the kubelet keeps: the message, then what lies in storage too."""
         text = self.model_dump_json(by_alias=True, exclude_none=True)
-        excess = len(text.encode()) - TERMINATION_MESSAGE_BYTES
-        if excess <= 0:
+        said, room = self.message.encode(), TERMINATION_MESSAGE_BYTES - len(text.encode())
+        if room >= 0:
             return text
-        shortened = self.message.encode()[: max(0, len(self.message.encode()) - excess - 64)].decode(
-            errors="ignore"
-        )
-        return self.model_copy(update={"message": f"{shortened} ..."}).model_dump_json(
+        kept = len(said) + room - _CUT_BYTES
+        if kept < 0 and (self.evaluation is not None or self.dataset is not None):
+            spared = "evaluation" if self.evaluation is not None else "dataset"
+            return self.model_copy(update={spared: None}).encode()
+        shortened = f"{said[: max(0, kept)].decode(errors='ignore')} ..."
+        return self.model_copy(update={"message": shortened}).model_dump_json(
             by_alias=True, exclude_none=True
         )

@@ -5,11 +5,11 @@ A training pod is asked for its report only while it runs. What it spent after t
 
 from __future__ import annotations
 
-from pydantic import ValidationError
-
-from modelgarden.api.emissions import EmissionsRecord, ended_record, merge_records
+from modelgarden.api.documents import OPERATOR, DocumentError, NewerDocument
+from modelgarden.api.emissions import AttemptEmissions, EmissionsRecord, ended_record, merge_records
 from modelgarden.api.layout import ATTEMPT_EMISSIONS, Location
 from modelgarden.carbon.accounting import continued
+from modelgarden.registry.errors import Refused
 from modelgarden.registry.store import Store
 
 LOST = "Lost"
@@ -19,15 +19,19 @@ async def read_attempts(store: Store, run: Location) -> tuple[EmissionsRecord, .
     """Return the records of a run's attempts in the order in which they ran; what cannot be read is left out.
 
     Raises:
-        StorageError: S3 refuses or does not answer.
+        StorageError: S3 refuses or does not answer, or a newer version wrote a record (UpgradeNeeded).
     """
     records = []
     for found in await store.list_keys(run.child(ATTEMPT_EMISSIONS)):
-        content = await store.get_bytes(Location(run.bucket, found.key))
+        location = Location(run.bucket, found.key)
+        content = await store.get_bytes(location)
         try:
             if content is not None:
-                records.append(ended_record(EmissionsRecord.model_validate_json(content), reason=LOST))
-        except ValidationError:
+                record = AttemptEmissions.read(content, reader=OPERATOR).record()
+                records.append(ended_record(record, reason=LOST))
+        except NewerDocument as error:
+            raise Refused("UpgradeNeeded", f"{location} cannot be read. {error}") from error
+        except DocumentError:
             continue
     return tuple(sorted(records, key=lambda record: record.attempts[0].start_time if record.attempts else ""))
 

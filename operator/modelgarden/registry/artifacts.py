@@ -83,7 +83,8 @@ async def find(store: Store, candidate: Candidate) -> Registration:
     """Return the run's artifact, held against its manifest; it is not looked for in the registry.
 
     Raises:
-        StorageError: ArtifactInvalid when the artifact does not match its manifest; else S3's problem.
+        StorageError: ArtifactInvalid when the artifact does not match its manifest, UpgradeNeeded when a newer version
+            wrote it; else S3's problem.
     """
     location = candidate.folder.child(MANIFEST)
     found = await read_manifest(store, location)

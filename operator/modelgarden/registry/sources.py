@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from modelgarden.api.artifact import Manifest
+from modelgarden.api.documents import OPERATOR, DocumentError, NewerDocument
 from modelgarden.api.layout import MANIFEST, Location
 from modelgarden.registry.errors import Missing, Refused
 from modelgarden.registry.inputs import MODEL_CONFIG, folder_digest
@@ -30,15 +31,18 @@ async def read_manifest(store: Store, location: Location) -> tuple[Manifest, str
     """Return a manifest and the SHA-256 of its bytes, or None when it is not there.
 
     Raises:
-        StorageError: S3 refuses or does not answer, or the object is no manifest (ArtifactInvalid).
+        StorageError: S3 refuses or does not answer, or the object is no manifest (ArtifactInvalid) or one of a newer
+            version (UpgradeNeeded).
     """
     content = await store.get_bytes(location)
     if content is None:
         return None
     try:
-        manifest = Manifest.model_validate_json(content)
-    except ValidationError as error:
-        raise Refused("ArtifactInvalid", f"{location} is not a manifest: {first_problem(error)}.") from error
+        manifest = Manifest.read(content, reader=OPERATOR)
+    except NewerDocument as error:
+        raise Refused("UpgradeNeeded", f"{location} cannot be read. {error}") from error
+    except DocumentError as error:
+        raise Refused("ArtifactInvalid", f"{location} is not a manifest: {error}.") from error
     return manifest, hashlib.sha256(content).hexdigest()
 
 
@@ -46,7 +50,7 @@ async def resolve_source(store: Store, uri: str, *, lookups: Lookups) -> Resolve
     """Return what lies at an S3 URI: a run (with manifest.json) or a Hugging Face folder (with config.json).
 
     Raises:
-        StorageError: ModelNotFound, ArtifactInvalid, BucketNotFound, AccessDenied or StorageUnavailable.
+        StorageError: ModelNotFound, ArtifactInvalid, UpgradeNeeded, BucketNotFound, AccessDenied or StorageUnavailable.
     """
     return await lookups.get((store, "source", uri), lambda: _resolve(store, uri))
 

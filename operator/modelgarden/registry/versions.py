@@ -10,12 +10,11 @@ import re
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from pydantic import ValidationError
-
 from modelgarden.api.artifact import VersionRecord
+from modelgarden.api.documents import OPERATOR, DocumentError, NewerDocument
 from modelgarden.api.layout import MANIFEST, Location, alias_key, version_key
 from modelgarden.registry.artifacts import Registration
-from modelgarden.registry.errors import Unavailable
+from modelgarden.registry.errors import Refused, Unavailable
 from modelgarden.registry.store import ObjectInfo, Store
 
 _VERSION = re.compile(r"/versions/([1-9][0-9]{0,8})\.json$")
@@ -28,7 +27,7 @@ async def allocate(store: Store, found: Registration, *, now: datetime) -> Regis
     """Give the artifact the next version of its model, unless its run has one.
 
     Raises:
-        StorageError: S3 refuses or does not answer.
+        StorageError: S3 refuses or does not answer, or a newer version wrote what is there (UpgradeNeeded).
     """
     candidate = found.candidate
     record = VersionRecord(
@@ -60,7 +59,7 @@ async def _allocate(
         content = await store.get_bytes(location)
         if content is None:
             continue
-        taken = _parsed(content)
+        taken = _parsed(content, location)
         # A write whose answer was lost is found here as our own.
         if taken is not None and taken.run.uid == record.run.uid:
             return taken
@@ -85,18 +84,22 @@ async def _own_version(
         # A run's version is written after its manifest, so older ones need not be read.
         if since is not None and versions[number].last_modified < since - _CLOCK_SLACK:
             return None
-        content = await store.get_bytes(model.child(version_key(number)))
-        found = None if content is None else _parsed(content)
+        location = model.child(version_key(number))
+        content = await store.get_bytes(location)
+        found = None if content is None else _parsed(content, location)
         if found is not None and found.run.uid == record.run.uid:
             return found
     return None
 
 
-def _parsed(content: bytes) -> VersionRecord | None:
-    # A record that someone spoilt is not ours, and must not keep others from registering.
+def _parsed(content: bytes, location: Location) -> VersionRecord | None:
     try:
-        return VersionRecord.model_validate_json(content)
-    except ValidationError:
+        return VersionRecord.read(content, reader=OPERATOR)
+    except NewerDocument as error:
+        # It may be our own of before a downgrade, or an alias that is not to be moved back.
+        raise Refused("UpgradeNeeded", f"{location} cannot be read. {error}") from error
+    except DocumentError:
+        # A record that someone spoilt is not ours, and must not keep others from registering.
         return None
 
 
@@ -104,7 +107,7 @@ async def move_alias(store: Store, found: Registration, *, alias: str) -> Regist
     """Point an alias at the artifact's version, unless it points at a newer one already.
 
     Raises:
-        StorageError: S3 refuses or does not answer.
+        StorageError: S3 refuses or does not answer, or a newer version wrote what is there (UpgradeNeeded).
         ValueError: the artifact has no version yet.
     """
     if found.record is None:
@@ -121,7 +124,7 @@ async def _point(store: Store, location: Location, record: VersionRecord) -> Non
             if await store.put_bytes(location, content, if_none_match=True):
                 return
             continue
-        current = _parsed(found[0])
+        current = _parsed(found[0], location)
         if current is not None and current.version >= record.version:
             return
         if await store.put_bytes(location, content, if_match=found[1]):

@@ -13,9 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from modelgarden.api import names
+from modelgarden.api.documents import OPERATOR, DocumentError
 from modelgarden.api.layout import MANIFEST
 from modelgarden.api.modeldeployment import Engine, ModelDeploymentSpec, ServedArtifact
 from modelgarden.api.pods import PodCarbon, PodStorage, ServeConfig
@@ -236,9 +235,9 @@ def _given(wanted: Wanted, live: Mapping[str, Any] | None) -> _Given:
         return now
     serve = _named(live["spec"]["template"]["spec"]["containers"], SERVE)
     try:
-        config = ServeConfig.model_validate_json(_named(serve["env"], names.CONFIG_VARIABLE)["value"])
+        config = ServeConfig.read(_named(serve["env"], names.CONFIG_VARIABLE)["value"], reader=OPERATOR)
         return _Given(config.carbon, serve["imagePullPolicy"])
-    except (KeyError, ValidationError):  # somebody else changed it: it is put right
+    except (KeyError, DocumentError):  # somebody else changed it: it is put right
         return now
 
 

@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from modelgarden.api import names
 from modelgarden.api.conditions import REASONS, Problem
+from modelgarden.api.documents import OPERATOR, DocumentError, NewerDocument
 from modelgarden.api.messages import clean
 from modelgarden.api.pods import TerminationMessage
 
@@ -24,7 +23,7 @@ _BELIEVED: Final = frozenset(
     {
         "AccessDenied", "ArtifactInvalid", "BucketNotFound", "DatasetInvalid", "DatasetNotFound",
         "InvalidConfiguration", "ModelInvalid", "ModelNotFound", "OutOfMemory", "SecretInvalid",
-        "StorageUnavailable",
+        "StorageUnavailable", "UpgradeNeeded",
     }
 )  # fmt: skip
 """Reasons that a pod may give for its end."""
@@ -76,8 +75,10 @@ def container_statuses(pod: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def termination_message(terminated: Mapping[str, Any]) -> TerminationMessage | None:
     """Return what a container left at its end, or None where it left nothing that can be read."""
     try:
-        return TerminationMessage.model_validate_json(terminated.get("message") or "")
-    except ValidationError:
+        return TerminationMessage.read(terminated.get("message") or "", reader=OPERATOR)
+    except NewerDocument as error:
+        return TerminationMessage(reason="UpgradeNeeded", message=f"What it left cannot be read. {error}")
+    except DocumentError:
         return None
 
 

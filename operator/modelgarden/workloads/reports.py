@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 import aiohttp
-from pydantic import ValidationError
 
+from modelgarden.api.documents import OPERATOR, DocumentError, NewerDocument
 from modelgarden.api.names import PROGRESS_PORT
 from modelgarden.api.pods import ServeReport, TrainReport
+
+log = logging.getLogger(__name__)
 
 Report = TypeVar("Report", TrainReport, ServeReport)
 
@@ -32,8 +35,11 @@ class PodReports:
         """
         body = await self.fetch(pod, path)
         try:
-            report = None if body is None else kind.from_dict(body)
-        except ValidationError:  # an image of another version
+            report = None if body is None else kind.read(body, reader=OPERATOR)
+        except NewerDocument as error:
+            log.warning("The report of pod %s cannot be read. %s", pod["metadata"]["name"], error)
+            return None
+        except DocumentError:
             return None
         return report if report is not None and report.attempt == pod["metadata"]["uid"] else None
 
@@ -57,7 +63,7 @@ class PodReports:
                     if len(body) > _LARGEST_BYTES:
                         return None
                 report = json.loads(body)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError):
             return None
         return report if isinstance(report, dict) else None
 

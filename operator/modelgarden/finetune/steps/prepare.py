@@ -9,10 +9,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from modelgarden.api.artifact import DatasetReport
 from modelgarden.api.conditions import DATASET_READY, Problem
+from modelgarden.api.documents import OPERATOR, DocumentError
 from modelgarden.api.finetunejob import DatasetStatus
 from modelgarden.api.layout import DATASET_REPORT, Location
 from modelgarden.api.messages import sentence
@@ -40,6 +39,7 @@ RETRY_SECONDS: Final = 300.0
 
 _SEEN_IN_FINGERPRINT: Final = frozenset({"DatasetInvalid", "DatasetNotFound"})
 _ONLY_WITH_OTHER_INPUTS: Final = frozenset({"InvalidConfiguration", "OutOfMemory"})
+_ONLY_WITH_ANOTHER_IMAGE: Final = "UpgradeNeeded"
 _MODEL_REASONS: Final = frozenset({"ModelInvalid", "ModelNotFound"})
 
 
@@ -82,8 +82,8 @@ async def read_dataset_report(store: Store, run: Location) -> DatasetStatus | No
     """
     content = await store.get_bytes(run.child(DATASET_REPORT))
     try:
-        return None if content is None else DatasetReport.model_validate_json(content).status
-    except ValidationError:
+        return None if content is None else DatasetReport.read(content, reader=OPERATOR).status
+    except DocumentError:
         return None
 
 
@@ -180,6 +180,8 @@ def _may_be_mended(view: FineTuneView, job: JobState, why: Problem) -> bool:
         return False
     if view.seen.inputs != job.inputs_hash:
         return True
+    if why.reason == _ONLY_WITH_ANOTHER_IMAGE:
+        return job.image != view.settings.train_image
     return _tried_again(view.subject, why) and _is_over(job.finished_at, RETRY_SECONDS, view.now)
 
 
@@ -195,6 +197,8 @@ def _tried_again(subject: Subject, why: Problem) -> bool:
 
 
 def _hope(subject: Subject, why: Problem) -> str:
+    if why.reason == _ONLY_WITH_ANOTHER_IMAGE:
+        return "It is tried again by itself with another image."
     minutes = round(RETRY_SECONDS / 60)
     if _tried_again(subject, why):
         return f"It is tried again when dataset, model or a secret change, and every {minutes} minutes."

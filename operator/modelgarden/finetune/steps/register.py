@@ -73,7 +73,9 @@ def plan(view: FineTuneView) -> Outcome:
             return finished.then(failed(problem, view.now)).then(refused)
         case Problem() as problem:
             message = f"{sentence(problem.message)} The artifact is kept and is registered as soon as this is mended."
-            kept = finding(ARTIFACT_REGISTERED, problem.reason, message, requeue_after=STORAGE_SECONDS)
+            # Another version of the operator starts with a look at everything.
+            again = None if problem.reason == "UpgradeNeeded" else STORAGE_SECONDS
+            kept = finding(ARTIFACT_REGISTERED, problem.reason, message, requeue_after=again)
             return finished.then(kept)
         case _:
             message = "The artifact is complete in S3 and is being registered."
