@@ -19,7 +19,9 @@ import pytest
 from hack.cluster import S3Server, start_s3
 from modelgarden.api.artifact import FileEntry, RunIdentity, VersionRecord
 from modelgarden.api.common import Storage
+from modelgarden.api.documents import OPERATOR
 from modelgarden.api.layout import LATEST, MANIFEST, Location, alias_key, listing_digest, version_key
+from modelgarden.finetune.emissions import read_attempts
 from modelgarden.registry.artifacts import Candidate, Registration, find
 from modelgarden.registry.errors import Missing, Refused, StorageError, Unavailable
 from modelgarden.registry.inputs import Inputs, InputSources, folder_digest
@@ -101,14 +103,14 @@ async def register(store: Store, candidate: Candidate, *, now: datetime) -> Regi
 async def versions_of(store: Store, candidate: Candidate) -> dict[int, VersionRecord]:
     listed = await store.list_keys(candidate.model.child("versions"))
     found = [await store.get_bytes(Location(candidate.model.bucket, info.key)) for info in listed]
-    records = [VersionRecord.model_validate_json(content) for content in found if content]
+    records = [VersionRecord.read(content, reader=OPERATOR) for content in found if content]
     return {record.version: record for record in records}
 
 
 async def latest(store: Store, candidate: Candidate) -> int:
     content = await store.get_bytes(candidate.model.child(alias_key(LATEST)))
     assert content is not None
-    return VersionRecord.model_validate_json(content).version
+    return VersionRecord.read(content, reader=OPERATOR).version
 
 
 async def test_jobs_that_end_together_get_distinct_versions(store: Store, bucket: str) -> None:
@@ -226,6 +228,42 @@ async def test_an_artifact_that_does_not_match_its_manifest_is_refused(
     assert refused.value.reason == "ArtifactInvalid"
     assert want_words in refused.value.message
     assert await versions_of(store, candidate) == {}
+
+
+NEWER = b'{"schemaVersion": "2.0"}'
+
+
+@pytest.mark.parametrize("place", ["manifest", "version", "alias"])
+async def test_what_a_newer_version_wrote_is_neither_judged_nor_replaced(
+    store: Store, bucket: str, place: str
+) -> None:
+    candidate = await finished_run(store, bucket, "job")
+    location = {
+        "manifest": candidate.folder.child(MANIFEST),
+        "version": candidate.model.child("versions/1.json"),
+        "alias": candidate.model.child(alias_key(LATEST)),
+    }[place]
+    await store.put_bytes(location, NEWER)
+
+    with pytest.raises(StorageError) as refused:
+        await register(store, candidate, now=NOW)
+
+    assert refused.value.reason == "UpgradeNeeded"
+    assert str(location) in refused.value.message
+    assert "images.operator" in refused.value.message
+    assert await store.get_bytes(location) == NEWER
+
+
+async def test_of_a_failed_run_no_energy_is_counted_that_a_newer_version_recorded(
+    store: Store, bucket: str
+) -> None:
+    run = Location(bucket, "run")
+    await store.put_bytes(run.child("emissions/a.json"), NEWER)
+
+    with pytest.raises(StorageError) as refused:
+        await read_attempts(store, run)
+
+    assert refused.value.reason == "UpgradeNeeded"
 
 
 async def test_a_missing_bucket_is_told_by_every_request(store: Store) -> None:

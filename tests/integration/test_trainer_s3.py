@@ -13,7 +13,8 @@ import pytest
 
 from hack.cluster import S3Server
 from modelgarden.api.artifact import Manifest
-from modelgarden.api.emissions import EmissionsRecord, emissions_milligrams
+from modelgarden.api.documents import TRAIN_IMAGE
+from modelgarden.api.emissions import AttemptEmissions, emissions_milligrams
 from modelgarden.api.pods import PodStorage
 from modelgarden_pod.errors import CorruptObject, TemporaryError, UserError
 from modelgarden_pod.retry import Patience
@@ -218,7 +219,7 @@ def check_emissions(folder: Folder, manifest: Manifest) -> None:
         ("finishing", "Completed"),
     ]
     for one in total.attempts[:2]:
-        own = EmissionsRecord.model_validate_json(folder.read(f"emissions/{one.id}.json"))
+        own = AttemptEmissions.read(folder.read(f"emissions/{one.id}.json"), reader=TRAIN_IMAGE)
         assert one.energy_joules == own.energy_joules
         assert one.energy_joules.total > 0
     energy = total.energy_joules

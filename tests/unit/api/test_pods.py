@@ -5,12 +5,17 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelgarden.api.documents import OPERATOR
 from modelgarden.api.finetunejob import DatasetStatus
 from modelgarden.api.pods import TERMINATION_MESSAGE_BYTES, TerminationMessage
 
 DATASET = DatasetStatus(
     rows=10, training_rows=9, validation_rows=1, tokens=100, format="Messages", digest="0" * 64
 )
+
+
+def read(encoded: str) -> TerminationMessage:
+    return TerminationMessage.read(encoded, reader=OPERATOR)
 
 
 @given(st.text(max_size=3000), st.integers(0, 8))
@@ -20,20 +25,31 @@ def test_a_termination_message_fits_what_the_kubelet_keeps(text: str, repeats: i
     encoded = message.encode()
 
     assert len(encoded.encode()) <= TERMINATION_MESSAGE_BYTES
-    read = TerminationMessage.model_validate_json(encoded)
-    assert read.model_copy(update={"message": message.message}) == message
+    assert read(encoded).model_copy(update={"message": message.message}) == message
+
+
+@given(st.integers(1, 16), st.integers(1, 400), st.integers(0, 5000))
+def test_what_the_message_leaves_no_room_for_is_left_to_storage(entries: int, size: int, words: int) -> None:
+    dropped = {f"{number}".rjust(size, "r"): number for number in range(entries)}
+    dataset = DATASET.model_copy(update={"dropped": dropped})
+    message = TerminationMessage(reason="DatasetReady", message="w" * words, dataset=dataset)
+
+    encoded = message.encode()
+
+    assert len(encoded.encode()) <= TERMINATION_MESSAGE_BYTES
+    assert read(encoded).dataset == dataset or (read(encoded).dataset is None and entries * size > 3000)
 
 
 def test_a_short_message_is_kept_whole() -> None:
     message = TerminationMessage(reason="DatasetInvalid", message='row 3: "prompt" fehlt: ergänzen')
 
-    assert TerminationMessage.model_validate_json(message.encode()) == message
+    assert read(message.encode()) == message
 
 
 def test_a_long_message_keeps_its_beginning_and_shows_the_cut() -> None:
     message = TerminationMessage(reason="TrainingFailed", message="ü" * 5000)
 
-    read = TerminationMessage.model_validate_json(message.encode())
+    left = read(message.encode())
 
-    assert read.message.startswith("ü" * 1900)
-    assert read.message.endswith(" ...")
+    assert left.message.startswith("ü" * 1900)
+    assert left.message.endswith(" ...")

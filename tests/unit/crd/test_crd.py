@@ -45,6 +45,11 @@ def test_a_crd_is_small_enough_for_client_side_apply(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_the_version_of_documents_is_none_of_a_resource(kind: Kind) -> None:
+    assert "schemaVersion" not in json.dumps(custom_resource_definition(kind))
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_a_description_gives_the_default_that_the_schema_has(kind: Kind) -> None:
     spec = _version(kind)["schema"]["openAPIV3Schema"]["properties"]["spec"]
     documented = 0

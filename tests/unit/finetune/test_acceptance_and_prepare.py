@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,9 +11,14 @@ import pytest
 from modelgarden.api.conditions import Problem
 from modelgarden.api.names import INPUTS_HASH_ANNOTATION
 from modelgarden.api.pods import TerminationMessage
+from modelgarden.controller.view import View
+from modelgarden.finetune.observation import Observation
+from modelgarden.finetune.plan import plan
 from modelgarden.kube.resources import JOBS
 from tests.unit.builders import (
     FINGERPRINT,
+    NOW,
+    SETTINGS,
     JobBuilder,
     condition,
     ended_pod,
@@ -282,6 +288,25 @@ def test_changed_inputs_start_prepare_again_in_two_steps() -> None:
     assert remove.requeue_after is not None
     assert names_of(again) == ["bot-prepare"]
     assert again.objects[0]["metadata"]["annotations"] == {INPUTS_HASH_ANNOTATION: FINGERPRINT}
+
+
+@pytest.mark.parametrize(
+    ("image", "want_again"), [("registry.example/train:1", False), ("registry.example/train:2", True)]
+)
+def test_a_train_image_that_is_too_old_is_tried_again_once_it_is_another(
+    image: str, want_again: bool
+) -> None:
+    subject = make_subject()
+    job = JobBuilder(subject, "prepare").failed().with_pod(refused_by("UpgradeNeeded"))
+    seen = Observation(prepare=job.state(), inputs=FINGERPRINT)
+    settings = SETTINGS.model_copy(update={"train_image": image})
+
+    found = plan(View(subject, seen, settings, NOW + timedelta(days=1)))
+
+    assert found.deletes == (((JOBS, "bot-prepare"),) if want_again else ())
+    if not want_again:
+        assert conditions_of(found)["DatasetReady"]["reason"] == "UpgradeNeeded"
+        assert "with another image" in conditions_of(found)["DatasetReady"]["message"]
 
 
 def test_inputs_that_vanish_after_a_refusal_are_told() -> None:

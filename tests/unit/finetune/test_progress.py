@@ -97,3 +97,21 @@ async def test_a_pod_that_ended_is_forgotten(progress: ProgressReports, pods: Re
     pods.answer = None
 
     assert await step_of(progress, pod) is None
+
+
+async def test_a_report_of_a_newer_version_is_not_believed_and_says_what_to_upgrade(
+    progress: ProgressReports, pods: Reports, pod: PodState, caplog: pytest.LogCaptureFixture
+) -> None:
+    pods.answer = {**make_report(step=1).to_dict(), "schemaVersion": "2.0"}
+
+    assert await progress.newest(pod, interval_seconds=10) is None
+    assert "images.operator" in caplog.text
+
+
+async def test_a_report_with_fields_of_a_later_version_is_believed(
+    progress: ProgressReports, pods: Reports, pod: PodState
+) -> None:
+    known = make_report(step=1)
+    pods.answer = {**known.to_dict(), "queue": {"depth": 3}}
+
+    assert await progress.newest(pod, interval_seconds=10) == known

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from modelgarden.api.conditions import Problem
 from modelgarden.controller.view import View
 from modelgarden.finetune.effects import AllocateVersion, MoveAlias
 from modelgarden.finetune.observation import Observation
@@ -22,7 +23,7 @@ from tests.unit.builders import (
     make_subject,
     ready,
 )
-from tests.unit.finetune.plans import phase_of
+from tests.unit.finetune.plans import conditions_of, phase_of
 
 
 @pytest.fixture
@@ -60,3 +61,16 @@ def test_an_artifact_without_a_version_is_no_status(subject: Subject) -> None:
 
     with pytest.raises(ValueError, match="no version"):
         _ = unregistered.artifact
+
+
+def test_an_artifact_that_only_a_newer_operator_can_read_is_kept_and_not_asked_for_again_and_again(
+    subject: Subject,
+) -> None:
+    job = JobBuilder(subject, "train").complete().with_pod(ended_pod("train", 0))
+    problem = Problem("UpgradeNeeded", "Upgrade the operator's image.")
+
+    found = plan(View(subject, Observation(train=job.state(), registration=problem), SETTINGS, NOW))
+
+    assert conditions_of(found)["ArtifactRegistered"]["reason"] == "UpgradeNeeded"
+    assert "Failed" not in conditions_of(found)
+    assert found.requeue_after is None

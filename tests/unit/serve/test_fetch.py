@@ -222,6 +222,26 @@ def test_what_the_manifest_names_is_checked_before_anything_is_fetched(
     assert reads == []
 
 
+@pytest.mark.parametrize(
+    ("content", "want_reason", "want_words"),
+    [
+        (b'{"schemaVersion": "2.0"}', "UpgradeNeeded", "images.serve"),
+        (b'{"schemaVersion": "1.0"}', "ArtifactInvalid", "Field required"),
+    ],
+    ids=["of a newer version", "damaged"],
+)
+def test_a_manifest_that_cannot_be_read_is_refused(
+    content: bytes, want_reason: str, want_words: str, run: Run
+) -> None:
+    run.write()
+    (run.folder / "manifest.json").write_bytes(content)
+
+    error = refused(lambda: fetch(run.config(manifest_sha256=hashlib.sha256(content).hexdigest())))
+
+    assert (error.reason, error.exit_code) == (want_reason, 64)
+    assert want_words in error.message
+
+
 def test_a_run_without_a_merge_cannot_be_served(run: Run) -> None:
     config = run.write(formats={"Adapter": "artifact/adapter"})
 

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelgarden.api.documents import TRAIN_IMAGE
 from modelgarden.api.emissions import (
+    AttemptEmissions,
     EmissionsRecord,
     Energy,
     Intensity,
@@ -103,13 +105,16 @@ def test_the_record_says_how_the_attempt_ended(
     except (Terminated, KeyError):
         pass
 
-    left = EmissionsRecord.model_validate_json(folder.read("emissions/attempt-5.json"))
+    left = AttemptEmissions.read(folder.read("emissions/attempt-5.json"), reader=TRAIN_IMAGE)
     assert left.attempts[0].reason == want_reason
 
 
-def test_a_record_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "left", [b"not json", b'{"schemaVersion": "2.0"}'], ids=["damaged", "of a newer version"]
+)
+def test_a_record_that_cannot_be_read_is_passed_over(left: bytes, tmp_path: Path) -> None:
     folder = LocalFolder(tmp_path)
-    folder.write("emissions/attempt-1.json", b"not json")
+    folder.write("emissions/attempt-1.json", left)
     attempts = make_attempts(folder)
 
     with attempts.metered():

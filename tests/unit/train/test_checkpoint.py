@@ -77,6 +77,19 @@ def test_a_checkpoint_that_was_passed_over_costs_none_of_those_after_it(
     assert again.step == 250
 
 
+def test_a_checkpoint_of_a_newer_version_is_neither_trained_again_nor_removed(
+    folder: Folder, tmp_path: Path
+) -> None:
+    upload(folder, make_checkpoint(tmp_path, 1), attempt="a")
+    folder.write("checkpoints/2/checkpoint.json", b'{"schemaVersion": "2.0", "step": 2}')
+
+    with pytest.raises(UserError, match=r"images\.train") as refused:
+        restore_newest(folder, tmp_path / "restored")
+
+    assert refused.value.reason == "UpgradeNeeded"
+    assert folder.stat("checkpoints/2/checkpoint.json") is not None
+
+
 def test_a_damaged_checkpoint_that_may_not_be_removed_is_passed_over_all_the_same(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

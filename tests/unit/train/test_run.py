@@ -36,7 +36,6 @@ def test_the_configuration_comes_from_a_file_or_from_the_environment(
     [
         ({"modelName": "not a name"}, "modelName: "),
         ({"training": {"epochs": 0}}, "training.epochs: "),
-        ({"unknown": 1}, "unknown: "),
         ({"gpus": 2}, "set resources.gpus to 1"),
         ({"method": "QLoRA"}, "QLoRA needs a GPU"),
         ({"method": "Full", "formats": ["Adapter"]}, "Full makes no adapter"),
@@ -52,6 +51,29 @@ def test_a_wrong_field_is_named(
 
     assert raised.value.reason == "InvalidConfiguration"
     assert want_message in raised.value.message
+
+
+def test_a_field_that_this_image_does_not_know_is_left_out_and_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    newer = CONFIG | {"schemaVersion": "1.7", "training": {"epochs": 2, "packing": True}}
+    monkeypatch.setenv(CONFIG_VARIABLE, json.dumps(newer))
+
+    config = load_config(None)
+
+    assert config.training.epochs == 2
+    assert [record.__dict__["fields"] for record in caplog.records] == [("training.packing",)]
+
+
+def test_a_configuration_of_a_newer_major_version_says_to_upgrade_the_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(CONFIG_VARIABLE, json.dumps(CONFIG | {"schemaVersion": "2.0"}))
+
+    with pytest.raises(UserError, match=r"Upgrade the train image \(images\.train of the chart\)") as raised:
+        load_config(None)
+
+    assert (raised.value.reason, raised.value.exit_code) == ("UpgradeNeeded", 64)
 
 
 def test_no_configuration_says_how_to_give_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

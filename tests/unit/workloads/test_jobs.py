@@ -38,6 +38,15 @@ def said(reason: str, message: str = "Row 17 lacks completion.") -> TerminationM
             id="a broken message falls back to the exit code",
         ),
         pytest.param(
+            ended_pod("train", 64, message=said("UpgradeNeeded", "Upgrade the train image.")),
+            "UpgradeNeeded", "Upgrade the train image.",
+            id="an image that is too old says so",
+        ),
+        pytest.param(
+            ended_pod("train", 64, message='{"schemaVersion": "2.0"}'), "UpgradeNeeded", "Upgrade the operator's image",
+            id="a message of a newer image says what to upgrade",
+        ),
+        pytest.param(
             ended_pod("train", 64, message=said("Succeeded")), "TrainingFailed", "exit code 64",
             id="a failing pod cannot claim success",
         ),
