@@ -250,9 +250,9 @@ def make_dataset(**fields: Any) -> DatasetStatus:
 
 
 def make_emissions(
-    attempts: dict[str, int] | None = None, *, reason: str = "Running", **fields: Any
+    attempts: dict[str, int] | None = None, *, reason: str = "Running", seconds_ago: int = 600, **fields: Any
 ) -> EmissionsRecord:
-    """Return a record of attempts with so many joules each, half of them of the GPU."""
+    """Return a record of attempts with so many joules and a minute each, half of the energy that of the GPU."""
     given = attempts if attempts is not None else {"uid-of-bot-pod-1": 7200}
     parts = {name: Energy.of(gpu=joules // 2, cpu=joules - joules // 2) for name, joules in given.items()}
     energy = sum(parts.values(), Energy())
@@ -270,7 +270,8 @@ def make_emissions(
         "coverage_percent": 100,
         "attempts": tuple(
             Attempt(
-                id=name, start_time=stamp(600 - 60 * place), end_time=stamp(540 - 60 * place),
+                id=name, start_time=stamp(seconds_ago - 60 * place),
+                end_time=stamp(seconds_ago - 60 * place - 60),
                 energy_joules=part, reason=reason,
             )
             for place, (name, part) in enumerate(parts.items())

@@ -7,6 +7,7 @@ total = gpu + cpu + ram, and emissions = total / 3.6e6 x PUE x intensity.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -17,6 +18,13 @@ from modelgarden.api.documents import Document
 JOULES_PER_KWH: Final = 3_600_000
 
 Joules = Annotated[int, Field(ge=0, le=9_007_199_254_740_991)]
+MOST_ATTEMPTS: Final = 64
+"""Attempts that a record lists; older ones are summed into one."""
+EARLIER: Final = "earlier"
+"""Id of the one attempt into which older ones are summed."""
+LOST: Final = "Lost"
+"""Reason of an attempt that never said how it ended."""
+
 CarbonState = Literal["Measured", "Estimated", "Partial", "Unavailable"]
 
 
@@ -92,10 +100,15 @@ class EmissionsRecord(ApiModel):
     devices: tuple[Annotated[str, Field(max_length=64)], ...] = Field(
         default=(), max_length=64, description="UUIDs of the metered GPUs."
     )
-    duration_seconds: int = Field(ge=0, description="Seconds of metered run time over all attempts.")
-    coverage_percent: int = Field(ge=0, le=100, description="Share of the run time with samples.")
+    duration_seconds: int = Field(
+        ge=0,
+        description="Seconds in which at least one attempt ran: what ran at the same time counts once.",
+    )
+    coverage_percent: int = Field(
+        ge=0, le=100, description="Share of the attempts' time with samples, weighted by its length."
+    )
     attempts: tuple[Attempt, ...] = Field(
-        default=(), max_length=64, description="The attempts that the sum counts."
+        default=(), max_length=MOST_ATTEMPTS, description="The attempts that the sum counts."
     )
     tool: str = Field(max_length=64, description="Metering tool and version.")
 
@@ -136,14 +149,11 @@ def emissions_of(energy: Energy, *, pue_milli: int, intensity: Intensity | None)
     )
 
 
-MOST_ATTEMPTS: Final = 64
-"""Attempts that a record lists; older ones are summed into one."""
-
-
 def merge_records(records: Sequence[EmissionsRecord]) -> EmissionsRecord:
     """Return one record over several attempts, given in the order in which they ran.
 
-    PUE and intensity are those of the last record, so that the identities hold over the sum.
+    PUE and intensity are those of the last record, so that the identities hold over the sum. Coverage is the mean by
+    the time of each record.
 
     Raises:
         ValueError: there is no record.
@@ -152,7 +162,7 @@ def merge_records(records: Sequence[EmissionsRecord]) -> EmissionsRecord:
         raise ValueError("there is no emissions record to merge")
     last = records[-1]
     energy = sum((record.energy_joules for record in records), start=Energy())
-    duration = sum(record.duration_seconds for record in records)
+    time = sum(record.duration_seconds for record in records)
     covered = sum(record.coverage_percent * record.duration_seconds for record in records)
     return last.model_copy(
         update={
@@ -165,11 +175,47 @@ def merge_records(records: Sequence[EmissionsRecord]) -> EmissionsRecord:
                 ram=_joined([record.methods.ram for record in records]),
             ),
             "devices": tuple(dict.fromkeys(device for record in records for device in record.devices))[:64],
-            "duration_seconds": duration,
-            "coverage_percent": covered // duration if duration else last.coverage_percent,
-            "attempts": _listed([attempt for record in records for attempt in record.attempts]),
+            "duration_seconds": _joint_seconds(records),
+            "coverage_percent": covered // time if time else last.coverage_percent,
+            "attempts": folded([attempt for record in records for attempt in record.attempts]),
         }
     )
+
+
+def folded(attempts: Sequence[Attempt], *, most: int = MOST_ATTEMPTS) -> tuple[Attempt, ...]:
+    """Return the attempts oldest first; of more than `most` of them the oldest are summed into one.
+
+    What was summed before comes first, and new sums go into it.
+    """
+    earlier = [attempt for attempt in attempts if attempt.id == EARLIER]
+    listed = sorted((attempt for attempt in attempts if attempt.id != EARLIER), key=_age)
+    if len(attempts) <= most and len(earlier) <= 1:
+        return (*earlier, *listed)
+    overflow = max(0, len(listed) - (most - 1))
+    return (summed_up([*earlier, *listed[:overflow]]), *listed[overflow:])
+
+
+def summed_up(attempts: Sequence[Attempt]) -> Attempt:
+    """Return several attempts as the one named EARLIER: lost where one of them was, else ended as the newest did."""
+    newest = max(attempts, key=_age)
+    return Attempt(
+        id=EARLIER,
+        start_time=min(attempt.start_time for attempt in attempts),
+        end_time=max(attempt.end_time for attempt in attempts),
+        energy_joules=sum((attempt.energy_joules for attempt in attempts), start=Energy()),
+        reason=LOST if any(attempt.reason == LOST for attempt in attempts) else newest.reason,
+    )
+
+
+def run_seconds(attempts: Sequence[Attempt]) -> int:
+    """Return the seconds from start to end in which at least one of the attempts ran."""
+    seconds, reached = 0.0, None
+    for start, end in sorted(_span(attempt) for attempt in attempts):
+        begun = start if reached is None else max(start, reached)
+        if end > begun:
+            seconds += (end - begun).total_seconds()
+        reached = end if reached is None else max(end, reached)
+    return round(seconds)
 
 
 def ended_record(record: EmissionsRecord, *, reason: str) -> EmissionsRecord:
@@ -191,20 +237,23 @@ def merged_state(states: Sequence[CarbonState]) -> CarbonState:
     return "Estimated" if "Estimated" in found else "Measured"
 
 
+def _joint_seconds(records: Sequence[EmissionsRecord]) -> int:
+    """Return the seconds in which one of the records' attempts ran.
+
+    Gaps that a record does not count, as between the attempts that were summed into one, stay uncounted.
+    """
+    gaps = sum(run_seconds(record.attempts) - record.duration_seconds for record in records)
+    together = run_seconds([attempt for record in records for attempt in record.attempts])
+    return max(together - gaps, *(record.duration_seconds for record in records))
+
+
+def _age(attempt: Attempt) -> tuple[str, str]:
+    return attempt.start_time, attempt.id
+
+
+def _span(attempt: Attempt) -> tuple[datetime, datetime]:
+    return datetime.fromisoformat(attempt.start_time), datetime.fromisoformat(attempt.end_time)
+
+
 def _joined(methods: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys(part for method in methods for part in method.split(", ")))[:64]
-
-
-def _listed(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
-    """Sum the oldest attempts into one where there are more than a record may list."""
-    if len(attempts) <= MOST_ATTEMPTS:
-        return tuple(attempts)
-    old, new = attempts[: 1 - MOST_ATTEMPTS], attempts[1 - MOST_ATTEMPTS :]
-    earlier = Attempt(
-        id="earlier",
-        start_time=old[0].start_time,
-        end_time=old[-1].end_time,
-        energy_joules=sum((attempt.energy_joules for attempt in old), start=Energy()),
-        reason=old[-1].reason,
-    )
-    return (earlier, *new)

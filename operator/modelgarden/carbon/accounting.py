@@ -5,14 +5,16 @@ The identities of modelgarden.api.emissions hold in every result.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Final
-
-from modelgarden.api.emissions import MOST_ATTEMPTS, Attempt, EmissionsRecord, Energy, emissions_of
-
-EARLIER: Final = "earlier"
-"""Id of the one attempt into which the oldest are summed where there are more than a record lists."""
+from modelgarden.api.emissions import (
+    EARLIER,
+    LOST,
+    Attempt,
+    EmissionsRecord,
+    Energy,
+    emissions_of,
+    folded,
+    run_seconds,
+)
 
 
 def continued(known: EmissionsRecord | None, reported: EmissionsRecord) -> EmissionsRecord:
@@ -31,26 +33,25 @@ def continued(known: EmissionsRecord | None, reported: EmissionsRecord) -> Emiss
         for attempt in known.attempts
     ):
         return reported
-    energy, seconds = reported.energy_joules, reported.duration_seconds
+    energy = reported.energy_joules
     for seen in known.attempts:
         told = attempts.get(seen.id)
         if told is None:
-            ended = "Lost" if seen.reason == "Running" else seen.reason
+            ended = LOST if seen.reason == "Running" else seen.reason
             attempts[seen.id] = seen.model_copy(update={"reason": ended})
             energy += seen.energy_joules
-            seconds += _seconds(seen)
         elif _reported_more(told, seen):
             attempts[seen.id] = seen.model_copy(update={"reason": told.reason})
             energy = _exchanged(energy, without=told.energy_joules, plus=seen.energy_joules)
-            seconds += max(0, _seconds(seen) - _seconds(told))
+    unseen = run_seconds(list(attempts.values())) - run_seconds(reported.attempts)
     return reported.model_copy(
         update={
             "energy_joules": energy,
             "emissions_milligrams": emissions_of(
                 energy, pue_milli=reported.pue_milli, intensity=reported.intensity
             ),
-            "duration_seconds": seconds,
-            "attempts": folded(list(attempts.values()), most=MOST_ATTEMPTS),
+            "duration_seconds": reported.duration_seconds + max(0, unseen),
+            "attempts": folded(list(attempts.values())),
         }
     )
 
@@ -60,31 +61,9 @@ def _reported_more(told: Attempt, seen: Attempt) -> bool:
     return told.reason != "Completed" and told.energy_joules.total < seen.energy_joules.total
 
 
-def folded(attempts: Sequence[Attempt], *, most: int) -> tuple[Attempt, ...]:
-    """Return the attempts oldest first; of more than `most` of them the oldest are summed up as one."""
-    ordered = sorted(attempts, key=lambda attempt: attempt.start_time)
-    if len(ordered) <= most:
-        return tuple(ordered)
-    old, kept = ordered[: len(ordered) - most + 1], ordered[len(ordered) - most + 1 :]
-    summed = Attempt(
-        id=EARLIER,
-        start_time=old[0].start_time,
-        end_time=max(attempt.end_time for attempt in old),
-        energy_joules=sum((attempt.energy_joules for attempt in old), start=Energy()),
-        reason=old[-1].reason,
-    )
-    return (summed, *kept)
-
-
 def _exchanged(energy: Energy, *, without: Energy, plus: Energy) -> Energy:
     return Energy.of(
         gpu=max(0, energy.gpu - without.gpu + plus.gpu),
         cpu=max(0, energy.cpu - without.cpu + plus.cpu),
         ram=max(0, energy.ram - without.ram + plus.ram),
     )
-
-
-def _seconds(attempt: Attempt) -> int:
-    start = datetime.fromisoformat(attempt.start_time)
-    end = datetime.fromisoformat(attempt.end_time)
-    return max(0, round((end - start).total_seconds()))

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
+from modelgarden.api.emissions import LOST
 from modelgarden.api.finetunejob import AttemptStatus
 from modelgarden.api.messages import clean
 from modelgarden.controller.times import timestamp
-from modelgarden.finetune.emissions import LOST
 from modelgarden.finetune.subject import Subject
 from modelgarden.workloads.groups import PodGroup
 

@@ -6,13 +6,11 @@ A training pod is asked for its report only while it runs. What it spent after t
 from __future__ import annotations
 
 from modelgarden.api.documents import OPERATOR, DocumentError, NewerDocument
-from modelgarden.api.emissions import AttemptEmissions, EmissionsRecord, ended_record, merge_records
+from modelgarden.api.emissions import LOST, AttemptEmissions, EmissionsRecord, ended_record, merge_records
 from modelgarden.api.layout import ATTEMPT_EMISSIONS, Location
 from modelgarden.carbon.accounting import continued
 from modelgarden.registry.errors import Refused
 from modelgarden.registry.store import Store
-
-LOST = "Lost"
 
 
 async def read_attempts(store: Store, run: Location) -> tuple[EmissionsRecord, ...]:

@@ -16,9 +16,9 @@ from modelgarden.api.conditions import (
     SUSPENDED,
     Condition,
 )
+from modelgarden.api.emissions import folded
 from modelgarden.api.finetunejob import AttemptStatus, FineTuneJobStatus, Phase
 from modelgarden.api.messages import clean
-from modelgarden.carbon.accounting import folded
 
 ORDER: Final = (ACCEPTED, DATASET_READY, RUNNING, ARTIFACT_REGISTERED, SUSPENDED, COMPLETE, FAILED)
 

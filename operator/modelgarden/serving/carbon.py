@@ -13,6 +13,8 @@ from decimal import Decimal
 from typing import Final
 
 from modelgarden.api.emissions import (
+    EARLIER,
+    LOST,
     MOST_ATTEMPTS,
     Attempt,
     EmissionsRecord,
@@ -21,15 +23,13 @@ from modelgarden.api.emissions import (
     emissions_of,
     merge_records,
     merged_state,
+    run_seconds,
+    summed_up,
 )
 from modelgarden.api.modeldeployment import ServingCarbon, ServingCounters
 from modelgarden.api.pods import PodCarbon, ServeReport
 from modelgarden.carbon.intensity import intensity_of
 
-EARLIER: Final = "earlier"
-"""Id of the one entry that sums up the oldest pods that are gone."""
-LOST: Final = "Lost"
-"""Reason of an attempt whose pod serves, or served, without ever telling what it uses."""
 KEPT_GONE: Final = 16
 """Pods that are gone and still listed one by one; older ones are summed up."""
 
@@ -60,7 +60,7 @@ def account(
     )
     restarted = frozenset(report.attempt for report in usable if _fell(known.get(report.attempt), report))
     gone = _folded(
-        [pod for uid, pod in known.items() if uid in restarted],
+        [_ended(pod) for uid, pod in known.items() if uid in restarted],
         [_ended(pod) for uid, pod in known.items() if uid not in live],
     )
     staying = {uid for uid in known if uid in live}
@@ -78,10 +78,12 @@ def account(
     )
     if not tracked and previous is None:
         return None
-    total = _total(previous, rest, tracked, retold=told - restarted)
+    total = _total(previous, rest, tracked)
     if untracked or silent or any(pod.attempt.reason == LOST for pod in rest):
         total = total.model_copy(update={"state": "Partial"})
-    return _summed(total, (*(pod.counters for pod in rest), *(_counters(report) for report in tracked)))
+    place = {attempt.id: place for place, attempt in enumerate(total.attempts)}
+    counters = [*(pod.counters for pod in rest), *(_counters(report) for report in tracked)]
+    return _summed(total, sorted(counters, key=lambda one: place.get(one.id, len(place))))
 
 
 def with_factors(carbon: ServingCarbon, factors: PodCarbon) -> ServingCarbon:
@@ -159,14 +161,7 @@ def _folded(restarted: Sequence[_Pod], gone: Sequence[_Pod]) -> tuple[_Pod, ...]
     ]
     if not summed:
         return tuple(listed)
-    attempts = [pod.attempt for pod in summed]
-    earlier = Attempt(
-        id=EARLIER,
-        start_time=min(attempt.start_time for attempt in attempts),
-        end_time=max(attempt.end_time for attempt in attempts),
-        energy_joules=sum((attempt.energy_joules for attempt in attempts), start=Energy()),
-        reason=LOST if any(attempt.reason == LOST for attempt in attempts) else "Terminated",
-    )
+    earlier = summed_up([pod.attempt for pod in summed])
     return (_Pod(earlier, _sum(EARLIER, [pod.counters for pod in summed])), *listed[overflow:])
 
 
@@ -181,30 +176,31 @@ def _sum(uid: str, counters: Sequence[ServingCounters]) -> ServingCounters:
 
 
 def _total(
-    previous: ServingCarbon | None,
-    rest: Sequence[_Pod],
-    reports: Sequence[ServeReport],
-    *,
-    retold: frozenset[str],
+    previous: ServingCarbon | None, rest: Sequence[_Pod], reports: Sequence[ServeReport]
 ) -> EmissionsRecord:
-    records = [_spanning(report.emissions) for report in reports]
-    if previous is not None and (rest or not records):
-        # What the reports do not tell of, with the earlier total's methods and its share of the time.
-        before = sum(_seconds(attempt) for attempt in previous.total.attempts if attempt.id in retold)
+    told = [_spanning(report.emissions) for report in reports]
+    if previous is None:
+        return merge_records(told)
+    attempts = [attempt for record in told for attempt in record.attempts]
+    records, earlier = told, previous.total
+    if rest or not told:
+        # What the reports do not tell of, with the earlier total's methods and coverage.
         kept = {
             "attempts": tuple(pod.attempt for pod in rest),
             "energy_joules": sum((pod.attempt.energy_joules for pod in rest), start=Energy()),
-            "duration_seconds": max(0, previous.total.duration_seconds - before),
+            "duration_seconds": sum(run_seconds([pod.attempt]) for pod in rest),
             # Not the earlier total's: that may have been Partial for want of a zone or of a report that came late.
-            "state": merged_state([pod.counters.state for pod in rest]) if rest else previous.total.state,
+            "state": merged_state([pod.counters.state for pod in rest]) if rest else earlier.state,
         }
-        records.insert(0, previous.total.model_copy(update=kept))
-    return merge_records(records)
+        records = [earlier.model_copy(update=kept), *told]
+    # Counted on from the earlier total, as what was summed up no longer tells when nothing ran.
+    more = run_seconds([*earlier.attempts, *attempts]) - run_seconds(earlier.attempts)
+    return merge_records(records).model_copy(update={"duration_seconds": earlier.duration_seconds + more})
 
 
 def _spanning(record: EmissionsRecord) -> EmissionsRecord:
     """Return the record over the pod's whole time: between two containers of it nothing was metered."""
-    span = sum(_seconds(attempt) for attempt in record.attempts)
+    span = run_seconds(record.attempts)
     covered = record.coverage_percent * min(record.duration_seconds, span)
     return record.model_copy(
         update={
@@ -212,11 +208,6 @@ def _spanning(record: EmissionsRecord) -> EmissionsRecord:
             "coverage_percent": covered // span if span else record.coverage_percent,
         }
     )
-
-
-def _seconds(attempt: Attempt) -> int:
-    start, end = datetime.fromisoformat(attempt.start_time), datetime.fromisoformat(attempt.end_time)
-    return max(0, round((end - start).total_seconds()))
 
 
 def _summed(total: EmissionsRecord, counters: Sequence[ServingCounters]) -> ServingCarbon:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelgarden.api.emissions import EmissionsRecord, Energy, emissions_milligrams
-from modelgarden.carbon.accounting import EARLIER, continued, folded
-from tests.unit.builders import make_emissions
+from modelgarden.api.emissions import EARLIER, EmissionsRecord, Energy, emissions_milligrams, folded
+from modelgarden.carbon.accounting import continued
+from tests.unit.builders import make_emissions, stamp
 
 
 def hold_identities(record: EmissionsRecord) -> None:
@@ -37,22 +37,12 @@ def test_a_record_that_goes_on_holds_its_identities(before: list[int], after: li
     assert len(record.attempts) <= 64
 
 
-@given(st.integers(min_value=1, max_value=64), st.integers(min_value=1, max_value=64))
-def test_attempts_that_are_summed_up_keep_their_energy(count: int, most: int) -> None:
-    attempts = make_emissions({f"pod-{place}": 10 for place in range(count)}).attempts
-
-    fewer = folded(attempts, most=most)
-
-    assert len(fewer) == min(count, most)
-    assert sum(one.energy_joules.total for one in fewer) == 10 * count
-
-
 def test_the_first_report_is_taken_as_it_is() -> None:
     assert continued(None, make_emissions()) == make_emissions()
 
 
 def test_a_lost_attempt_stays_counted() -> None:
-    known = make_emissions({"lost": 5000})
+    known = make_emissions({"lost": 5000}, seconds_ago=660)
 
     record = continued(known, make_emissions({"next": 300}))
 
@@ -60,6 +50,30 @@ def test_a_lost_attempt_stays_counted() -> None:
     assert record.energy_joules.total == 5300
     assert {one.id: one.reason for one in record.attempts} == {"lost": "Lost", "next": "Running"}
     assert record.duration_seconds == 120
+
+
+def test_an_attempt_that_was_lost_while_the_next_ran_adds_no_time_of_its_own() -> None:
+    known = make_emissions({"lost": 5000}, seconds_ago=620)
+
+    record = continued(known, make_emissions({"next": 300}, seconds_ago=600))
+
+    assert record.duration_seconds == 80
+
+
+def test_what_a_lost_attempt_reported_beyond_its_record_is_time_too() -> None:
+    known = make_emissions({"first": 5000})
+    (seen,) = known.attempts
+    left = known.model_copy(
+        update={
+            "attempts": (
+                seen.model_copy(update={"end_time": stamp(580), "energy_joules": Energy.of(gpu=7)}),
+            ),
+            "energy_joules": Energy.of(gpu=7),
+            "duration_seconds": 20,
+        }
+    )
+
+    assert continued(known, left).duration_seconds == 60
 
 
 def test_what_a_lost_attempt_last_reported_beats_what_it_left_in_storage() -> None:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelgarden.api.emissions import emissions_milligrams
+from modelgarden.api.emissions import EARLIER, emissions_milligrams
 from modelgarden.api.modeldeployment import ServingCarbon
 from modelgarden.api.pods import PodCarbon, ServeReport
-from modelgarden.serving.carbon import EARLIER, KEPT_GONE, account, with_factors
+from modelgarden.serving.carbon import KEPT_GONE, account, with_factors
 from tests.unit.serving.builders import NOW, report
 
 GERMANY = PodCarbon(zone="DEU", pue_milli=1200, pue_given=True)
@@ -95,6 +95,29 @@ def test_a_pod_that_is_gone_still_counts() -> None:
     assert second is not None
     assert {one.id: one.reason for one in second.total.attempts} == {"a": "Terminated", "b": "Running"}
     assert second.total.duration_seconds == 120
+
+
+def test_pods_that_serve_side_by_side_run_for_the_time_of_one() -> None:
+    first = counted(None, [report("a", joules=1), report("b", joules=1, start=30)], frozenset("ab"))
+    second = counted(
+        first, [report("a", joules=2, seconds=100), report("b", joules=2, start=30)], frozenset("ab")
+    )
+
+    assert first is not None
+    assert first.total.duration_seconds == 90
+    assert second is not None
+    assert second.total.duration_seconds == 100
+
+
+def test_time_in_which_nothing_served_stays_uncounted_when_pods_are_summed_up() -> None:
+    carbon: ServingCarbon | None = None
+    for number in range(KEPT_GONE + 10):
+        uid = f"p{number:02}"
+        carbon = counted(carbon, [report(uid, joules=1, start=1000 * number)], frozenset([uid]))
+
+    assert carbon is not None
+    assert carbon.total.attempts[0].id == EARLIER
+    assert carbon.total.duration_seconds == 60 * (KEPT_GONE + 10)
 
 
 def test_a_pod_that_does_not_answer_keeps_its_figures() -> None:
