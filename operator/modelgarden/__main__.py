@@ -10,6 +10,7 @@ import sys
 
 from pydantic import ValidationError
 
+from modelgarden.api.redaction import redacted
 from modelgarden.api.zones import ZONES
 from modelgarden.kube.errors import Lost
 from modelgarden.runtime import logs
@@ -24,7 +25,7 @@ def main() -> None:
     try:
         settings = Settings()
     except ValidationError as error:
-        sys.exit(f"The settings (environment variables MODELGARDEN_*) are wrong:\n{error}")
+        sys.exit(f"The settings (environment variables MODELGARDEN_*) are wrong:\n{redacted(str(error))}")
     if settings.default_zone not in (None, *ZONES):
         sys.exit(
             f"MODELGARDEN_DEFAULT_ZONE (the chart's carbon.defaultZone) is {settings.default_zone!r}, for which no carbon "

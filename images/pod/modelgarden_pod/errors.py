@@ -14,17 +14,18 @@ from __future__ import annotations
 from typing import ClassVar
 
 from modelgarden.api import names
+from modelgarden.api.redaction import redacted
 
 
 class PodError(Exception):
-    """An end with a reason of `modelgarden.api.conditions.REASONS`."""
+    """An end with a reason of `modelgarden.api.conditions.REASONS`; no value of a secret is in its message."""
 
     exit_code: ClassVar[int] = 1
 
     def __init__(self, reason: str, message: str) -> None:
-        super().__init__(f"{reason}: {message}")
         self.reason = reason
-        self.message = message
+        self.message = redacted(message)
+        super().__init__(f"{reason}: {self.message}")
 
 
 class UserError(PodError):
@@ -64,5 +65,5 @@ class Terminated(BaseException):
     reason: ClassVar[str] = "Retrying"
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = redacted(message)
+        super().__init__(self.message)

@@ -8,14 +8,11 @@ import os
 import sys
 from datetime import UTC, datetime
 
+from modelgarden.api.logs import STANDARD_FIELDS, RedactingFilter, log_uncaught
+from modelgarden.api.redaction import keep_secrets_of
+
 FORMAT_VARIABLE = "MODELGARDEN_LOG_FORMAT"
 """`json` or `text`. Default: text on a terminal, else json."""
-
-_STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {
-    "message",
-    "asctime",
-    "taskName",
-}
 
 
 class JsonFormatter(logging.Formatter):
@@ -29,8 +26,8 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
             **_extra(record),
         }
-        if record.exc_info:
-            entry["traceback"] = self.formatException(record.exc_info)
+        if record.exc_text:
+            entry["traceback"] = record.exc_text
         return json.dumps(entry, default=str, ensure_ascii=False)
 
 
@@ -43,9 +40,11 @@ class TextFormatter(logging.Formatter):
 
 
 def configure_logs() -> None:
-    """Send all logs to stderr; libraries only from warnings on."""
+    """Send all logs to stderr, without the values of secrets; libraries only from warnings on."""
     chosen = os.environ.get(FORMAT_VARIABLE) or ("text" if sys.stderr.isatty() else "json")
+    keep_secrets_of(os.environ)
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(RedactingFilter())
     handler.setFormatter(
         JsonFormatter() if chosen == "json" else TextFormatter("%(asctime)s %(levelname)-7s %(message)s")
     )
@@ -53,7 +52,8 @@ def configure_logs() -> None:
     for package in ("modelgarden_pod", "modelgarden_train", "modelgarden_serve"):
         logging.getLogger(package).setLevel(logging.INFO)
     logging.captureWarnings(capture=True)
+    log_uncaught(logging.getLogger(__name__))
 
 
 def _extra(record: logging.LogRecord) -> dict[str, object]:
-    return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+    return {key: value for key, value in vars(record).items() if key not in STANDARD_FIELDS}

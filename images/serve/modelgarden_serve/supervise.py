@@ -19,7 +19,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from modelgarden.api.messages import clean
 from modelgarden.api.pods import ServeConfig, ServeReport, TerminationMessage
+from modelgarden.api.redaction import redacted
 from modelgarden_pod.errors import PodError, Terminated, UserError
 from modelgarden_pod.http import Answer, Route, json_route, metrics_route, ready_route, serve_routes
 from modelgarden_serve.engine import failure_of
@@ -144,7 +146,7 @@ class Supervisor:
             self._told_the_end.wait(self._timings.farewell)
 
     def _failure(self, exit_code: int) -> PodError:
-        line = failure_of(list(self._output))[:_MESSAGE_LENGTH]
+        line = clean(failure_of(list(self._output)), length=_MESSAGE_LENGTH)
         if exit_code == _ARGUMENT_ERROR:
             return UserError("InvalidConfiguration", f"vLLM refuses its arguments: {line}")
         when = "while it served" if self._was_ready else "before it was ready"
@@ -193,9 +195,10 @@ class Supervisor:
 
     def _forward(self, output: IO[bytes]) -> None:
         for line in output:
-            sys.stderr.buffer.write(line)
+            told = redacted(line.decode(errors="replace"))
+            sys.stderr.buffer.write(told.encode(errors="replace"))
             sys.stderr.buffer.flush()
-            self._output.append(line.decode(errors="replace"))
+            self._output.append(told)
 
 
 def _wait(process: subprocess.Popen[bytes], seconds: float) -> bool:

@@ -12,6 +12,8 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from modelgarden.api.base import ApiModel, Timestamp
+from modelgarden.api.messages import Message
+from modelgarden.api.redaction import redacted
 
 ACCEPTED: Final = "Accepted"
 DATASET_READY: Final = "DatasetReady"
@@ -110,6 +112,10 @@ class Problem:
     message: str
     permanent: bool = False
     """Trying the same again can never help: the pod's own program says that its input is wrong."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", redacted(self.message))
+
     recheck_after: float | None = field(default=None, compare=False)
     """Seconds after which another look may find it mended, where an answer is kept until then."""
 
@@ -120,7 +126,9 @@ class Condition(ApiModel):
     type: str = Field(max_length=64, description="Type of the condition.")
     status: ConditionStatus = Field(description="True, False or Unknown.")
     reason: str = Field(max_length=64, description="CamelCase reason from the documented list.")
-    message: str = Field(max_length=4096, description="What is so, and what to do where something is wrong.")
+    message: Message = Field(
+        max_length=4096, description="What is so, and what to do where something is wrong."
+    )
     observed_generation: Annotated[int, Field(ge=0)] = Field(
         description="metadata.generation that this condition was computed for."
     )

@@ -21,6 +21,7 @@ from modelgarden.api.finetunejob import (
     Progress,
     Training,
 )
+from modelgarden.api.messages import Message
 
 TERMINATION_MESSAGE_BYTES = 4096
 """What the kubelet keeps of a termination message."""
@@ -95,7 +96,7 @@ class TrainReport(Document):
     model_revision: str | None = None
     emissions: EmissionsRecord | None = None
     """Over all attempts of the run so far."""
-    outage: str | None = None
+    outage: Message | None = None
     """What storage last failed with, while the pod waits for it to answer again."""
 
 
@@ -113,7 +114,7 @@ class TerminationMessage(Document):
     """What a pod leaves at its end: a reason from the closed list and what it says, or its short result."""
 
     reason: str
-    message: str
+    message: Message
     dataset: DatasetStatus | None = None
     """prepare: what it found."""
     manifest_sha256: Sha256 | None = None

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from modelgarden.api import names
+from modelgarden.api.messages import clean
 from modelgarden.controller.identity import digest, fields, phase
 from modelgarden.controller.plan import Event
 from modelgarden.controller.times import micro_timestamp
@@ -40,7 +41,7 @@ async def post(kube: Kube, owner: Mapping[str, Any], event: Event, now: datetime
         "eventTime": micro_timestamp(now),
         "type": event.type,
         "reason": event.reason,
-        "note": event.note.encode()[:_NOTE_BYTES].decode(errors="ignore"),
+        "note": clean(event.note, length=_NOTE_BYTES),
         "action": "Reconcile",
         "reportingController": CONTROLLER_NAME,
         "reportingInstance": socket.gethostname(),

@@ -18,6 +18,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
+from modelgarden.api.messages import clean
 from modelgarden.api.names import FIELD_MANAGER
 from modelgarden.kube.errors import Invalid, Lost, Missing, Retryable
 from modelgarden.kube.resources import LEASES, Resource, resource_of
@@ -298,7 +299,7 @@ def error_of(what: str, status: int, text: bytes, retry_after: str | None) -> Re
     try:
         message = str(json.loads(text)["message"])
     except (ValueError, KeyError, TypeError):
-        message = text[:256].decode(errors="replace").strip() or f"HTTP {status}"
+        message = clean(text.decode(errors="replace"), length=256) or f"HTTP {status}"
     match status:
         case 401:
             return Lost(f"The API server refuses the credentials: {what}: {message}")

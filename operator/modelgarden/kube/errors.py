@@ -9,9 +9,15 @@ OperatorError
 
 from __future__ import annotations
 
+from modelgarden.api.redaction import redacted
+
 
 class OperatorError(Exception):
-    """The root of the operator's errors."""
+    """The root of the operator's errors; no value of a secret is in a message, whoever said it."""
+
+    def __init__(self, message: str) -> None:
+        self.message = redacted(message)
+        super().__init__(self.message)
 
 
 class Retryable(OperatorError):  # noqa: N818 -- named for what is done about it
@@ -19,7 +25,6 @@ class Retryable(OperatorError):  # noqa: N818 -- named for what is done about it
 
     def __init__(self, message: str, after: float | None = None) -> None:
         super().__init__(message)
-        self.message = message
         self.after = after
 
 
@@ -33,7 +38,6 @@ class Invalid(OperatorError):  # noqa: N818
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
-        self.message = message
 
 
 class Lost(OperatorError):  # noqa: N818

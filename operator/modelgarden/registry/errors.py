@@ -11,6 +11,8 @@ from __future__ import annotations
 from typing import Any, Self
 
 from modelgarden.api.conditions import Problem
+from modelgarden.api.messages import clean
+from modelgarden.api.redaction import redacted
 
 _BUCKET_CODES = frozenset({"NoSuchBucket", "InvalidBucketName"})
 _REGION_CODES = frozenset(
@@ -21,12 +23,12 @@ _UNSUPPORTED_CODES = frozenset({"501", "NotImplemented"})
 
 
 class StorageError(Exception):
-    """A problem with S3: a reason of the closed list, and a message that says what to do."""
+    """A problem with S3: a reason of the closed list, and a message that says what to do, without values of secrets."""
 
     def __init__(self, reason: str, message: str) -> None:
-        super().__init__(f"{reason}: {message}")
         self.reason = reason
-        self.message = message
+        self.message = redacted(message)
+        super().__init__(f"{reason}: {self.message}")
         self.due: float | None = None
         """Seconds after which another look may be answered otherwise, where the answer is kept until then."""
 
@@ -95,4 +97,4 @@ def transport_failure(error: Exception, *, action: str, target: str) -> StorageE
 
 
 def _short(error: Any) -> str:
-    return " ".join(str(error).split())[:300]
+    return clean(str(error), length=300)

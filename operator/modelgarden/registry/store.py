@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelgarden.api.common import OPTIONAL_SECRET_KEYS, SECRET_KEYS, Storage
 from modelgarden.api.layout import SHA256_METADATA, Location
+from modelgarden.api.redaction import keep_secret
 from modelgarden.registry.errors import Refused, Unavailable, refusal, transport_failure
 
 if TYPE_CHECKING:
@@ -323,6 +324,8 @@ def _credentials(secret: Mapping[str, Any]) -> _Credentials:
     absent = [key for key in SECRET_KEYS if not values[key]]
     if absent:
         raise Refused("SecretInvalid", f"Secret {name!r} lacks {' and '.join(absent)}; add {_keys(absent)}.")
+    for value in values.values():
+        keep_secret(value)
     return _Credentials(
         access_key=values["AWS_ACCESS_KEY_ID"],
         secret_key=values["AWS_SECRET_ACCESS_KEY"],

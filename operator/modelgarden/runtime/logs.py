@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Final
 
 from pythonjsonlogger.json import JsonFormatter
+
+from modelgarden.api.logs import RedactingFilter, log_uncaught
+from modelgarden.api.redaction import keep_secrets_of
 
 _OBJECT_FIELDS: Final = ("kind", "namespace", "object", "uid")
 
@@ -19,12 +23,15 @@ class _TextFormatter(logging.Formatter):
 
 
 def configure(*, log_format: str, level: str) -> None:
-    """Send all logs to standard error."""
+    """Send all logs to standard error, without the values of secrets."""
+    keep_secrets_of(os.environ)
     handler = logging.StreamHandler()
+    handler.addFilter(RedactingFilter())
     handler.setFormatter(formatter(log_format))
     # Libraries log each request and event below WARNING; what they retry or give up is there and above.
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("modelgarden").setLevel(level)
+    log_uncaught(logging.getLogger(__name__))
 
 
 def formatter(log_format: str) -> logging.Formatter:

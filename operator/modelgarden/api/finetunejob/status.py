@@ -11,6 +11,7 @@ from modelgarden.api.conditions import Condition
 from modelgarden.api.emissions import EmissionsRecord
 from modelgarden.api.finetunejob.dataset import DatasetFormat
 from modelgarden.api.finetunejob.output import ArtifactFormat
+from modelgarden.api.messages import Message
 
 Phase = Literal[
     "Pending", "Blocked", "Preparing", "Training", "Registering", "Suspended", "Complete", "Failed"
@@ -78,7 +79,7 @@ class AttemptStatus(ApiModel):
     start_time: Timestamp | None = Field(default=None, description="When it started.")
     end_time: Timestamp | None = Field(default=None, description="When it ended.")
     reason: str | None = Field(default=None, max_length=64, description="How it ended.")
-    message: str | None = Field(default=None, max_length=1024, description="What it said.")
+    message: Message | None = Field(default=None, max_length=1024, description="What it said.")
 
 
 class Scores(ApiModel):

@@ -9,6 +9,7 @@ from pydantic import Field
 from modelgarden.api.base import ApiModel, Decimal, ModelName, S3Uri, Sha256
 from modelgarden.api.conditions import Condition
 from modelgarden.api.emissions import CarbonState, EmissionsRecord
+from modelgarden.api.messages import Message
 
 Phase = Literal["Pending", "Blocked", "RollingOut", "Ready", "Degraded", "ScaledToZero"]
 
@@ -22,7 +23,7 @@ class RevisionStatus(ApiModel):
     )
     replicas: int = Field(ge=0, description="Pods wanted of this revision.")
     ready_replicas: int = Field(ge=0, description="Pods that answer for the wanted model.")
-    message: str | None = Field(default=None, max_length=1024, description="Why it failed.")
+    message: Message | None = Field(default=None, max_length=1024, description="Why it failed.")
 
 
 class ServedArtifact(ApiModel):
