@@ -35,6 +35,8 @@ class Patience:
     longest_delay: float = 20.0
     outage: Outage = field(default_factory=Outage, compare=False)
     """Kept up to date by `retry`; patience derived from this one shares it."""
+    clock: Callable[[], float] = field(default=time.monotonic, compare=False, repr=False)
+    sleep: Callable[[float], None] = field(default=time.sleep, compare=False, repr=False)
 
     def limited(self, total: float) -> Patience:
         """Return the same patience for another time."""
@@ -46,7 +48,7 @@ class Patience:
         Raises:
             TemporaryError: it still failed when the patience was used up.
         """
-        deadline = time.monotonic() + self.total
+        deadline = self.clock() + self.total
         ceiling = self.first_delay
         while True:
             try:
@@ -54,13 +56,13 @@ class Patience:
             except TemporaryError as error:
                 self.outage.message = error.message
                 delay = random.uniform(ceiling / 2, ceiling)  # noqa: S311 -- jitter, not a secret
-                if time.monotonic() + delay > deadline:
+                if self.clock() + delay > deadline:
                     raise TemporaryError(f"{what} failed for {self.total:.0f} s: {error.message}") from error
                 logger.warning(
                     "It does not answer, trying again",
                     extra={"what": what, "error": error.message, "delaySeconds": round(delay, 1)},
                 )
-                time.sleep(delay)
+                self.sleep(delay)
                 ceiling = min(2 * ceiling, self.longest_delay)
             else:
                 self.outage.message = None

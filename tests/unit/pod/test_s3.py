@@ -16,11 +16,11 @@ from botocore.compat import HTTPHeaders
 
 from modelgarden.api.pods import PodStorage
 from modelgarden_pod.errors import PodError, TemporaryError, UserError
-from modelgarden_pod.retry import Patience
 from modelgarden_pod.s3 import S3Folder, open_s3_folder
+from tests.unit.pod.hand_time import HandTime
 
 PART = 64 * 2**20
-QUICK = Patience(total=0.2, first_delay=0.001, longest_delay=0.01)
+PATIENCE_SECONDS = 60.0
 
 
 @dataclass
@@ -94,11 +94,16 @@ def wire() -> Wire:
 
 
 @pytest.fixture
-def folder(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> S3Folder:
+def time() -> HandTime:
+    return HandTime()
+
+
+@pytest.fixture
+def folder(wire: Wire, time: HandTime, monkeypatch: pytest.MonkeyPatch) -> S3Folder:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     storage = PodStorage(endpoint="https://s3.example.com", region="us-east-1")
-    folder = open_s3_folder("s3://bucket/run", storage, QUICK)
+    folder = open_s3_folder("s3://bucket/run", storage, time.patience(total=PATIENCE_SECONDS))
     # A handler that returns an answer takes the network's place; the stubs know of no such handler.
     folder.client.meta.events.register("before-send.s3", wire)  # type: ignore[arg-type]
     return folder
@@ -218,11 +223,16 @@ def test_a_file_that_cannot_be_deleted_for_now_is_tried_again(folder: S3Folder, 
     assert len(wire.sent) == 2
 
 
-def test_a_file_that_cannot_be_deleted_for_long_is_an_outage(folder: S3Folder, wire: Wire) -> None:
+def test_a_file_that_cannot_be_deleted_for_long_is_an_outage(
+    folder: S3Folder, wire: Wire, time: HandTime
+) -> None:
     wire.answer = lambda sent: Answer(errors_of_delete("InternalError"))
 
     with pytest.raises(TemporaryError, match="s3://bucket/run/a: InternalError: so it is"):
         folder.delete(["a"])
+
+    assert len(wire.sent) == len(time.waits) + 1
+    assert PATIENCE_SECONDS / 2 < time.now <= PATIENCE_SECONDS
 
 
 def test_a_file_that_is_gone_already_is_deleted(folder: S3Folder, wire: Wire) -> None:
