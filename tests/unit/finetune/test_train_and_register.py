@@ -223,6 +223,64 @@ def test_attempts_tell_how_they_ended() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("pod", "want_reason", "want_message"),
+    [
+        pytest.param(
+            ended_pod("train", 0, message=said("Completed", "Artifact of 3 files is written.")),
+            "Completed", "Artifact of 3 files is written.",
+            id="it tells how it ended well",
+        ),
+        pytest.param(
+            ended_pod("train", 143, message=said("Terminated", "Checkpoint 40 is written.")),
+            "Terminated", "Checkpoint 40 is written.",
+            id="it tells what it saved when it was stopped",
+        ),
+        pytest.param(
+            ended_pod("train", 143, conditions=(disruption("EvictionByEvictionAPI"),)),
+            "EvictionByEvictionAPI", "It was disrupted.",
+            id="it was evicted and left nothing",
+        ),
+        pytest.param(
+            ended_pod("train", 1, message="KeyError:\n  'x'"),
+            "TrainingFailed",
+            "The container train ended with exit code 1 (KeyError: 'x'); see kubectl logs bot-pod-1.",
+            id="its traceback stands on one line",
+        ),
+        pytest.param(
+            ended_pod("train", 64, message=said("ModelInvalid", "x" * 600)),
+            "ModelInvalid", "x" * 508 + " ...",
+            id="more than 512 bytes are cut",
+        ),
+        pytest.param(running_pod("train"), None, None, id="one that runs has none"),
+    ],
+)  # fmt: skip
+def test_an_attempt_has_the_message_that_its_pod_ended_with(
+    pod: dict[str, Any], want_reason: str | None, want_message: str | None
+) -> None:
+    subject = make_subject(conditions=ready())
+
+    plan = plan_of(subject, train=JobBuilder(subject, "train").with_pod(pod).state())
+
+    assert plan.status is not None
+    (attempt,) = plan.status["attempts"]
+    assert (attempt.get("reason"), attempt.get("message")) == (want_reason, want_message)
+
+
+def test_an_attempt_keeps_its_message_when_its_pod_is_gone() -> None:
+    known = AttemptStatus(
+        pod="a", start_time=stamp(90), end_time=stamp(70), reason="OutOfMemory", message="It was killed."
+    )
+    subject = with_status(make_subject(conditions=ready()), attempts=(known,))
+
+    plan = plan_of(
+        subject, train=JobBuilder(subject, "train").with_pod(running_pod("train", name="b")).state()
+    )
+
+    assert plan.status is not None
+    assert [one.get("message") for one in plan.status["attempts"]] == ["It was killed.", None]
+
+
 def test_only_the_newest_attempts_are_listed() -> None:
     known = tuple(
         AttemptStatus(
