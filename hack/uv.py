@@ -44,6 +44,14 @@ def uv() -> Path:
     return home / "bin" / "uv"
 
 
+def environment() -> dict[str, str]:
+    """Return the variables that uv runs with: what it starts finds the packages of the images, too."""
+    images = Path(__file__).resolve().parents[1] / "images"
+    sources = [str(images / image) for image in ("pod", "train", "serve")]
+    given = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([*sources, given] if given else sources)}
+
+
 if __name__ == "__main__":
     program = str(uv())
-    os.execv(program, [program, *sys.argv[1:]])  # noqa: S606 -- replaces this process on purpose
+    os.execve(program, [program, *sys.argv[1:]], environment())  # noqa: S606 -- replaces this process on purpose

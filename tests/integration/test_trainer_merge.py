@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from modelgarden_train.export import mean_difference
-from modelgarden_train.merge import MergeTask, merge_on_cpu
-from modelgarden_train.prepared import PreparedRow
+from modelgarden_train.artifact.export import mean_difference
+from modelgarden_train.artifact.merge import MergeTask, merge_on_cpu
+from modelgarden_train.data.prepared import PreparedRow
 from tests.integration.trainer_process import TrainerProcess, trainer_python
 
 TOOLS = Path(__file__).parent
@@ -21,8 +21,8 @@ import torch
 from pathlib import Path
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from modelgarden_train.evaluation import completion_losses
-from modelgarden_train.prepared import PreparedRow
+from modelgarden_train.evaluation.inference import completion_losses
+from modelgarden_train.data.prepared import PreparedRow
 
 tools, base, adapter, rows, losses = sys.argv[1:]
 sys.path.insert(0, tools)

@@ -99,13 +99,14 @@ class TrainerProcess:
         job = self.folder / "job.json"
         job.write_text(json.dumps(self.config))
         port = ["--port", str(self.port)] if command == "train" else []
-        self._process = subprocess.Popen(
-            [self.python, "-m", "modelgarden_train", command, "--config", job, *port, *options],
-            env=self.environment(),
-            stdout=self.log.open("wb"),
-            stderr=subprocess.STDOUT,
-            cwd=self.folder,
-        )
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [self.python, "-m", "modelgarden_train", command, "--config", job, *port, *options],
+                env=self.environment(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+            )
 
     def wait(self, timeout: float = START_SECONDS) -> Ended:
         """Wait for the end."""

@@ -15,9 +15,9 @@ from modelgarden_pod.energy import attempt_id
 from modelgarden_pod.logs import configure_logs
 from modelgarden_pod.process import end_process, run_command
 from modelgarden_pod.retry import Patience
-from modelgarden_train.environment import leave_out_torch, prepare_environment, workspace_folder
-from modelgarden_train.run import load_config, open_run
-from modelgarden_train.signals import StopRequest
+from modelgarden_train.attempt.run import load_config, open_run
+from modelgarden_train.attempt.signals import StopRequest
+from modelgarden_train.models.environment import leave_out_torch, prepare_environment, workspace_folder
 
 PREPARE_PATIENCE = Patience(total=60.0)
 """Short: nothing is lost with the pod, and only its end tells the FineTuneJob's reader what is away."""
@@ -37,14 +37,14 @@ def main(arguments: list[str] | None = None) -> int:
         run = open_run(config, workspace=workspace, attempt=attempt_id(), patience=patience)
         if options.command == "prepare":
             leave_out_torch()
-            from modelgarden_train.prepare import prepare
+            from modelgarden_train.commands.prepare import prepare
 
             return prepare(run)
         if options.command == "train":
-            from modelgarden_train.train import train
+            from modelgarden_train.commands.train import train
 
             return train(run, stop=stop, port=options.port)
-        from modelgarden_train.evaluate import evaluate
+        from modelgarden_train.commands.evaluate import evaluate
 
         return evaluate(run, output=options.output)
 

@@ -1,0 +1,1 @@
+"""What a run leaves: adapter, merged model, model card and manifest."""

@@ -1,0 +1,77 @@
+"""The model card: README.md with the front matter that the Hugging Face hub reads. Emissions there are in grams."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from modelgarden.api.emissions import JOULES_PER_KWH, EmissionsRecord
+from modelgarden.api.pods import RunConfig
+from modelgarden_train.artifact.results import Results
+
+
+def model_card(config: RunConfig, results: Results, emissions: EmissionsRecord) -> str:
+    """Return the card's Markdown."""
+    scores = results.evaluation.scores
+    front = "\n".join(
+        f"{key}: {json.dumps(value)}" for key, value in _front_matter(config, emissions).items()
+    )
+    settings = "\n".join(f"| {name} | {value} |" for name, value in sorted(results.hyperparameters.items()))
+    dataset = results.dataset.status
+    return f"""---
+{front}
+---
+# {config.model_name}
+
+Made by the FineTuneJob {config.run.namespace}/{config.run.name} (run {config.run.uid}).
+
+| held-out score ({scores.rows} rows) | base | tuned |
+|---|---|---|
+| perplexity | {scores.base.perplexity} | {scores.tuned.perplexity} |
+| exact match | {scores.base.exact_match} | {scores.tuned.exact_match} |
+
+Base model: `{results.base_model.source}`, revision `{results.base_model.revision or "none"}`, \
+SHA-256 `{results.base_model.digest}`.
+
+Dataset: `{results.dataset.source}`, {dataset.training_rows} rows and {dataset.tokens} tokens to train on, \
+{dataset.validation_rows} rows held out, SHA-256 `{dataset.digest}`.
+
+| hyperparameter | value |
+|---|---|
+{settings}
+
+{_energy(emissions)}
+"""
+
+
+def _front_matter(config: RunConfig, emissions: EmissionsRecord) -> dict[str, Any]:
+    front: dict[str, Any] = {
+        "library_name": "transformers",
+        "tags": [config.method.lower(), "unsloth", "trl", "sft"],
+    }
+    if config.model_source.startswith("hf://"):
+        front["base_model"] = config.model_source.removeprefix("hf://")
+    if emissions.emissions_milligrams is not None and emissions.intensity is not None:
+        front["co2_eq_emissions"] = {
+            "emissions": emissions.emissions_milligrams / 1000,
+            "source": f"{emissions.tool}, {emissions.intensity.source}",
+            "training_type": "fine-tuning",
+            "geographical_location": emissions.intensity.zone,
+        }
+    return front
+
+
+def _energy(emissions: EmissionsRecord) -> str:
+    energy = emissions.energy_joules
+    text = (
+        f"Energy ({emissions.state}, {emissions.tool}): {energy.total / JOULES_PER_KWH:.6f} kWh before PUE over "
+        f"{len(emissions.attempts)} attempt(s): GPU {energy.gpu} J ({emissions.methods.gpu}), CPU {energy.cpu} J "
+        f"({emissions.methods.cpu}), memory {energy.ram} J ({emissions.methods.ram})."
+    )
+    if emissions.emissions_milligrams is None or emissions.intensity is None:
+        return f"{text} Emissions are unknown, as no zone was given."
+    return (
+        f"{text} Emissions: {emissions.emissions_milligrams / 1000:.3f} g CO2eq with PUE "
+        f"{emissions.pue_milli / 1000:.3f} and {emissions.intensity.milligrams_per_kwh / 1000:.1f} g/kWh "
+        f"({emissions.intensity.zone} {emissions.intensity.data_year})."
+    )

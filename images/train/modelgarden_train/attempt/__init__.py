@@ -1,0 +1,1 @@
+"""One attempt at a run: its configuration, progress, checkpoints, energy and end."""

@@ -1,0 +1,42 @@
+"""What becomes of the rows of a dataset: exact duplicates are dropped, the rest is split by prompt. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from modelgarden_pod.errors import UserError
+from modelgarden_train.data.rows import Row
+
+
+def without_duplicates(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows, the first of equal ones only."""
+    first: dict[str, Row] = {}
+    for row in rows:
+        first.setdefault(row.digest, row)
+    return list(first.values())
+
+
+def split_rows(rows: Sequence[Row], *, share: float, seed: int) -> tuple[list[Row], list[Row]]:
+    """Return training and validation rows; all rows of a prompt are on one side, whatever the order of the file.
+
+    The prompts are ordered by SHA-256 of seed and prompt, and the first `share` of them are held out: at least
+    one, and at least one is left for training. Validation rows come in that order.
+
+    Raises:
+        UserError: DatasetInvalid, there are fewer than two distinct prompts.
+    """
+    order = {
+        prompt: hashlib.sha256(f"{seed}:{prompt}".encode()).hexdigest()
+        for prompt in {row.prompt_digest for row in rows}
+    }
+    if len(order) < 2:
+        raise UserError(
+            "DatasetInvalid",
+            "the dataset has fewer than two distinct prompts, so none can be held out; add rows",
+        )
+    count = min(max(1, round(len(order) * share)), len(order) - 1)
+    held_out = set(sorted(order, key=order.__getitem__)[:count])
+    training = [row for row in rows if row.prompt_digest not in held_out]
+    validation = [row for row in rows if row.prompt_digest in held_out]
+    return training, sorted(validation, key=lambda row: (order[row.prompt_digest], row.digest))

@@ -1,0 +1,75 @@
+"""Held-out scores: perplexity of the reference answers, and exact match of greedily generated ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from modelgarden.api.artifact import Evaluation, GeneratedRow
+from modelgarden.api.finetunejob import EvaluationStatus, Scores
+from modelgarden_pod.errors import UserError
+from modelgarden_train.data.chat import token_ids
+from modelgarden_train.data.prepared import PreparedRow
+from modelgarden_train.evaluation.inference import completion_losses, generate
+from modelgarden_train.models.loading import inference
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """Scores and answers of one model, in the order of the rows."""
+
+    scores: Scores
+    answers: tuple[str, ...]
+
+
+def evaluate_model(
+    model: Any, tokenizer: PreTrainedTokenizerBase, rows: Sequence[PreparedRow], *, max_new_tokens: int
+) -> ModelResult:
+    """Score a model on held-out rows.
+
+    Raises:
+        UserError: TrainingFailed, the model gives no numbers any more.
+    """
+    with inference(model):
+        losses = completion_losses(model, tokenizer, rows)
+        answers = generate(model, tokenizer, rows, max_new_tokens=max_new_tokens)
+    tokens = sum(len(row) for row in losses)
+    mean = sum(map(sum, losses)) / tokens
+    if not math.isfinite(mean):
+        raise UserError("TrainingFailed", "the model's loss is not a number; lower training.learningRate")
+    matches = exact_matches(tokenizer, rows, answers)
+    return ModelResult(
+        scores=Scores(perplexity=f"{math.exp(min(mean, 700)):.6g}", exact_match=f"{matches / len(rows):.4f}"),
+        answers=tuple(answers),
+    )
+
+
+def exact_matches(
+    tokenizer: PreTrainedTokenizerBase, rows: Sequence[PreparedRow], answers: Sequence[str]
+) -> int:
+    """Return how many answers are their row's reference, as people wrote it or as the template renders it.
+
+    A thinking template puts an empty thought before the reference, and that is what the model learns to answer.
+    """
+    completions = token_ids(tokenizer, [row.completion for row in rows])
+    rendered = tokenizer.batch_decode(completions, skip_special_tokens=True)
+    return sum(
+        answer in (row.answer.strip(), text.strip())
+        for answer, row, text in zip(answers, rows, rendered, strict=True)
+    )
+
+
+def combine(rows: Sequence[PreparedRow], *, base: ModelResult, tuned: ModelResult) -> Evaluation:
+    """Return scores and answers of both models side by side."""
+    return Evaluation(
+        scores=EvaluationStatus(rows=len(rows), base=base.scores, tuned=tuned.scores),
+        rows=tuple(
+            GeneratedRow(prompt=row.question, expected=row.answer, base=before, tuned=after)
+            for row, before, after in zip(rows, base.answers, tuned.answers, strict=True)
+        ),
+    )

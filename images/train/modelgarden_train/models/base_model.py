@@ -1,0 +1,139 @@
+"""The base model's files: from S3, from the Hugging Face hub or from a local folder, into a local folder.
+
+Only weights in safetensors are taken, and no code: a pickle or a model's own Python would run in the pod.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from modelgarden.api.artifact import BaseModelRecord, DatasetReport, FileEntry
+from modelgarden.api.layout import listing_digest
+from modelgarden.api.pods import RunConfig
+from modelgarden_pod.errors import ObjectNotFound, UserError
+from modelgarden_pod.retry import Patience
+from modelgarden_pod.storage import (
+    Folder,
+    download_tree,
+    file_entry,
+    in_parallel,
+    is_local,
+    local_path,
+    open_folder,
+)
+from modelgarden_train.models.files import check_files, is_wanted
+from modelgarden_train.models.hub import download_snapshot
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A base model on this machine."""
+
+    path: Path
+    source: str
+    revision: str | None = None
+    """Commit, of a model from the hub."""
+    listing: str | None = None
+    """Digest over names, ETags and sizes of its files, of a model from S3."""
+
+    def record(self) -> BaseModelRecord:
+        """Return source, revision and the digest over its files."""
+        names = sorted(
+            path.name for path in self.path.iterdir() if path.is_file() and is_wanted(path.name, weights=True)
+        )
+        entries = in_parallel(partial(file_entry, self.path / name, name) for name in names)
+        return BaseModelRecord(source=self.source, revision=self.revision, digest=files_digest(entries))
+
+
+def fetch_base_model(
+    config: RunConfig,
+    target: Path,
+    *,
+    weights: bool,
+    patience: Patience,
+    prepared_with: DatasetReport | None = None,
+) -> BaseModel:
+    """Bring the base model's files here; without weights, only what the tokenizer and the configuration need.
+
+    With the report of prepare, the model is the one that prepare saw: a branch may have moved since, and the files
+    of a folder may have been replaced.
+
+    Raises:
+        UserError: ModelNotFound, ModelInvalid or AccessDenied.
+        TemporaryError: its source does not answer.
+    """
+    source = config.model_source
+    seen = prepared_with.model_listing if prepared_with else None
+    if source.startswith("hf://"):
+        commit = prepared_with.model_revision if prepared_with else None
+        path, revision = download_snapshot(
+            source, commit or config.model_revision, weights=weights, patience=patience
+        )
+        model = BaseModel(path=path, source=source, revision=revision)
+    elif is_local(source):
+        path = local_path(source)
+        if not path.is_dir():
+            raise UserError("ModelNotFound", f"the folder {path} does not exist; correct model.source")
+        model = BaseModel(path=path, source=source)
+    else:
+        folder = open_folder(source, config.storage, patience=patience)
+        listing = download_unchanged(folder, target, weights=weights, seen=seen)
+        model = BaseModel(path=target, source=source, listing=listing)
+    check_files(model.path, source=model.source, weights=weights)
+    return model
+
+
+def download_unchanged(folder: Folder, target: Path, *, weights: bool, seen: str | None) -> str:
+    """Download a base model from a folder that does not change meanwhile; return the digest over its listing.
+
+    The digest covers weights in any case, so that prepare, which leaves them where they are, pins them too.
+
+    Raises:
+        UserError: ModelNotFound, it is empty; ModelInvalid, it is not as it was seen.
+    """
+    names, listing = _listed(folder)
+    if not names:
+        raise UserError(
+            "ModelNotFound",
+            f"nothing lies under {folder.uri}/; upload the base model or correct model.source",
+        )
+    if seen is not None and listing != seen:
+        raise _changed(folder, seen=seen)
+    wanted = [name for name in names if is_wanted(name, weights=weights)]
+    try:
+        download_tree(folder, wanted, target)
+    except ObjectNotFound as error:
+        raise _changed(folder, seen=seen) from error
+    _, after = _listed(folder)
+    if after != listing:
+        raise _changed(folder, seen=seen)
+    return listing
+
+
+def _listed(folder: Folder) -> tuple[list[str], str]:
+    """Return the names of all files, and the digest over the listing of those that a model consists of."""
+    files = folder.list()
+    counted = (file for file in files if is_wanted(file.name, weights=True))
+    digest = listing_digest((file.name, file.etag or "", file.bytes) for file in counted)
+    return [file.name for file in files], digest
+
+
+def _changed(folder: Folder, *, seen: str | None) -> UserError:
+    if seen is None:
+        return UserError(
+            "ModelInvalid",
+            f"the base model under {folder.uri}/ changed while it was read; keep its files as they are during a run",
+        )
+    return UserError(
+        "ModelInvalid",
+        f"the base model under {folder.uri}/ changed since the dataset was prepared; create a new FineTuneJob",
+    )
+
+
+def files_digest(entries: list[FileEntry]) -> str:
+    """Return the SHA-256 over the sorted names and SHA-256 of files."""
+    lines = "".join(sorted(f"{entry.path}\0{entry.sha256}\n" for entry in entries))
+    return hashlib.sha256(lines.encode()).hexdigest()

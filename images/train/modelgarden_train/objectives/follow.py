@@ -1,0 +1,54 @@
+"""Follows a training: tells its progress, hands over its checkpoints, and ends it at a step where it is to stop."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from typing import Any
+
+from modelgarden_pod.errors import UserError
+from modelgarden_train.models.loading import peak_gpu_memory_mib
+from modelgarden_train.objectives.scope import Checkpoint, Scope, TokenCount
+
+
+def follower(scope: Scope, counted: TokenCount) -> Any:
+    """Return the callback that a trainer of Transformers takes."""
+    from transformers import TrainerCallback
+
+    class Follow(TrainerCallback):  # type: ignore[misc]
+        """Shows progress, has checkpoints uploaded, and stops at a step where SIGTERM has come."""
+
+        def __init__(self) -> None:
+            self.loss: float | None = None
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            control.should_save |= state.global_step >= state.max_steps
+            if scope.watcher.stopping:
+                control.should_save = control.should_training_stop = True
+            scope.watcher.step(
+                state.global_step,
+                total=state.max_steps,
+                epoch=state.epoch or 0.0,
+                tokens=counted.tokens,
+                loss=self.loss,
+            )
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            loss = (logs or {}).get("loss")
+            if loss is None:
+                return
+            self.loss = float(loss)
+            if not math.isfinite(self.loss):
+                raise UserError(
+                    "TrainingFailed",
+                    f"the loss became {loss} at step {state.global_step}; lower training.learningRate",
+                )
+            scope.watcher.gpu_memory(peak_gpu_memory_mib())
+
+        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            path = scope.checkpoints / f"checkpoint-{state.global_step}"
+            if scope.base_scores.exists():
+                shutil.copy(scope.base_scores, path / scope.base_scores.name)
+            scope.watcher.saved(Checkpoint(step=state.global_step, path=path))
+
+    return Follow()

@@ -1,0 +1,73 @@
+"""What a training works with beside the model, and whom it tells how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from modelgarden.api.pods import RunConfig
+from modelgarden_train.data.prepared import PreparedRow
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on this machine."""
+
+    step: int
+    path: Path
+
+
+class Watcher(Protocol):
+    """Whom a training tells how far it is, and who tells it when to stop."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the training is to end with the step that it is at, which is saved."""
+        ...
+
+    @property
+    def newest(self) -> Checkpoint | None:
+        """The newest checkpoint that was saved, to go on from after running out of memory."""
+        ...
+
+    def resolved(self, hyperparameters: dict[str, str]) -> None:
+        """Hear what is used where the spec leaves a choice."""
+        ...
+
+    def step(self, step: int, *, total: int, epoch: float, tokens: int, loss: float | None) -> None:
+        """Hear of a finished optimizer step; `tokens` counts since the start of this attempt."""
+        ...
+
+    def gpu_memory(self, mib: int | None) -> None:
+        """Hear of the peak of the GPU's memory, None on a CPU."""
+        ...
+
+    def saved(self, checkpoint: Checkpoint) -> None:
+        """Hear of a checkpoint that was written."""
+        ...
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a training works with beside the model."""
+
+    config: RunConfig
+    tokenizer: PreTrainedTokenizerBase
+    rows: Sequence[PreparedRow]
+    checkpoints: Path
+    """Local folder that checkpoints are written to."""
+    base_scores: Path
+    """File with the base model's scores, kept in every checkpoint so that no attempt scores it again."""
+    watcher: Watcher
+
+
+@dataclass
+class TokenCount:
+    """Tokens that this attempt has trained on, padding left out."""
+
+    tokens: int = 0

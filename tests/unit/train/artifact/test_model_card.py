@@ -1,0 +1,65 @@
+"""The model card: valid front matter, emissions in grams."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from modelgarden.api.artifact import Evaluation
+from modelgarden.api.emissions import EmissionsRecord
+from modelgarden_train.artifact.model_card import model_card
+from modelgarden_train.artifact.results import Results
+from tests.unit.builders import make_dataset_report, make_evaluation
+from tests.unit.train.builders import METERING, make_config, make_record
+
+
+def make_results() -> Results:
+    from modelgarden.api.artifact import BaseModelRecord
+
+    return Results(
+        base_model=BaseModelRecord(source="hf://org/name", revision="abc", digest="a" * 64),
+        dataset=make_dataset_report(),
+        hyperparameters={"epochs": "3", "learningRate": "0.0002"},
+        evaluation=Evaluation(scores=make_evaluation(), rows=()),
+        formats={"Merged16Bit": "artifact/merged"},
+        artifact=Path(),
+    )
+
+
+def front_matter(emissions: EmissionsRecord) -> dict[str, object]:
+    card = model_card(make_config(model_source="hf://org/name"), make_results(), emissions)
+    loaded = yaml.safe_load(card.split("---\n")[1])
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def test_emissions_are_given_in_grams_with_their_zone() -> None:
+    record = make_record(1, joules=3_600_000)
+    front = front_matter(record)
+
+    assert record.emissions_milligrams == 742_853
+    assert front["co2_eq_emissions"] == {
+        "emissions": 742.853,
+        "source": "codecarbon 3.3.2, data",
+        "training_type": "fine-tuning",
+        "geographical_location": "DEU",
+    }
+    assert front["base_model"] == "org/name"
+
+
+def test_unknown_emissions_are_left_out_and_not_zero() -> None:
+    record = make_record(1, metering=replace(METERING, intensity=None))
+
+    assert "co2_eq_emissions" not in front_matter(record)
+    assert "Emissions are unknown" in model_card(make_config(), make_results(), record)
+
+
+def test_the_card_shows_scores_and_hyperparameters() -> None:
+    card = model_card(make_config(), make_results(), make_record(1))
+    scores = make_evaluation()
+
+    assert f"| perplexity | {scores.base.perplexity} | {scores.tuned.perplexity} |" in card
+    assert "| learningRate | 0.0002 |" in card
+    assert "FineTuneJob team/job" in card

@@ -1,0 +1,127 @@
+"""Rendering with a chat template, tried on a tokenizer that only renders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from modelgarden_pod.errors import UserError
+from modelgarden_train.data.chat import PLAIN_TEMPLATE, Rendered, complete_tokenizer, render, stop_token_ids
+from modelgarden_train.data.formats import parse_row
+from modelgarden_train.data.rows import Row
+
+ROW = replace(parse_row({"prompt": "2+2?", "completion": "4"}, "PromptCompletion"), line=7)
+
+
+@dataclass
+class Token:
+    special: bool
+    content: str = ""
+
+
+@dataclass
+class StandIn:
+    """The part of a tokenizer that rendering needs."""
+
+    chat_template: str | None = "set"
+    eos_token: str | None = "<end>"
+    pad_token: str | None = None
+    unk_token: str | None = None
+    eos_token_id: int = 2
+    appends: bool = True
+    end_of_turn: str = "<end>"
+    refused_roles: tuple[str, ...] = ()
+    added_tokens_decoder: dict[int, Token] = field(
+        default_factory=lambda: {
+            2: Token(special=True, content="<end>"),
+            9: Token(special=True, content="<turn>"),
+            5: Token(special=False, content="<tool>"),
+        }
+    )
+
+    def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> str:
+        for message in messages:
+            if message["role"] in self.refused_roles:
+                raise ValueError(f"no {message['role']} here")
+        turns = [f"[{message['role']}]{message['content']}{self.end_of_turn}" for message in messages]
+        if not self.appends and not options["add_generation_prompt"]:
+            turns.insert(0, "[finished]")
+        return "".join(turns) + ("[assistant]" if options["add_generation_prompt"] else "")
+
+
+def rendered_row(tokenizer: StandIn, row: Row = ROW) -> Rendered:
+    """Return one row as text."""
+    return render(tokenizer, [row])[0]
+
+
+def test_prompt_and_completion_are_cut_where_the_answer_begins() -> None:
+    rendered = rendered_row(StandIn())
+
+    assert rendered.prompt == "[user]2+2?<end>[assistant]"
+    assert rendered.completion == "4<end>"
+
+
+@pytest.mark.parametrize(
+    ("end_of_turn", "want"),
+    [
+        pytest.param("<turn>\n", "4<turn>\n", id="a special token"),
+        pytest.param("\n", "4\n<end>", id="none"),
+        pytest.param("<tool>", "4<tool><end>", id="a token that is not special"),
+    ],
+)
+def test_every_completion_teaches_the_model_to_end(end_of_turn: str, want: str) -> None:
+    assert rendered_row(StandIn(end_of_turn=end_of_turn)).completion == want
+
+
+def test_a_template_that_rewrites_what_was_said_is_refused() -> None:
+    with pytest.raises(UserError, match=r"line 7: .* renders a finished conversation differently"):
+        rendered_row(StandIn(appends=False))
+
+
+def test_a_conversation_that_the_template_refuses_is_named_with_its_line() -> None:
+    value = {
+        "messages": [
+            {"role": "system", "content": "Be short."},
+            {"role": "user", "content": "2+2?"},
+            {"role": "assistant", "content": "4"},
+        ]
+    }
+    row = replace(parse_row(value, "Messages"), line=12)
+
+    with pytest.raises(UserError, match=r"line 12: .* refuses the conversation: no system here") as raised:
+        rendered_row(StandIn(refused_roles=("system",)), row)
+
+    assert raised.value.reason == "DatasetInvalid"
+
+
+def test_a_template_that_refuses_the_plainest_conversation_is_the_models_fault() -> None:
+    with pytest.raises(UserError, match=r"line 7: .* no user here") as raised:
+        rendered_row(StandIn(refused_roles=("user",)))
+
+    assert raised.value.reason == "ModelInvalid"
+
+
+def test_a_base_model_without_a_template_gets_the_plain_one() -> None:
+    tokenizer = StandIn(chat_template=None)
+
+    assert complete_tokenizer(tokenizer)
+    assert tokenizer.chat_template == PLAIN_TEMPLATE
+    assert not complete_tokenizer(tokenizer)
+
+
+def test_padding_falls_back_on_another_token() -> None:
+    tokenizer = StandIn(unk_token="<unk>")
+    complete_tokenizer(tokenizer)
+    assert tokenizer.pad_token == "<unk>"
+
+
+def test_a_tokenizer_without_an_end_is_refused() -> None:
+    with pytest.raises(UserError, match="no eos_token"):
+        complete_tokenizer(StandIn(eos_token=None))
+
+
+def test_answers_stop_at_the_eos_and_at_the_templates_end_of_turn() -> None:
+    assert stop_token_ids(StandIn(), [[7, 8, 9, 5], [7, 9]]) == [2, 9]
+    assert stop_token_ids(StandIn(), [[7, 5]]) == [2]

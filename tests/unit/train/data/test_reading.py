@@ -1,0 +1,134 @@
+"""Rows of a dataset in their formats: what they mean, and how what is wrong is named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelgarden.api.finetunejob import DatasetFormat
+from modelgarden_pod.errors import UserError
+from modelgarden_train.data.formats import parse_row
+from modelgarden_train.data.reading import Parsed, read_rows
+
+
+def pair(prompt: str, completion: str = "answer") -> dict[str, Any]:
+    return {"prompt": prompt, "completion": completion}
+
+
+def chat(*turns: tuple[str, str]) -> dict[str, Any]:
+    return {"messages": [{"role": role, "content": content} for role, content in turns]}
+
+
+def read(lines: Sequence[object], folder: Path, dataset_format: DatasetFormat = "Auto") -> Parsed:
+    path = folder / "rows.jsonl"
+    path.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
+    return read_rows(path, dataset_format)
+
+
+def test_prompt_and_completion_are_a_question_and_its_answer(tmp_path: Path) -> None:
+    parsed = read([pair("2+2?", "4"), "", pair("3+3?", "6")], tmp_path)
+
+    assert parsed.format == "PromptCompletion"
+    assert [(row.question, row.answer) for row in parsed.rows] == [("2+2?", "4"), ("3+3?", "6")]
+    assert [row.line for row in parsed.rows] == [1, 3]
+
+
+def test_the_last_message_is_the_answer_and_the_system_prompt_no_question(tmp_path: Path) -> None:
+    row = read([chat(("system", "Be short."), ("user", "2+2?"), ("assistant", "4"))], tmp_path).rows[0]
+
+    assert (row.question, row.answer) == ("2+2?", "4")
+    assert [message["role"] for message in row.prompt_messages] == ["system", "user"]
+
+
+def test_a_longer_conversation_is_shown_as_a_whole() -> None:
+    row = parse_row(
+        chat(("user", "Hi"), ("assistant", "Hello"), ("user", "2+2?"), ("assistant", "4")), "Messages"
+    )
+
+    assert row.question == "user: Hi\nassistant: Hello\nuser: 2+2?"
+
+
+@pytest.mark.parametrize(
+    ("line", "want_message"),
+    [
+        pytest.param('{"prompt": "a", "completion": ', "is not JSON: Expecting value", id="broken JSON"),
+        pytest.param("[1]", "a JSON object is expected, found a list", id="a list"),
+        pytest.param(
+            pair("a") | {"completion": 4}, '"completion" must be a string, found a number', id="a number"
+        ),
+        pytest.param({"prompt": "a"}, 'field "completion" is missing', id="a missing field"),
+        pytest.param(
+            pair("a", "so \ud83d"),
+            'field "completion" has half of a character (\\ud83d) at position 4',
+            id="half of a surrogate pair",
+        ),
+        pytest.param(pair("  "), 'field "prompt" is empty', id="an empty field"),
+        pytest.param(
+            chat(("user", "a"), ("assistant", "b")), 'field "prompt" is missing', id="another format"
+        ),
+    ],
+)
+def test_a_wrong_row_is_named_with_line_and_field(line: object, want_message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as raised:
+        read([pair("first"), line], tmp_path)
+
+    assert raised.value.reason == "DatasetInvalid"
+    assert "line 2: " in raised.value.message
+    assert want_message in raised.value.message
+    assert '{"prompt": "What is the capital of France?"' in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("value", "want_message"),
+    [
+        (chat(("user", "a")), "must end with a message of the role assistant"),
+        (chat(("assistant", "a")), "has no message of the role user"),
+        (chat(("person", "a"), ("assistant", "b")), "\"messages[0].role\" is 'person'"),
+        ({"messages": "a"}, '"messages" must be a list, found a string'),
+        ({"messages": [None]}, '"messages[0]" must be an object, found null'),
+        ({"messages": [{"role": "user"}]}, '"messages[0].content" is missing'),
+        (
+            chat(("user", "\udc4d"), ("assistant", "b")),
+            '"messages[0].content" has half of a character (\\udc4d)',
+        ),
+    ],
+)
+def test_a_wrong_conversation_is_named_with_its_message(
+    value: dict[str, Any], want_message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError) as raised:
+        read([value], tmp_path)
+
+    assert want_message in raised.value.message
+
+
+def test_many_wrong_rows_are_counted_and_the_first_shown(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as raised:
+        read([pair("ok"), *({"prompt": "a"} for _ in range(5))], tmp_path)
+
+    assert raised.value.message.startswith("5 rows are wrong: line 2: ")
+    assert "line 4: " in raised.value.message
+    assert "line 5: " not in raised.value.message
+    assert "and 2 more" in raised.value.message
+
+
+def test_fields_of_no_format_are_listed_with_an_example_of_each(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the fields 'question', 'reply' fit no format.*prompt.*messages"):
+        read([{"question": "a", "reply": "b"}], tmp_path)
+
+
+def test_a_byte_that_is_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"prompt": "\xff"}\n')
+
+    with pytest.raises(UserError, match="line 1: byte 13 is not UTF-8"):
+        read_rows(path, "Auto")
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has no rows"):
+        read([], tmp_path)

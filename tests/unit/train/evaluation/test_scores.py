@@ -1,0 +1,49 @@
+"""Which answers are the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from modelgarden_train.data.prepared import PreparedRow
+from modelgarden_train.evaluation.scores import exact_matches
+
+SPECIAL = "<end>"
+
+
+class Characters:
+    """A tokenizer of characters, and of one special token."""
+
+    def __call__(self, texts: Sequence[str], **options: Any) -> dict[str, list[list[int]]]:
+        return {"input_ids": [[ord(letter) for letter in text.replace(SPECIAL, "\0")] for text in texts]}
+
+    def batch_decode(self, ids: Sequence[Sequence[int]], *, skip_special_tokens: bool) -> list[str]:
+        assert skip_special_tokens
+        return ["".join(chr(one) for one in row if one) for row in ids]
+
+
+@pytest.mark.parametrize(
+    ("completion", "answer", "generated", "want"),
+    [
+        pytest.param(f"4{SPECIAL}", "4", "4", 1, id="as it was asked for"),
+        pytest.param(f"4{SPECIAL}", "4", "5", 0, id="something else"),
+        pytest.param(f" 4 {SPECIAL}\n", " 4 ", "4", 1, id="but for the space around it"),
+        pytest.param(
+            f"<think>\n\n</think>\n\n4{SPECIAL}\n", "4", "<think>\n\n</think>\n\n4", 1,
+            id="as a thinking template renders it",
+        ),
+        pytest.param(f"<think>\n\n</think>\n\n4{SPECIAL}\n", "4", "4", 1, id="without the template's thoughts"),
+        pytest.param(
+            f"<think>\n\n</think>\n\n4{SPECIAL}\n", "4", "<think>\nIt is 4.\n</think>\n\n5", 0,
+            id="with thoughts and a wrong end",
+        ),
+    ],
+)  # fmt: skip
+def test_an_answer_is_right_as_people_or_as_the_template_write_it(
+    completion: str, answer: str, generated: str, want: int
+) -> None:
+    row = PreparedRow(prompt="2+2?", completion=completion, question="2+2?", answer=answer, tokens=9)
+
+    assert exact_matches(Characters(), [row], [generated]) == want

@@ -1,0 +1,87 @@
+"""The environment of the libraries, before any of them is imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from modelgarden_train.models.environment import cpu_count, prepare_environment
+from tests.unit.train.builders import make_config
+
+
+def test_every_cache_lies_in_the_workspace_and_telemetry_is_off(tmp_path: Path) -> None:
+    environ: dict[str, str] = {"HOME": "/nonexistent"}
+
+    prepare_environment(make_config(), tmp_path, environ)
+
+    for name in (
+        "HOME",
+        "HF_HOME",
+        "UNSLOTH_COMPILE_LOCATION",
+        "TRITON_CACHE_DIR",
+        "TORCHINDUCTOR_CACHE_DIR",
+    ):
+        assert Path(environ[name]).is_relative_to(tmp_path)
+        assert Path(environ[name]).is_dir()
+    assert environ["UNSLOTH_DISABLE_STATISTICS"] == "1"
+    assert environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
+    assert environ["HF_HUB_DISABLE_XET"] == "1"
+
+
+def test_a_cache_that_can_be_written_is_kept(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    environ = {"HF_HOME": str(mine)}
+
+    prepare_environment(make_config(), tmp_path / "workspace", environ)
+
+    assert environ["HF_HOME"] == str(mine)
+
+
+def test_without_a_gpu_cuda_is_hidden_and_with_one_the_cpu_is_no_way_out(tmp_path: Path) -> None:
+    on_cpu: dict[str, str] = {"CUDA_VISIBLE_DEVICES": "0"}
+    on_gpu: dict[str, str] = {}
+
+    prepare_environment(make_config(), tmp_path, on_cpu)
+    prepare_environment(make_config(gpus=1), tmp_path, on_gpu)
+
+    assert on_cpu["CUDA_VISIBLE_DEVICES"] == ""
+    assert on_cpu["UNSLOTH_FORCE_CPU"] == "1"
+    assert "UNSLOTH_FORCE_CPU" not in on_gpu
+    assert on_gpu["UNSLOTH_DISABLE_CPU_FALLBACK"] == "1"
+    assert on_gpu["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+
+
+def test_the_hub_is_asked_only_for_models_of_the_hub(tmp_path: Path) -> None:
+    from_s3: dict[str, str] = {}
+    from_hub: dict[str, str] = {}
+
+    prepare_environment(make_config(), tmp_path, from_s3)
+    prepare_environment(make_config(model_source="hf://org/name"), tmp_path, from_hub)
+
+    assert from_s3["HF_HUB_OFFLINE"] == "1"
+    assert "HF_HUB_OFFLINE" not in from_hub
+
+
+@pytest.mark.parametrize(
+    ("files", "want"),
+    [
+        ({"cpu.max": "100000 100000\n"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
+    ],
+)
+def test_the_cpu_quota_limits_the_threads(files: dict[str, str], want: int, tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    assert cpu_count(tmp_path) == want
+
+
+@pytest.mark.parametrize("files", [{}, {"cpu.max": "max 100000\n"}])
+def test_without_a_quota_the_affinity_counts(files: dict[str, str], tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+
+    assert cpu_count(tmp_path) == cpu_count(tmp_path / "nowhere")
