@@ -25,6 +25,7 @@ from tests.integration.trainer import Trainer
 KILLS = 20
 JOBS_IN_ALL = 20
 LONGEST_LIFE_SECONDS = 2.5
+POLL_SECONDS = 0.2
 """Of an operator between its start to work and its death."""
 
 
@@ -54,7 +55,7 @@ class Nodes:
                 self._look()
             except Refused:  # it changed meanwhile
                 continue
-            time.sleep(0.2)  # a poll of the API server, not a wait for something
+            self._stop.wait(POLL_SECONDS)
 
     def _look(self) -> None:
         for job in self._api.list(JOBS, self._garden.namespace):

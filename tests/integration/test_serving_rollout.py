@@ -194,7 +194,9 @@ def test_a_deployment_that_someone_else_scaled_is_put_right(
     rolled_out(garden, serving)
     (deployment,) = serving.deployments().values()
 
-    api.merge(DEPLOYMENTS, deployment, {"spec": {"replicas": 4}}, subresource="scale")
+    scaled = api.merge(DEPLOYMENTS, deployment, {"spec": {"replicas": 4}}, subresource="scale")
+
+    assert scaled["spec"]["replicas"] == 4
 
     serving.play_until(lambda: next(iter(serving.deployments().values()))["spec"]["replicas"] == 1)
 
@@ -214,7 +216,7 @@ def test_a_service_that_someone_else_changed_is_put_right(
     before = api.get(SERVICES, garden.namespace, "bot")
     assert before is not None
 
-    api.merge(SERVICES, before, {"spec": change})
+    assert api.merge(SERVICES, before, {"spec": change})["spec"] != before["spec"]
 
     def spec() -> Obj:
         now = api.get(SERVICES, garden.namespace, "bot")
@@ -247,7 +249,8 @@ def test_a_deployment_that_lost_its_label_is_labelled_again_and_stays_known(
     rolled_out(garden, serving)
     (deployment,) = serving.deployments().values()
 
-    api.merge(DEPLOYMENTS, deployment, {"metadata": {"labels": {names.MANAGED_BY_LABEL: None}}})
+    bare = api.merge(DEPLOYMENTS, deployment, {"metadata": {"labels": {names.MANAGED_BY_LABEL: None}}})
+    assert names.MANAGED_BY_LABEL not in bare["metadata"]["labels"]
 
     def labelled() -> bool:
         (now,) = serving.deployments().values()
@@ -263,9 +266,15 @@ def test_a_service_that_someone_else_deleted_is_made_again(
 ) -> None:
     rolled_out(garden, serving)
 
+    before = api.get(SERVICES, garden.namespace, "bot")
+    assert before is not None
     api.delete(SERVICES, garden.namespace, "bot")
 
-    wait_for(lambda: api.get(SERVICES, garden.namespace, "bot"), what="the next Service")
+    def made_again() -> bool:
+        now = api.get(SERVICES, garden.namespace, "bot")
+        return now is not None and now["metadata"]["uid"] != before["metadata"]["uid"]
+
+    wait_for(made_again, what="the next Service")
 
 
 def test_deleting_it_deletes_what_it_made_and_a_namesake_serves(

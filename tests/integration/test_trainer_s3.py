@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,16 +153,26 @@ def test_wrong_credentials_are_denied(storage: PodStorage, monkeypatch: pytest.M
     assert raised.value.reason == "AccessDenied"
 
 
-def test_an_outage_is_waited_out(folder: Folder, s3: S3Server) -> None:
+def test_an_outage_is_waited_out_or_told(
+    storage: PodStorage, s3: S3Server, request: pytest.FixtureRequest
+) -> None:
+    patience = Patience(total=60)
+    folder = open_folder(f"s3://{BUCKET}/{request.node.name}", storage, patience=patience)
     folder.write("file", b"content")
     s3.stop()
     try:
         with pytest.raises(TemporaryError, match="s3:GetObject on"):
             folder.with_patience(1).read("file")
+        patience.outage.message = None
+        with ThreadPoolExecutor(1) as threads:
+            read = threads.submit(folder.read, "file")
+            wait_for(lambda: patience.outage.message, what="the outage to be noticed")
+            s3.start()
+            assert read.result(60) == b"content"
     finally:
         s3.start()
 
-    assert folder.read("file") == b"content"
+    assert patience.outage.message is None
 
 
 def test_large_files_keep_their_digest_and_ranges(folder: Folder, tmp_path: Path) -> None:

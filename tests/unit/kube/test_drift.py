@@ -109,7 +109,7 @@ def test_a_deployment_whose_containers_run_something_else_is_put_right(change: d
 def test_a_deployment_without_its_first_container_is_put_right() -> None:
     found = {**live_template(), "initContainers": []}
 
-    assert repair(deployment(TEMPLATE), deployment(found)) is not None
+    assert repair(deployment(TEMPLATE), deployment(found)) == {"spec": {"template": {"spec": TEMPLATE}}}
 
 
 def test_other_kinds_are_left_alone() -> None:

@@ -42,7 +42,7 @@ def test_an_empty_zone_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"MODELGARDEN_{name}", value)
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError, match=rf"1 validation error for Settings\n{name.lower()}\n"):
         Settings()
 
 

@@ -14,6 +14,7 @@ from modelgarden.runtime import workers
 from modelgarden.runtime.metrics import Metrics
 from modelgarden.runtime.queue import WorkQueue
 from modelgarden.runtime.workers import TELLING_FAILURES, work
+from tests.unit.runtime.hand_clock import Time
 
 A, B = (Key(FINETUNEJOBS, "team", name) for name in "ab")
 
@@ -83,22 +84,36 @@ async def test_an_error_backs_its_key_off_and_the_next_key_is_reconciled(
 async def test_an_error_is_tried_again_after_the_wait_that_it_names() -> None:
     async def behave(_: Key) -> None:
         if len(reconciler.seen) == 1:
-            raise Retryable("soon", after=0.01)
+            raise Retryable("soon", after=30.0)
 
-    queue, reconciler = WorkQueue(), Scripted(behave)
+    time, reconciler = Time(), Scripted(behave)
+    queue = time.queue()
     async with working(queue, reconciler, Metrics()):
         queue.add(A)
+        await eventually(lambda: waits(time) == [30.0])
+        time.pass_by(30.0)
         await eventually(lambda: reconciler.seen == [A, A])
 
 
 async def test_a_requeue_is_kept() -> None:
     async def behave(_: Key) -> float | None:
-        return 0.01 if len(reconciler.seen) < 3 else None
+        return 40.0 if len(reconciler.seen) < 3 else None
 
-    queue, reconciler = WorkQueue(), Scripted(behave)
+    time, reconciler = Time(), Scripted(behave)
+    queue = time.queue()
     async with working(queue, reconciler, Metrics()):
         queue.add(A)
-        await eventually(lambda: reconciler.seen == [A, A, A])
+        for reconciles in (1, 2):
+            await eventually(lambda: waits(time) == [40.0])
+            assert reconciler.seen == [A] * reconciles
+            time.pass_by(40.0)
+        await eventually(lambda: reconciler.seen == [A, A, A] and queue.working == 0)
+        assert waits(time) == []
+
+
+def waits(time: Time) -> list[float]:
+    """Return in how many seconds something is to happen."""
+    return [timer.due - time.now for timer in time.timers if not timer.cancelled]
 
 
 async def test_a_reconcile_that_hangs_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
