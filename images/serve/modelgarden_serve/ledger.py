@@ -5,7 +5,6 @@ The sums are kept in the workspace, so a container that starts again in the same
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +17,6 @@ from modelgarden.api.documents import SERVE_IMAGE, DocumentError
 from modelgarden.api.emissions import EmissionsRecord, Energy, merge_records
 from modelgarden.api.pods import ServeReport
 from modelgarden_serve.vllm_api import Tokens
-
-logger = logging.getLogger(__name__)
 
 
 class Meter(Protocol):

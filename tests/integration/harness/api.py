@@ -16,7 +16,6 @@ from modelgarden.kube.resources import FINETUNEJOBS, MODELDEPLOYMENTS, Resource
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 RESOURCE_QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
-REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet")
 
 Obj = dict[str, Any]
 
