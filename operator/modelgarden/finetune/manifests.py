@@ -6,7 +6,6 @@ A Job's pod template cannot change, so a Job is applied once. What can change la
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any, Final
 
 from modelgarden.api import names
@@ -15,6 +14,7 @@ from modelgarden.api.pods import PodStorage, RunConfig
 from modelgarden.carbon.factors import carbon_factors
 from modelgarden.finetune.programs import PREPARE, PREPARE_MEMORY, TRAIN
 from modelgarden.finetune.subject import Subject
+from modelgarden.kube.quantities import smaller
 from modelgarden.kube.resources import JOBS
 from modelgarden.settings import Settings
 from modelgarden.workloads import podspec
@@ -25,11 +25,6 @@ PREPARE_CPU: Final = "500m"
 HUB_TOKEN_KEY: Final = "HF_TOKEN"  # noqa: S105 -- the name of a key
 _GRACE_SECONDS: Final = {PREPARE: 30, TRAIN: 120}
 """Training checkpoints to S3 within it."""
-
-_SUFFIXES: Final = {
-    "m": Decimal("0.001"), "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9), "T": Decimal(10**12),
-    "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40),
-}  # fmt: skip
 
 
 def job_name(name: str, program: Program) -> str:
@@ -43,8 +38,8 @@ def prepare_job(subject: Subject, settings: Settings, *, inputs_hash: str) -> di
     resources = asked.model_copy(
         update={
             "gpus": 0,
-            "cpu": _smaller(asked.cpu, PREPARE_CPU),
-            "memory": _smaller(asked.memory, PREPARE_MEMORY),
+            "cpu": smaller(asked.cpu, PREPARE_CPU),
+            "memory": smaller(asked.memory, PREPARE_MEMORY),
         }
     )
     job = _job(subject, settings, PREPARE, resources=resources, backoff_limit=PREPARE_BACKOFF_LIMIT)
@@ -213,13 +208,3 @@ def _run_config(subject: Subject, settings: Settings, *, gpus: int) -> RunConfig
         gpus=gpus,
         image=settings.train_image,
     )
-
-
-def _smaller(asked: int | str, most: str) -> int | str:
-    return asked if _quantity(asked) < _quantity(most) else most
-
-
-def _quantity(value: int | str) -> Decimal:
-    text = str(value)
-    suffix = text.lstrip("0123456789.")
-    return Decimal(text.removesuffix(suffix)) * _SUFFIXES.get(suffix, Decimal(1))
