@@ -64,6 +64,82 @@ def _messages(schema: Any) -> set[str]:
     return own.union(*(_messages(inner) for inner in schema.values()))
 
 
+def _resources(kind: Kind, *, memory: str, less: str | int) -> tuple[RuleCase, ...]:
+    def case(field: str, refused: str | int, accepted: str | int) -> RuleCase:
+        message = f"{field} must be at least"
+        patches = ({"resources": {field: refused}}, {"resources": {field: accepted}})
+        return RuleCase(kind, message, f"spec.resources.{field}", *patches)
+
+    return (
+        case("cpu", "99m", "100m"),
+        case("cpu", "0.099", 1),
+        case("memory", "1m", memory),
+        case("memory", "500", memory),
+        case("memory", less, less + 1 if isinstance(less, int) else memory),
+        case("memory", "400M", "99G"),
+    )
+
+
+def _storage(kind: Kind) -> tuple[RuleCase, ...]:
+    message = "the port of endpoint must be 1 to 65535"
+    pairs = [
+        ("https://s3.example:99999", "https://s3.example"),
+        ("http://s3:0", "http://s3:1"),
+        ("http://10.0.0.1:65536/", "http://10.0.0.1:65535/"),
+    ]
+    return tuple(
+        RuleCase(
+            kind, message, "spec.storage.endpoint",
+            {"storage": {"endpoint": refused}}, {"storage": {"endpoint": accepted}},
+        )
+        for refused, accepted in pairs
+    )  # fmt: skip
+
+
+def _extra_args() -> tuple[RuleCase, ...]:
+    refused = (
+        "--port=1", "--por=8001", "--p", "--served-model=evil", "--served-model-name.a=evil", "--config=/x",
+        "--co", "--conf=/x", "--ssl-keyfile=/x", "--ssl", "--ss=x", "--ssl-new=1", "--model", "--mod=x", "--h=::", "--a=key",
+        "--root=/x", "--headless", "--grp", "--uds=/x",
+    )  # fmt: skip
+    accepted = (
+        "--ports=1", "--config-format=hf", "--hosts=1", "--served-model-names=x", "--model-impl=auto",
+        "--api-server-count=2", "--speculative-config.model=x", "--hf-overrides=--port=1", "--grpc-port=1",
+        "--sse-keep-alive-interval=5",
+    )  # fmt: skip
+    cases = [(argument, "--seed=1") for argument in refused]
+    cases += [("--port=1", argument) for argument in accepted]
+    return tuple(
+        RuleCase(
+            MODELDEPLOYMENT, "engine.extraArgs must not set what the operator sets", "spec.engine.extraArgs",
+            {"engine": {"extraArgs": ["--seed=1", bad]}}, {"engine": {"extraArgs": ["--seed=1", good]}},
+        )
+        for bad, good in cases
+    )  # fmt: skip
+
+
+def _output() -> tuple[RuleCase, ...]:
+    inputs = {"model": {"source": "s3://bucket/m"}, "dataset": {"source": "s3://bucket/d.jsonl"}}
+    pairs = (
+        ("s3://bucket/d.jsonl", "s3://bucket/d"),
+        ("s3://bucket/d.jsonl/out", "s3://bucket/d.jsonl2"),
+        ("s3://bucket/m", "s3://bucket"),
+        ("s3://bucket/m/out/deep", "s3://bucket/model"),
+    )
+    cases = tuple(
+        ({**inputs, "output": {"uri": bad}}, {**inputs, "output": {"uri": good}}) for bad, good in pairs
+    )
+    # Where the runs lie; the artifact of an earlier run may well be tuned further.
+    cases += (
+        (
+            {"model": {"source": "s3://bucket/garden/runs"}},
+            {"model": {"source": "s3://bucket/garden/runs/team/bot/uid/artifact/merged"}},
+        ),
+    )
+    message = "output.uri must not be dataset.source or model.source, nor below it"
+    return tuple(RuleCase(FINETUNEJOB, message, "spec.output.uri", *case) for case in cases)
+
+
 def _pod_template(kind: Kind) -> tuple[RuleCase, ...]:
     def case(message: str, field: str, refused: Patch, accepted: Patch) -> RuleCase:
         return RuleCase(
@@ -83,9 +159,20 @@ def _pod_template(kind: Kind) -> tuple[RuleCase, ...]:
         )
         for field in ("labels", "annotations")
     )
+    controllers = tuple(
+        case("labels must not set controller-uid", "labels", {"labels": {key: "x"}}, {"labels": {near: "x"}})
+        for key, near in (
+            ("job-name", "example.com/job-name"),
+            ("controller-uid", "controller"),
+            ("pod-template-hash", "pod-template"),
+            ("batch.kubernetes.io/job-name", "batch.kubernetes.io.example/job-name"),
+            ("batch.kubernetes.io/job-completion-index", "app.kubernetes.io/name"),
+        )
+    )
     return (
         *keys,
         *own,
+        *controllers,
         case(
             "without a key must have operator Exists",
             "tolerations[0].operator",
@@ -144,13 +231,19 @@ RULE_CASES: tuple[RuleCase, ...] = (
         {"model": {"fineTuneJobRef": {"name": "bot"}}},
         {"model": {"source": None, "fineTuneJobRef": {"name": "bot"}}},
     ),
+    *_extra_args(),
+    *_output(),
     RuleCase(
-        MODELDEPLOYMENT,
-        "engine.extraArgs must not set what the operator sets",
-        "spec.engine.extraArgs",
-        {"engine": {"extraArgs": ["--seed=1", "--port=1"]}},
-        {"engine": {"extraArgs": ["--seed=1", "--ports=1"]}},
+        FINETUNEJOB,
+        "source must name a file in the bucket",
+        "spec.dataset.source",
+        {"dataset": {"source": "s3://data"}},
+        {"dataset": {"source": "s3://data/d"}},
     ),
+    *_resources(FINETUNEJOB, memory="512Mi", less=2**29 - 1),
+    *_resources(MODELDEPLOYMENT, memory="1Gi", less="1023Mi"),
+    *_storage(FINETUNEJOB),
+    *_storage(MODELDEPLOYMENT),
     RuleCase(
         MODELDEPLOYMENT,
         "must be at least 0.05",

@@ -12,6 +12,7 @@ import json
 import random
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,7 +73,16 @@ POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     common.ENDPOINT_PATTERN: (
         ("https://s3.example.com", "http://10.0.0.1:9000/", "https://a:1"),
-        ("s3.example.com", "ftp://a", "https://a/b", "https://a:123456", "https://a b", "https://"),
+        (
+            "s3.example.com",
+            "ftp://a",
+            "https://a/b",
+            "https://a:123456",
+            "https://a:99999",
+            "https://a:0",
+            "https://a b",
+            "https://",
+        ),
     ),
     common.REGION_PATTERN: (("us-east-1", "garage", "a" * 64), ("EU", "a_b", "a" * 65)),
     finetunejob.REVISION_PATTERN: (
@@ -83,6 +93,9 @@ POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("--seed=1", "--enable-prefix-caching", "--x.y=ü z", "--hosts=1", "--a=" + "b" * 1020),
         (
             "--port=1",
+            "--por=1",
+            "--served-model.a=x",
+            "--conf",
             "--model",
             "--host",
             "--ssl-keyfile=/x",
@@ -90,6 +103,10 @@ POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "-x",
             "--Seed=1",
             "--a_b",
+            "--served_model_name=x",
+            "--served-model-name.a+=x",
+            "-tp=2",
+            "---port=1",
             "--seed 1",
             "--a=b\nc",
             "--a=" + "b" * 1021,
@@ -99,8 +116,13 @@ POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """Good strings and near misses by pattern; those of the URIs are by part, as one field joins two."""
 
 _WRONG: tuple[Any, ...] = (None, True, "text", "", 7, -1, 1.5, [], {}, [1], {"a": 1}, "1", 0)
-_RESERVED_KEYS = ("modelgarden.dev/x", "app.kubernetes.io/managed-by")
-_READ_AS_SPELLED = ("replicas", "gpus")
+_RESERVED_KEYS = (
+    "modelgarden.dev/x",
+    "app.kubernetes.io/managed-by",
+    "job-name",
+    "batch.kubernetes.io/job-name",
+)
+_READ_AS_SPELLED = ("replicas", "gpus", "cpu", "memory")
 _WORDS = ("", " ", "text", "ünï\u4e2d\U0001f331", "a\nb", "\u0000", "true", "x" * 300)
 
 
@@ -116,11 +138,30 @@ def _repaired(spec: dict[str, Any]) -> dict[str, Any]:
         model.pop("tokenSecretRef", None)
     if "method" in spec:
         spec["method"] = "LoRA"
+    _mend_resources(spec.get("resources", {}))
+    _mend_output(spec)
     for toleration in spec.get("podTemplate", {}).get("tolerations", ()):
         toleration["operator"] = "Equal" if "key" in toleration else "Exists"
         if toleration["operator"] == "Exists":
             toleration.pop("value", None)
     return spec
+
+
+def _mend_resources(resources: dict[str, Any]) -> None:
+    for name, fitting in (("cpu", "1.5"), ("memory", "16Gi")):
+        if name in resources and isinstance(resources[name], int | str):
+            with suppress(KeyError, ValueError):
+                if base.amount(resources[name]) < base.amount("1Gi" if name == "memory" else "100m"):
+                    resources[name] = fitting
+
+
+def _mend_output(spec: dict[str, Any]) -> None:
+    """Give an output that would change its own inputs, or a dataset that is no file, another place."""
+    dataset, output = spec.get("dataset"), spec.get("output")
+    if isinstance(dataset, dict) and "/" not in str(dataset.get("source", "/")).removeprefix("s3://"):
+        dataset["source"] = "s3://bucket/rows.jsonl"
+    if isinstance(output, dict) and "uri" in output:
+        output["uri"] = "s3://output/garden"
 
 
 @dataclass

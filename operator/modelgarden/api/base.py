@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -99,6 +100,24 @@ Quantity = Annotated[
     | Annotated[str, Field(pattern=QUANTITY_PATTERN, max_length=20)],
     Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
 ]
+
+_FACTORS = {
+    "": Fraction(1), "m": Fraction(1, 1000), "k": Fraction(10**3), "M": Fraction(10**6), "G": Fraction(10**9),
+    "T": Fraction(10**12), "Ki": Fraction(2**10), "Mi": Fraction(2**20), "Gi": Fraction(2**30), "Ti": Fraction(2**40),
+}  # fmt: skip
+
+
+def amount(quantity: int | str) -> Fraction:
+    """Return what a Quantity stands for, in cores or bytes.
+
+    Raises:
+        KeyError, ValueError: it is not of QUANTITY_PATTERN.
+    """
+    text = str(quantity)
+    number = text.rstrip("mkMGTi")
+    return Fraction(number) * _FACTORS[text[len(number) :]]
+
+
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 Decimal = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$", max_length=32)]
 """A decimal number of a status, as a string: Kubernetes API fields carry no floats."""

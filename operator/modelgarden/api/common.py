@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -15,6 +17,7 @@ from modelgarden.api.base import (
     LabelValue,
     Quantity,
     Rule,
+    amount,
 )
 from modelgarden.api.names import GROUP, MANAGED_BY_LABEL
 from modelgarden.api.zones import ZONES
@@ -59,6 +62,35 @@ class Storage(ApiModel):
         "Default: the service account of the pods and of the operator.",
     )
 
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="!has(self.endpoint) || url(self.endpoint).getPort() == '' "
+            "|| (int(url(self.endpoint).getPort()) >= 1 && int(url(self.endpoint).getPort()) <= 65535)",
+            message="the port of endpoint must be 1 to 65535",
+            field_path=".endpoint",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _port_exists(self) -> Self:
+        _, colon, port = urlsplit(self.endpoint or "").netloc.partition(":")
+        if colon and not 1 <= int(port) <= 65535:
+            raise ValueError("the port of endpoint must be 1 to 65535")
+        return self
+
+
+def at_least(minimum: Mapping[str, str]) -> tuple[Rule, ...]:
+    """Return the CEL rules that quantities have a minimum."""
+    # The API server asks them of the object's own default too, before those of its fields are filled in.
+    return tuple(
+        Rule(
+            rule=f"!has(self.{name}) || quantity(string(self.{name})).compareTo(quantity('{smallest}')) >= 0",
+            message=f"{name} must be at least {smallest}: the program does not start with less",
+            field_path=f".{name}",
+        )
+        for name, smallest in minimum.items()
+    )
+
 
 class Resources(ApiModel):
     """Compute of one pod. GPUs are requested as nvidia.com/gpu."""
@@ -69,6 +101,18 @@ class Resources(ApiModel):
     cpu: Quantity = Field(default="4", description="CPU request in cores. Default: 4.")
     memory: Quantity = Field(default="16Gi", description="Memory request and limit in bytes. Default: 16Gi.")
 
+    minimum: ClassVar[Mapping[str, str]] = {"cpu": "100m", "memory": "1Gi"}
+    """What vLLM needs to come up at all; a model takes more."""
+    cel_rules: ClassVar[tuple[Rule, ...]] = at_least(minimum)
+
+    @model_validator(mode="after")
+    def _has_the_minimum(self) -> Self:
+        given = {"cpu": self.cpu, "memory": self.memory}
+        for name, smallest in self.minimum.items():
+            if amount(given[name]) < amount(smallest):
+                raise ValueError(f"{name} must be at least {smallest}: the program does not start with less")
+        return self
+
 
 class TrainingResources(Resources):
     """Compute of a training pod, which uses one GPU at most."""
@@ -76,6 +120,10 @@ class TrainingResources(Resources):
     gpus: Annotated[int, Field(ge=0, le=1)] = Field(
         default=1, description="Number of GPUs (nvidia.com/gpu). 0 trains on the CPU. Default: 1."
     )
+
+    minimum: ClassVar[Mapping[str, str]] = {"cpu": "100m", "memory": "512Mi"}
+    """What the trainer needs to come up at all; a model takes more."""
+    cel_rules: ClassVar[tuple[Rule, ...]] = at_least(minimum)
 
 
 class Toleration(ApiModel):
@@ -118,6 +166,11 @@ class Toleration(ApiModel):
 # A CRD has no word for the keys of a map, so a rule holds what a child object would be refused for.
 _KEYED = ("labels", "annotations", "nodeSelector")
 _OPERATORS_OWN = ("labels", "annotations")
+_CONTROLLERS_LABELS = ("controller-uid", "job-name", "pod-template-hash")
+_JOB_LABELS = "batch.kubernetes.io/"
+_CONTROLLERS_OWN = (
+    f"labels must not set {', '.join(_CONTROLLERS_LABELS)} or {_JOB_LABELS}*, which Kubernetes sets"
+)
 
 
 class PodTemplate(ApiModel):
@@ -170,6 +223,12 @@ class PodTemplate(ApiModel):
             )
             for field in _OPERATORS_OWN
         ),
+        Rule(
+            rule=f"!has(self.labels) || self.labels.all(key, !(key in {list(_CONTROLLERS_LABELS)}) "
+            f"&& !key.startsWith('{_JOB_LABELS}'))",
+            message=_CONTROLLERS_OWN,
+            field_path=".labels",
+        ),
     )
 
     @model_validator(mode="after")
@@ -180,6 +239,12 @@ class PodTemplate(ApiModel):
                     raise ValueError(f"key {key!r} of {field} must be of the form name or prefix/name")
                 if field in _OPERATORS_OWN and (key.startswith(f"{GROUP}/") or key == MANAGED_BY_LABEL):
                     raise ValueError(f"{field} must not set {key}, which the operator sets")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_of_controllers_are_left_alone(self) -> Self:
+        if any(key in _CONTROLLERS_LABELS or key.startswith(_JOB_LABELS) for key in self.labels):
+            raise ValueError(_CONTROLLERS_OWN)
         return self
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from modelgarden.api.base import ApiModel, S3Uri
+from modelgarden.api.base import ApiModel, Rule, S3Uri
 
 DatasetFormat = Literal["Auto", "PromptCompletion", "Messages"]
 
@@ -24,3 +24,17 @@ class Dataset(ApiModel):
         default=0.1,
         description="Share of the distinct prompts that is held out for evaluation, never trained on. Default: 0.1.",
     )
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="self.source.matches('^s3://[^/]+/')",
+            message="source must name a file in the bucket: s3://bucket/path.jsonl",
+            field_path=".source",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _source_names_a_file(self) -> Self:
+        if "/" not in self.source.removeprefix("s3://"):
+            raise ValueError("source must name a file in the bucket: s3://bucket/path.jsonl")
+        return self

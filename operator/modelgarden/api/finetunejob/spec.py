@@ -23,6 +23,8 @@ IMMUTABLE_FIELDS: Final = (
     "checkpoint", "evaluation", "carbon",
 )  # fmt: skip
 
+_OWN_INPUT = "output.uri must not be dataset.source or model.source, nor below it: what is written would change the input"
+
 
 class FineTuneJobSpec(ApiModel):
     """What to tune, on what, with which limits."""
@@ -75,6 +77,12 @@ class FineTuneJobSpec(ApiModel):
             message="method Full makes no adapter; remove Adapter from output.formats",
             field_path=".output.formats",
         ),
+        Rule(
+            rule="!(self.output.uri + '/').startsWith(self.dataset.source + '/') "
+            "&& !(self.output.uri + '/runs/').startsWith(self.model.source + '/')",
+            message=_OWN_INPUT,
+            field_path=".output.uri",
+        ),
         *(
             Rule(
                 rule=f"self.{name} == oldSelf.{name}",
@@ -91,4 +99,13 @@ class FineTuneJobSpec(ApiModel):
             raise ValueError("method QLoRA needs a GPU; set resources.gpus to 1 or use LoRA")
         if self.method == "Full" and "Adapter" in self.output.formats:
             raise ValueError("method Full makes no adapter; remove Adapter from output.formats")
+        return self
+
+    @model_validator(mode="after")
+    def _output_is_no_input(self) -> Self:
+        output = self.output.uri
+        if f"{output}/".startswith(f"{self.dataset.source}/") or f"{output}/runs/".startswith(
+            f"{self.model.source}/"
+        ):
+            raise ValueError(_OWN_INPUT)
         return self

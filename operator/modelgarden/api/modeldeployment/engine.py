@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from modelgarden.api.base import ApiModel
+from modelgarden.api.base import ApiModel, Rule
 
-# Flags that the operator sets itself, or that would break its contract with the pod.
-_RESERVED = "model|served-model-name|host|port|uds|shutdown-timeout|ssl-[a-z-]+|root-path|api-key"
 EXTRA_ARG_PATTERN = r"^--[a-z0-9][a-z0-9.-]*(=[^\n\r]*)?$"
-RESERVED_ARG_PATTERN = rf"^--({_RESERVED})(=.*)?$"
+RESERVED_ARGS = (
+    "model", "served-model-name", "host", "port", "uds", "shutdown-timeout", "root-path", "api-key", "config", "headless",
+    "grpc", "ssl",
+)  # fmt: skip
+"""What the operator sets itself, or what would break its contract with the pod; `ssl` is all that begins so."""
 
 ExtraArg = Annotated[str, Field(pattern=EXTRA_ARG_PATTERN, max_length=1024)]
 
@@ -47,3 +50,19 @@ class Engine(ApiModel):
         max_length=64,
         description="Further arguments of vllm serve, each as --name or --name=value. Default: none.",
     )
+
+
+RESERVED_ARGS_RULE = Rule(
+    rule=f"!self.engine.extraArgs.exists(a, a.startsWith('--ssl') || {list(RESERVED_ARGS)}.exists(name, "
+    "('--' + name).startsWith(a.find('^[a-z0-9-]+'))))",
+    message=f"engine.extraArgs must not set what the operator sets: {', '.join(RESERVED_ARGS)}-*",
+    field_path=".engine.extraArgs",
+)
+"""vLLM takes the beginning of a name for the name where only one begins so, and --name.key for a part of its value."""
+
+
+def reserved_name(argument: str) -> str | None:
+    """Return the name in an argument of vLLM that is, or may stand for, a reserved one."""
+    name = re.split("[.=]", argument)[0]
+    taken = name.startswith("--ssl") or any(f"--{one}".startswith(name) for one in RESERVED_ARGS)
+    return name if taken else None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from modelgarden.api.base import ApiModel, ModelName, Rule
 from modelgarden.api.common import Carbon, PodTemplate, Resources, Storage
-from modelgarden.api.modeldeployment.engine import RESERVED_ARG_PATTERN, Engine
+from modelgarden.api.modeldeployment.engine import RESERVED_ARGS_RULE, Engine, reserved_name
 from modelgarden.api.modeldeployment.model import ModelSource
 from modelgarden.api.modeldeployment.rollout import Rollout
 
@@ -33,20 +32,11 @@ class ModelDeploymentSpec(ApiModel):
     storage: Storage = Field(default=Storage(), description="How to reach S3.")
     carbon: Carbon = Field(default=Carbon(), description="What emissions are computed with.")
 
-    cel_rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            rule=f"!self.engine.extraArgs.exists(a, a.matches('{RESERVED_ARG_PATTERN}'))",
-            message="engine.extraArgs must not set what the operator sets: model, served-model-name, host, port, uds, "
-            "shutdown-timeout, ssl-*, root-path, api-key",
-            field_path=".engine.extraArgs",
-        ),
-    )
+    cel_rules: ClassVar[tuple[Rule, ...]] = (RESERVED_ARGS_RULE,)
 
     @model_validator(mode="after")
     def _no_reserved_arguments(self) -> Self:
         for argument in self.engine.extra_args:
-            if re.match(RESERVED_ARG_PATTERN, argument):
-                raise ValueError(
-                    f"engine.extraArgs must not set {argument.split('=')[0]}, which the operator sets"
-                )
+            if name := reserved_name(argument):
+                raise ValueError(f"engine.extraArgs must not set {name}, which the operator sets")
         return self
