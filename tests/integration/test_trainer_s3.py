@@ -18,8 +18,9 @@ from modelgarden.api.documents import TRAIN_IMAGE
 from modelgarden.api.emissions import AttemptEmissions, emissions_milligrams
 from modelgarden.api.pods import PodStorage
 from modelgarden_pod.errors import CorruptObject, TemporaryError, UserError
+from modelgarden_pod.folder import Folder
 from modelgarden_pod.retry import Patience
-from modelgarden_pod.storage import Folder, open_folder
+from modelgarden_pod.storage import open_folder
 from tests.integration.harness.waiting import wait_for
 from tests.integration.trainer_process import (
     START_SECONDS,

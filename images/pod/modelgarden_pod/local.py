@@ -1,4 +1,4 @@
-"""Folders on the local disk, with the interface of `storage.Folder`. Writes are atomic, as they are in S3."""
+"""Folders on the local disk, with the interface of `folder.Folder`. Writes are atomic, as they are in S3."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from modelgarden.api.artifact import FileEntry
 from modelgarden_pod.errors import ObjectNotFound, UserError
-from modelgarden_pod.storage import StoredFile, fetch_verified, file_entry, sha256_of
+from modelgarden_pod.folder import StoredFile, fetch_verified, file_entry, sha256_of
 
 
 @dataclass(frozen=True)

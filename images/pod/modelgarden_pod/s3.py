@@ -1,4 +1,4 @@
-"""Folders in S3, with the interface of `storage.Folder`. The only module of the pods that imports boto3."""
+"""Folders in S3, with the interface of `folder.Folder`. The only module of the pods that imports boto3."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from modelgarden.api.artifact import FileEntry
 from modelgarden.api.layout import SHA256_METADATA, Location
 from modelgarden.api.pods import PodStorage
 from modelgarden_pod.errors import ObjectNotFound, PodError, TemporaryError, UserError
+from modelgarden_pod.folder import StoredFile, fetch_verified, sha256_of
 from modelgarden_pod.retry import Patience
-from modelgarden_pod.storage import StoredFile, fetch_verified, sha256_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

@@ -20,8 +20,9 @@ from modelgarden.api.layout import MANIFEST
 from modelgarden.api.names import EXIT_TEMPORARY
 from modelgarden.api.pods import ServeConfig, TerminationMessage
 from modelgarden_pod.errors import CorruptObject, PodError, UserError
+from modelgarden_pod.folder import Folder
 from modelgarden_pod.retry import Patience
-from modelgarden_pod.storage import Folder, open_folder, split_uri
+from modelgarden_pod.storage import open_folder, split_uri
 from modelgarden_serve.partial import PARTIAL_FOLDER, PartialFile
 from modelgarden_serve.selection import Selection, select
 

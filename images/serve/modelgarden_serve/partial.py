@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 from modelgarden_pod.errors import CorruptObject
-from modelgarden_pod.storage import sha256_of
+from modelgarden_pod.folder import sha256_of
 from modelgarden_serve.selection import RemoteFile
 
 PARTIAL_FOLDER = ".fetch"

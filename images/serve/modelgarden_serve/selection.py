@@ -16,7 +16,7 @@ from modelgarden.api.layout import MANIFEST, listing_digest
 from modelgarden.api.pods import ServeConfig
 from modelgarden_pod.documents import read_document
 from modelgarden_pod.errors import ObjectNotFound, UserError
-from modelgarden_pod.storage import Folder, StoredFile
+from modelgarden_pod.folder import Folder, StoredFile
 
 SERVED_FORMAT: ArtifactFormat = "Merged16Bit"
 

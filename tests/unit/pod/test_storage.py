@@ -9,9 +9,9 @@ import pytest
 
 from modelgarden.api.pods import PodStorage
 from modelgarden_pod.errors import CorruptObject, ObjectNotFound
+from modelgarden_pod.folder import Folder
 from modelgarden_pod.local import LocalFolder
 from modelgarden_pod.storage import (
-    Folder,
     download_entries,
     in_parallel,
     is_local,

@@ -15,8 +15,8 @@ from modelgarden.api.artifact import FileEntry, RunIdentity
 from modelgarden.api.layout import listing_digest
 from modelgarden.api.pods import ServeConfig
 from modelgarden_pod.errors import CorruptObject, PodError, UserError
+from modelgarden_pod.folder import StoredFile
 from modelgarden_pod.local import LocalFolder
-from modelgarden_pod.storage import StoredFile
 from modelgarden_serve.fetch import Limits, Mendable, fetch
 from modelgarden_serve.partial import PARTIAL_FOLDER, PartialFile
 from modelgarden_serve.selection import select

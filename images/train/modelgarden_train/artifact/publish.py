@@ -15,7 +15,8 @@ from modelgarden.api.layout import EMISSIONS, EVALUATION, MANIFEST, MODEL_CARD
 from modelgarden.api.pods import RunConfig, TerminationMessage
 from modelgarden_pod.documents import read_document
 from modelgarden_pod.energy import timestamp
-from modelgarden_pod.storage import Folder, read_or_none, upload_tree
+from modelgarden_pod.folder import Folder
+from modelgarden_pod.storage import read_or_none, upload_tree
 from modelgarden_train.artifact.model_card import model_card
 from modelgarden_train.artifact.results import Results
 

@@ -17,7 +17,8 @@ from modelgarden.api.documents import TRAIN_IMAGE, DocumentError, NewerDocument
 from modelgarden.api.layout import CHECKPOINT_MARKER, CHECKPOINTS
 from modelgarden_pod.energy import timestamp
 from modelgarden_pod.errors import CorruptObject, ObjectNotFound, PodError, UserError
-from modelgarden_pod.storage import Folder, download_entries, upload_tree
+from modelgarden_pod.folder import Folder
+from modelgarden_pod.storage import download_entries, upload_tree
 from modelgarden_train.objectives.scope import Checkpoint
 
 logger = logging.getLogger(__name__)

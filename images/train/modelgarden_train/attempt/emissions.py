@@ -16,7 +16,7 @@ from modelgarden.api.emissions import AttemptEmissions, EmissionsRecord, ended_r
 from modelgarden.api.layout import ATTEMPT_EMISSIONS
 from modelgarden_pod.energy import EnergyMeter
 from modelgarden_pod.errors import PodError, Terminated
-from modelgarden_pod.storage import Folder
+from modelgarden_pod.folder import Folder
 
 logger = logging.getLogger(__name__)
 

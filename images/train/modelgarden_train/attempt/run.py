@@ -9,8 +9,9 @@ from modelgarden.api.documents import TRAIN_IMAGE
 from modelgarden.api.pods import RunConfig
 from modelgarden_pod.config import read_config
 from modelgarden_pod.errors import UserError
+from modelgarden_pod.folder import Folder
 from modelgarden_pod.retry import Patience
-from modelgarden_pod.storage import Folder, is_local, local_path, open_folder
+from modelgarden_pod.storage import is_local, local_path, open_folder
 
 
 @dataclass(frozen=True)

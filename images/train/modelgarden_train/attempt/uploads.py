@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from modelgarden_pod.errors import PodError, TemporaryError, Terminated
-from modelgarden_pod.storage import Folder
+from modelgarden_pod.folder import Folder
 from modelgarden_train.attempt.checkpoints import prune, upload
 from modelgarden_train.objectives.scope import Checkpoint
 

@@ -13,7 +13,8 @@ from modelgarden.api.documents import TRAIN_IMAGE
 from modelgarden.api.layout import DATASET_REPORT, DATASET_TRAIN, DATASET_VALIDATION
 from modelgarden_pod.documents import read_document
 from modelgarden_pod.errors import UserError
-from modelgarden_pod.storage import Folder, read_or_none
+from modelgarden_pod.folder import Folder
+from modelgarden_pod.storage import read_or_none
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from modelgarden_pod.errors import UserError
+from modelgarden_pod.folder import Folder
 from modelgarden_pod.local import LocalFolder
-from modelgarden_pod.storage import Folder
 from modelgarden_train.attempt.checkpoints import prune, restore_newest, upload
 from tests.unit.train.builders import make_checkpoint
 

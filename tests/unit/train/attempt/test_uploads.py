@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from modelgarden_pod.errors import PodError, TemporaryError, Terminated, UserError
+from modelgarden_pod.folder import Folder
 from modelgarden_pod.local import LocalFolder
-from modelgarden_pod.storage import Folder
 from modelgarden_train.attempt import uploads
 from modelgarden_train.attempt.checkpoints import restore_newest, upload
 from modelgarden_train.attempt.uploads import CheckpointUploader

@@ -9,8 +9,8 @@ import pytest
 
 from modelgarden.api.artifact import DatasetReport, FileEntry
 from modelgarden_pod.errors import UserError
+from modelgarden_pod.folder import Folder
 from modelgarden_pod.local import LocalFolder
-from modelgarden_pod.storage import Folder
 from modelgarden_train.models.base_model import download_unchanged
 from tests.unit.builders import make_dataset_report
 
