@@ -21,7 +21,7 @@ def repair(desired: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any
     if resource == SERVICES:
         return _service(desired["spec"], live["spec"])
     if resource == DEPLOYMENTS:
-        return _deployment(desired["spec"]["template"]["spec"], live["spec"]["template"]["spec"])
+        return _deployment(desired, live)
     return None
 
 
@@ -39,11 +39,24 @@ def _service(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, A
     return {"spec": {**wanted, "selector": {**added, **wanted["selector"]}}}
 
 
-def _deployment(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Compare what the containers run; the rest of a pod others may have reason to change, such as its volumes."""
-    if all(_same_containers(wanted.get(kind, ()), found.get(kind, ())) for kind in _CONTAINERS):
-        return None
-    return {"spec": {"template": {"spec": {kind: wanted[kind] for kind in _CONTAINERS if kind in wanted}}}}
+def _deployment(desired: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Compare labels, and what the containers run; the rest others may have reason to change, such as a pod's volumes."""
+    patch: dict[str, Any] = {}
+    labels, found = desired["metadata"].get("labels", {}), live["metadata"].get("labels", {})
+    if not _covers(labels, found):
+        patch["metadata"] = {"labels": labels}
+    template: dict[str, Any] = {}
+    wanted, runs = desired["spec"]["template"], live["spec"]["template"]
+    labels, found = (pods.get("metadata", {}).get("labels", {}) for pods in (wanted, runs))
+    if not _covers(labels, found):
+        template["metadata"] = {"labels": labels}
+    if not all(
+        _same_containers(wanted["spec"].get(kind, ()), runs["spec"].get(kind, ())) for kind in _CONTAINERS
+    ):
+        template["spec"] = {kind: wanted["spec"][kind] for kind in _CONTAINERS if kind in wanted["spec"]}
+    if template:
+        patch["spec"] = {"template": template}
+    return patch or None
 
 
 def _same_containers(wanted: Iterable[Mapping[str, Any]], found: Iterable[Mapping[str, Any]]) -> bool:

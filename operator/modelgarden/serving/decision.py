@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from modelgarden.controller.view import View
-from modelgarden.serving.manifests import Wanted, revision_name
 from modelgarden.serving.observation import Observation
+from modelgarden.serving.revision import revision_name
 from modelgarden.serving.rollout import Revision, Rollout, aim, scale, verdict
 from modelgarden.serving.subject import Subject
+from modelgarden.serving.template import Wanted
 
 ServingView = View[Subject, Observation]
 
@@ -64,7 +65,7 @@ def _wanted(view: ServingView) -> Wanted | None:
 
 
 def _seen_or_startable(view: ServingView, model: Wanted) -> Revision | None:
-    name = revision_name(model)
+    name = revision_name(model, view.seen.deployments)
     for revision in view.seen.revisions:
         if revision.name == name:
             return revision

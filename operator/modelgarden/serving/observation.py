@@ -18,11 +18,11 @@ from modelgarden.serving.manifests import (
     MODEL_ANNOTATION,
     RAISED_ANNOTATION,
     SCALED_ANNOTATION,
-    SERVE,
     SERVED_ANNOTATION,
 )
 from modelgarden.serving.resolve import Resolution
 from modelgarden.serving.rollout import Revision
+from modelgarden.serving.template import SERVE
 from modelgarden.workloads.endings import container_statuses, ended
 from modelgarden.workloads.pods import trouble_of
 from modelgarden.workloads.waiting import scheduling_condition

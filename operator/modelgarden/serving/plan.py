@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -18,14 +19,17 @@ from modelgarden.serving.manifests import (
     RAISED_ANNOTATION,
     SCALED_ANNOTATION,
     SERVED_ANNOTATION,
+    as_made,
     deployment,
     deployment_name,
+    notes_of,
     rescaled,
     service,
 )
 from modelgarden.serving.observation import report_interval
 from modelgarden.serving.rollout import SURGE_GRACE, Revision, Rollout, progress_at, removable
 from modelgarden.serving.status import blocked_by, status_of
+from modelgarden.serving.template import Wanted
 
 LONGEST_WAIT_SECONDS: Final = 60.0
 STARTING_SECONDS: Final = 10.0
@@ -69,11 +73,25 @@ def _deployments(view: ServingView, decision: Decision, rollout: Rollout) -> lis
             and decision.wanted is not None
             and revision.name == decision.wanted.name
         ):
-            annotations = {**_history(decision.wanted, rollout), **changes}
-            children.append(deployment(decision.model, replicas=replicas, annotations=annotations, live=live))
+            notes = {**_history(decision.wanted, rollout), **changes}
+            children.append(_wanted(decision.model, revision.name, live, replicas=replicas, notes=notes))
         elif live is not None and changes:
             children.append(rescaled(live, replicas=replicas, annotations=changes))
-    return children
+    return [child for child in children if child is not None]
+
+
+def _wanted(
+    model: Wanted, revision: str, live: Mapping[str, Any] | None, *, replicas: int, notes: dict[str, str]
+) -> dict[str, Any] | None:
+    """Return the wanted revision's Deployment: made now, or as it was made; None where there is nothing to write."""
+    if live is None:
+        return deployment(model, revision, replicas=replicas, annotations=notes)
+    made = as_made(live, replicas=replicas, annotations=notes)
+    if made is not None:
+        return made
+    if (replicas, notes) == (live["spec"].get("replicas", 1), notes_of(live)):
+        return None
+    return rescaled(live, replicas=replicas, annotations=notes)
 
 
 def _scaling(revision: Revision, replicas: int, now: datetime) -> dict[str, str]:

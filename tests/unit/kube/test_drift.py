@@ -116,3 +116,23 @@ def test_other_kinds_are_left_alone() -> None:
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "bot"}, "spec": {"suspend": False}}
 
     assert repair(job, {**job, "spec": {"suspend": True}}) is None
+
+
+def labelled(**labels: str) -> dict[str, Any]:
+    found = deployment(TEMPLATE)
+    found["metadata"] = {**found["metadata"], "labels": labels}
+    found["spec"]["template"] = {**found["spec"]["template"], "metadata": {"labels": labels}}
+    return found
+
+
+def test_labels_that_somebody_changed_are_put_right() -> None:
+    wanted = labelled(team="search", app="bot")
+
+    patch = repair(wanted, labelled(team="other", app="bot", more="1"))
+
+    labels = {"team": "search", "app": "bot"}
+    assert patch == {"metadata": {"labels": labels}, "spec": {"template": {"metadata": {"labels": labels}}}}
+
+
+def test_labels_that_somebody_added_are_theirs() -> None:
+    assert repair(labelled(app="bot"), labelled(app="bot", more="1")) is None

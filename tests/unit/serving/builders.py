@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,11 +15,13 @@ from modelgarden.carbon.intensity import intensity_of
 from modelgarden.controller.subject import Identity
 from modelgarden.controller.view import View
 from modelgarden.serving.decision import ServingView
-from modelgarden.serving.manifests import Wanted, revision_name
+from modelgarden.serving.manifests import MADE_WITH_ANNOTATION, deployment
 from modelgarden.serving.observation import Observation, by_revision, revisions_of
 from modelgarden.serving.resolve import Resolution
+from modelgarden.serving.revision import revision_hash
 from modelgarden.serving.rollout import Revision
 from modelgarden.serving.subject import Subject
+from modelgarden.serving.template import Wanted
 from modelgarden.settings import Settings
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -51,6 +54,20 @@ def wanted(the_spec: ModelDeploymentSpec | None = None, sha256: str = DIGEST) ->
     )
 
 
+def made(of: Wanted, *, replicas: int = 1, annotations: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the Deployment of a revision as it is made."""
+    return deployment(of, revision_hash(of), replicas=replicas, annotations=annotations or {})
+
+
+def made_earlier(
+    of: Wanted, revision: str, *, replicas: int = 1, annotations: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return the Deployment as version 0.1.0 made it: no record of what it was made with, and another name."""
+    found = deployment(of, revision, replicas=replicas, annotations=annotations or {})
+    del found["metadata"]["annotations"][MADE_WITH_ANNOTATION]
+    return found
+
+
 def live(manifest: dict[str, Any], *, ready: int = 0, age: float = 600) -> dict[str, Any]:
     """Return a Deployment's manifest as the API server would hold it."""
     replicas = manifest["spec"]["replicas"]
@@ -73,7 +90,7 @@ def pod(of: Wanted, name: str = "p1", **status: Any) -> dict[str, Any]:
             "name": name,
             "uid": f"uid-{name}",
             "creationTimestamp": _stamp(NOW - timedelta(minutes=5)),
-            "labels": {names.MODELDEPLOYMENT_LABEL: of.name, names.REVISION_LABEL: revision_name(of)},
+            "labels": {names.MODELDEPLOYMENT_LABEL: of.name, names.REVISION_LABEL: revision_hash(of)},
         },
         "status": {"phase": "Pending", **status},
     }

@@ -10,16 +10,10 @@ from syrupy.assertion import SnapshotAssertion
 
 from modelgarden.api.modeldeployment import Engine, ServedArtifact
 from modelgarden.api.pods import ServeConfig
-from modelgarden.serving.manifests import (
-    GRACE_SECONDS,
-    deployment,
-    engine_args,
-    rescaled,
-    revision_name,
-    serve_config,
-    service,
-)
-from tests.unit.serving.builders import DIGEST, OTHER_DIGEST, SETTINGS, live, spec, wanted
+from modelgarden.serving.manifests import MADE_WITH_ANNOTATION, as_made, rescaled, service
+from modelgarden.serving.revision import revision_hash
+from modelgarden.serving.template import GRACE_SECONDS, engine_args, serve_config
+from tests.unit.serving.builders import DIGEST, OTHER_DIGEST, SETTINGS, live, made, spec, wanted
 
 FULL: dict[str, Any] = {
     "servedModelName": "support",
@@ -49,11 +43,11 @@ FULL: dict[str, Any] = {
 
 
 def test_deployment_with_everything_set(snapshot: SnapshotAssertion) -> None:
-    assert deployment(wanted(spec(**FULL)), replicas=2, annotations={}) == snapshot
+    assert made(wanted(spec(**FULL)), replicas=2, annotations={}) == snapshot
 
 
 def test_deployment_with_the_defaults(snapshot: SnapshotAssertion) -> None:
-    assert deployment(wanted(), replicas=1, annotations={"modelgarden.dev/served": "true"}) == snapshot
+    assert made(wanted(), replicas=1, annotations={"modelgarden.dev/served": "true"}) == snapshot
 
 
 def test_service(snapshot: SnapshotAssertion) -> None:
@@ -71,14 +65,14 @@ def test_service(snapshot: SnapshotAssertion) -> None:
     ],
 )
 def test_what_reaches_the_pods_makes_a_revision(change: dict[str, Any]) -> None:
-    assert revision_name(wanted(spec(**change))) != revision_name(wanted())
+    assert revision_hash(wanted(spec(**change))) != revision_hash(wanted())
 
 
 def test_another_artifact_or_image_makes_a_revision() -> None:
-    names = {revision_name(wanted()), revision_name(wanted(sha256=OTHER_DIGEST))}
+    names = {revision_hash(wanted()), revision_hash(wanted(sha256=OTHER_DIGEST))}
     other_image = SETTINGS.model_copy(update={"serve_image": "example.com/serve:2"})
     one = wanted()
-    names.add(revision_name(type(one)(one.namespace, one.name, one.spec, one.artifact, other_image)))
+    names.add(revision_hash(type(one)(one.namespace, one.name, one.spec, one.artifact, other_image)))
     assert len(names) == 3
 
 
@@ -91,7 +85,7 @@ def test_another_artifact_or_image_makes_a_revision() -> None:
     ],
 )
 def test_what_is_worth_no_new_pod_makes_no_revision(change: dict[str, Any]) -> None:
-    assert revision_name(wanted(spec(**change))) == revision_name(wanted())
+    assert revision_hash(wanted(spec(**change))) == revision_hash(wanted())
 
 
 GIVEN = {"default_zone": "DEU", "default_pue": 1.3, "image_pull_policy": "Always"}
@@ -100,33 +94,49 @@ GIVEN = {"default_zone": "DEU", "default_pue": 1.3, "image_pull_policy": "Always
 def test_the_operators_defaults_make_no_revision_and_reach_new_pods() -> None:
     one = replace(wanted(), settings=SETTINGS.model_copy(update=GIVEN))
 
-    template = deployment(one, replicas=1, annotations={})["spec"]["template"]
+    template = made(one, replicas=1, annotations={})["spec"]["template"]
 
-    assert revision_name(one) == revision_name(wanted())
+    assert revision_hash(one) == revision_hash(wanted())
     assert given(template) == ("DEU", 1300, {"Always"})
 
 
-def test_the_template_of_a_live_revision_stays_as_it_was_made() -> None:
-    before = live(deployment(wanted(), replicas=1, annotations={}), ready=1)
-    changed = replace(wanted(spec(carbon={"zone": "FRA"})), settings=SETTINGS.model_copy(update=GIVEN))
+def test_a_live_revision_stays_as_it_was_made() -> None:
+    before = live(made(wanted(spec(**FULL)), replicas=1), ready=1)
 
-    after = deployment(changed, replicas=2, annotations={}, live=before)
+    after = as_made(before, replicas=2, annotations={"modelgarden.dev/served": "true"})
 
-    assert after["metadata"]["name"] == before["metadata"]["name"]
-    assert after["spec"]["template"] == before["spec"]["template"]
-
-
-def test_a_live_template_that_someone_else_changed_is_put_right() -> None:
-    before = live(deployment(wanted(), replicas=1, annotations={}), ready=1)
-    container = before["spec"]["template"]["spec"]["containers"][0]
-    container |= {"image": "example.com/other:1", "env": [{"name": "MODELGARDEN_CONFIG", "value": "{}"}]}
-
-    after = deployment(wanted(), replicas=1, annotations={}, live=before)
-
-    assert after["spec"] == deployment(wanted(), replicas=1, annotations={})["spec"]
+    assert after is not None
+    assert after["spec"] == {**before["spec"], "replicas": 2}
+    assert after["metadata"]["labels"] == before["metadata"]["labels"]
+    assert after["metadata"]["annotations"] == before["metadata"]["annotations"] | {
+        "modelgarden.dev/served": "true"
+    }
     assert after["metadata"]["uid"] == before["metadata"]["uid"], (
         "another Deployment of the name is not meant"
     )
+
+
+def test_a_live_template_that_someone_else_changed_is_put_right() -> None:
+    before = live(made(wanted(), replicas=1), ready=1)
+    container = before["spec"]["template"]["spec"]["containers"][0]
+    container |= {"image": "example.com/other:1", "env": [{"name": "MODELGARDEN_CONFIG", "value": "{}"}]}
+
+    after = as_made(before, replicas=1, annotations={})
+
+    assert after is not None
+    assert after["spec"] == made(wanted(), replicas=1)["spec"]
+
+
+@pytest.mark.parametrize(
+    "record", [None, "", "{", "[]", '{"labels": {}}', '{"labels": {}, "spec": {}}'], ids=str
+)
+def test_a_record_that_somebody_spoilt_is_none(record: str | None) -> None:
+    before = live(made(wanted(), replicas=1), ready=1)
+    del before["metadata"]["annotations"][MADE_WITH_ANNOTATION]
+    if record is not None:
+        before["metadata"]["annotations"][MADE_WITH_ANNOTATION] = record
+
+    assert as_made(before, replicas=1, annotations={}) is None
 
 
 def given(template: dict[str, Any]) -> tuple[str | None, int, set[str]]:
@@ -143,7 +153,7 @@ def given(template: dict[str, Any]) -> tuple[str | None, int, set[str]]:
 
 
 def test_the_credentials_reach_only_the_init_container() -> None:
-    pod = deployment(wanted(spec(**FULL)), replicas=1, annotations={})["spec"]["template"]["spec"]
+    pod = made(wanted(spec(**FULL)), replicas=1, annotations={})["spec"]["template"]["spec"]
 
     variables = {
         kind: {variable["name"] for variable in pod[kind][0]["env"]}
@@ -155,7 +165,7 @@ def test_the_credentials_reach_only_the_init_container() -> None:
 
 
 def test_the_startup_budget_is_the_progress_deadline() -> None:
-    template = deployment(wanted(spec(**FULL)), replicas=1, annotations={})["spec"]["template"]["spec"]
+    template = made(wanted(spec(**FULL)), replicas=1, annotations={})["spec"]["template"]["spec"]
 
     probe = template["containers"][0]["startupProbe"]
 
@@ -163,7 +173,7 @@ def test_the_startup_budget_is_the_progress_deadline() -> None:
 
 
 def test_one_slow_answer_does_not_take_a_pod_out_of_the_service() -> None:
-    template = deployment(wanted(), replicas=1, annotations={})["spec"]["template"]["spec"]
+    template = made(wanted(), replicas=1, annotations={})["spec"]["template"]["spec"]
 
     assert template["containers"][0]["readinessProbe"]["failureThreshold"] == 3
 
@@ -190,7 +200,7 @@ def test_the_pod_is_told_what_to_verify(uri: str, manifest: str | None, listing:
 
 def test_the_configuration_survives_its_way_through_the_environment() -> None:
     one = wanted(spec(**FULL))
-    pod = deployment(one, replicas=1, annotations={})["spec"]["template"]["spec"]
+    pod = made(one, replicas=1, annotations={})["spec"]["template"]["spec"]
     variables = {variable["name"]: variable.get("value") for variable in pod["containers"][0]["env"]}
 
     assert ServeConfig.model_validate_json(variables["MODELGARDEN_CONFIG"]) == serve_config(one)
@@ -212,7 +222,7 @@ def test_parallelism(extra: list[str], want: tuple[str, ...]) -> None:
 
 
 def test_rescaling_keeps_the_template_and_our_notes() -> None:
-    before = live(deployment(wanted(), replicas=2, annotations={"modelgarden.dev/served": "true"}), ready=2)
+    before = live(made(wanted(), replicas=2, annotations={"modelgarden.dev/served": "true"}), ready=2)
     before["metadata"]["annotations"] |= {
         "deployment.kubernetes.io/revision": "1", "modelgarden.dev/desired-hash": "x",
     }  # fmt: skip
@@ -221,6 +231,7 @@ def test_rescaling_keeps_the_template_and_our_notes() -> None:
 
     assert after["spec"] == {**before["spec"], "replicas": 1}
     assert after["metadata"]["annotations"] == {
+        "modelgarden.dev/made-with": before["metadata"]["annotations"][MADE_WITH_ANNOTATION],
         "modelgarden.dev/model": f"bot@{DIGEST}",
         "modelgarden.dev/served": "true",
         "modelgarden.dev/scaled-at": "now",

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from modelgarden.api.modeldeployment import ModelSource, ServedArtifact
-from modelgarden.serving.manifests import deployment
 from modelgarden.serving.observation import by_revision, due_reports, pods_since, revisions_of, unended
 from modelgarden.serving.resolve import same_source
 from modelgarden.workloads.pods import trouble_of
-from tests.unit.serving.builders import DIGEST, NOW, RUN, crashed, live, pod, unschedulable, wanted
+from tests.unit.serving.builders import DIGEST, NOW, RUN, crashed, live, made, pod, unschedulable, wanted
 
 
 @pytest.mark.parametrize(
@@ -36,7 +35,7 @@ def test_same_source(uri: str, model: dict[str, Any], want: bool) -> None:
 
 
 def test_a_pod_that_is_ending_holds_its_place_but_tells_no_trouble() -> None:
-    one = live(deployment(wanted(), replicas=1, annotations={}))
+    one = live(made(wanted(), replicas=1, annotations={}))
     ending = pod(wanted(), **crashed("serve", 1))
     ending["metadata"]["deletionTimestamp"] = "2026-11-21T11:59:00Z"
 
@@ -47,7 +46,7 @@ def test_a_pod_that_is_ending_holds_its_place_but_tells_no_trouble() -> None:
 
 
 def test_a_deployment_that_is_being_deleted_is_no_revision() -> None:
-    one = live(deployment(wanted(), replicas=1, annotations={}))
+    one = live(made(wanted(), replicas=1, annotations={}))
     one["metadata"]["deletionTimestamp"] = "2026-11-21T11:59:00Z"
 
     assert by_revision([one]) == {}
@@ -69,7 +68,7 @@ def test_an_evicted_pod_that_lingers_uses_no_energy() -> None:
 
 
 def test_readiness_after_a_restart_does_not_count_as_progress() -> None:
-    one = live(deployment(wanted(), replicas=1, annotations={}))
+    one = live(made(wanted(), replicas=1, annotations={}))
     ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-21T11:59:00Z"}
     steady = {"name": "serve", "image": "i", "ready": True, "restartCount": 0, "state": {}}
     pods = [
@@ -110,7 +109,7 @@ def test_a_pod_owes_a_report_once_it_runs_for_more_than_two_intervals(
 
 
 def test_a_pod_that_preempts_others_is_not_starved() -> None:
-    one = live(deployment(wanted(), replicas=1, annotations={}))
+    one = live(made(wanted(), replicas=1, annotations={}))
     placed = unschedulable("1 Insufficient nvidia.com/gpu.", seconds=60)
     placed["nominatedNodeName"] = "node-1"
 

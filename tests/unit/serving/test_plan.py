@@ -12,9 +12,9 @@ from modelgarden.api.conditions import REASONS, Problem
 from modelgarden.api.modeldeployment import ModelDeploymentStatus
 from modelgarden.controller.plan import Plan
 from modelgarden.serving.decision import ServingView
-from modelgarden.serving.manifests import deployment, revision_name
 from modelgarden.serving.plan import plan
 from modelgarden.serving.resolve import Resolution
+from modelgarden.serving.revision import revision_hash
 from tests.unit.serving.builders import (
     DIGEST,
     NOW,
@@ -28,6 +28,9 @@ from tests.unit.serving.builders import (
     spec,
     unschedulable,
     wanted,
+)
+from tests.unit.serving.builders import (
+    made as made_of,
 )
 
 SERVED = {"modelgarden.dev/served": "true"}
@@ -76,15 +79,15 @@ def phase(made: Plan) -> str:
 
 OLD = wanted(sha256=OTHER_DIGEST)
 NEW = wanted()
-OLD_NAME, NEW_NAME = f"bot-{revision_name(OLD)}", f"bot-{revision_name(NEW)}"
+OLD_NAME, NEW_NAME = f"bot-{revision_hash(OLD)}", f"bot-{revision_hash(NEW)}"
 
 
 def old(ready: int = 1, count: int = 1) -> dict[str, Any]:
-    return live(deployment(OLD, replicas=count, annotations=SERVED), ready=ready, age=86_400)
+    return live(made_of(OLD, replicas=count, annotations=SERVED), ready=ready, age=86_400)
 
 
 def new(ready: int = 0, count: int = 1, age: float = 60, notes: Mapping[str, str] = _NONE) -> dict[str, Any]:
-    return live(deployment(NEW, replicas=count, annotations=notes), ready=ready, age=age)
+    return live(made_of(NEW, replicas=count, annotations=notes), ready=ready, age=age)
 
 
 def test_the_first_reconcile_makes_service_and_revision() -> None:
@@ -153,7 +156,7 @@ def test_a_ready_revision_is_ready_and_noted_as_having_served() -> None:
     assert conditions(made)["Ready"] == ("True", "Serving")
     assert conditions(made)["Progressing"] == ("False", "RolledOut")
     assert made.objects[1]["metadata"]["annotations"]["modelgarden.dev/served"] == "true"
-    assert state(made) == {revision_name(NEW): "Active"}
+    assert state(made) == {revision_hash(NEW): "Active"}
 
 
 def test_a_settled_deployment_is_applied_as_it_was_before() -> None:
@@ -169,7 +172,7 @@ def test_a_new_artifact_rolls_out_beside_the_old_one() -> None:
     made = planned(observed(deployments=(old(),)))
 
     assert replicas(made) == {NEW_NAME: 1}
-    assert state(made) == {revision_name(NEW): "Progressing", revision_name(OLD): "Retiring"}
+    assert state(made) == {revision_hash(NEW): "Progressing", revision_hash(OLD): "Retiring"}
     assert conditions(made)["Ready"] == ("False", "NotServing")
     assert "1 of an earlier one answer meanwhile" in message(made, "Ready")
     assert made.status is not None
@@ -226,13 +229,13 @@ def test_an_exceeded_quota_makes_an_old_pod_give_room() -> None:
 
 def test_a_revision_past_its_deadline_is_rolled_back_and_says_why() -> None:
     the_spec = spec(rollout={"progressDeadlineSeconds": 1800})
-    late = live(deployment(wanted(the_spec), replicas=1, annotations={}), age=1801)
+    late = live(made_of(wanted(the_spec), replicas=1, annotations={}), age=1801)
     failing = pod(wanted(the_spec), **crashed("serve", 1))
 
     made = planned(observed(the_spec=the_spec, deployments=(old(ready=0, count=0), late), pods=(failing,)))
 
     assert replicas(made) == {late["metadata"]["name"]: 0, OLD_NAME: 1}
-    assert state(made) == {revision_name(wanted(the_spec)): "Failed", revision_name(OLD): "Active"}
+    assert state(made) == {revision_hash(wanted(the_spec)): "Failed", revision_hash(OLD): "Active"}
     assert conditions(made)["Degraded"] == ("True", "ProgressDeadlineExceeded")
     assert "exit code 1" in message(made, "Degraded")
     assert phase(made) == "Degraded"
@@ -245,7 +248,7 @@ def test_a_rolled_back_revision_is_not_tried_again() -> None:
     again = planned(observed(deployments=(old(), failed), now=NOW + timedelta(days=1)))
 
     assert replicas(again) == {NEW_NAME: 0}
-    assert state(again)[revision_name(NEW)] == "Failed"
+    assert state(again)[revision_hash(NEW)] == "Failed"
     assert again.deletes == ()
     assert conditions(again)["Progressing"] == ("False", "ProgressDeadlineExceeded")
 

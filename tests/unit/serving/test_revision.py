@@ -1,0 +1,162 @@
+"""A new version of the operator rolls nothing out: what it makes otherwise is in no revision's name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from modelgarden.controller.plan import Plan
+from modelgarden.kube.drift import repair
+from modelgarden.kube.resources import DEPLOYMENTS
+from modelgarden.serving import manifests, revision
+from modelgarden.serving.plan import plan
+from modelgarden.serving.revision import revision_hash, revision_name
+from modelgarden.serving.template import Wanted, template
+from tests.unit.serving.builders import (
+    OTHER_DIGEST,
+    SETTINGS,
+    live,
+    made,
+    made_earlier,
+    observed,
+    spec,
+    wanted,
+)
+from tests.unit.serving.test_manifests import FULL
+
+SERVED = {"modelgarden.dev/served": "true"}
+EARLIER = "0123456789"
+
+
+@pytest.fixture(params=["defaults", "everything set"])
+def model(request: pytest.FixtureRequest) -> Wanted:
+    return wanted(spec(**FULL) if request.param == "everything set" else None)
+
+
+@pytest.fixture
+def another_builder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later version of the operator: more in the template, more in the configuration of the pods."""
+
+    def builds_more(of: Wanted) -> dict[str, Any]:
+        pods = template(of)
+        (serve,) = pods["spec"]["containers"]
+        serve["env"].append({"name": "VLLM_NEW_VARIABLE", "value": "1"})
+        serve["livenessProbe"]["failureThreshold"] = 9
+        for variable in serve["env"]:
+            if variable["name"] == "MODELGARDEN_CONFIG":
+                told = json.loads(variable["value"])
+                variable["value"] = json.dumps({**told, "drainSeconds": 120, "newField": True})
+        pods["spec"]["volumes"].append({"name": "cache", "emptyDir": {}})
+        return pods
+
+    for module in (manifests, revision):
+        monkeypatch.setattr(module, "template", builds_more)
+
+
+def deployments_written(after: Plan, before: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the Deployments of a plan that would be written: another manifest than applied, or a repair."""
+    return [
+        child
+        for child in after.objects
+        if child["kind"] == DEPLOYMENTS.kind
+        and (_manifest(child) != _manifest(before) or repair(child, before) is not None)
+    ]
+
+
+def _manifest(child: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = {name: child["metadata"][name] for name in ("namespace", "name", "labels", "annotations")}
+    return {"metadata": metadata, "spec": child["spec"]}
+
+
+@pytest.mark.usefixtures("another_builder")
+def test_another_builder_makes_no_other_revision(model: Wanted) -> None:
+    assert revision_hash(model) == revision_hash(wanted(model.spec))
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["of this version", "of version 0.1.0"])
+def test_an_upgrade_writes_to_no_deployment(
+    model: Wanted, earlier: bool, request: pytest.FixtureRequest
+) -> None:
+    replicas = model.spec.replicas
+    manifest = (
+        made_earlier(model, EARLIER, replicas=replicas, annotations=SERVED)
+        if earlier
+        else made(model, replicas=replicas, annotations=SERVED)
+    )
+    before = live(manifest, ready=replicas)
+    request.getfixturevalue("another_builder")
+
+    after = plan(observed(the_spec=model.spec, deployments=(before,)))
+
+    assert deployments_written(after, before) == []
+    assert after.deletes == ()
+    assert after.status is not None
+    assert [one["state"] for one in after.status["revisions"]] == ["Active"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"engine": {"args": {"maxModelLen": 128}}},
+        {"resources": {"gpus": 2}},
+        {"resources": {"memory": "32Gi"}},
+        {"podTemplate": {"labels": {"team": "search"}}},
+        {"podTemplate": {"nodeSelector": {"gpu": "h100"}}},
+        {"storage": {"credentialsSecretRef": {"name": "other"}}},
+        {"storage": {"region": "eu-west-1"}},
+        {"servedModelName": "other"},
+        {"rollout": {"progressDeadlineSeconds": 60}},
+    ],
+    ids=json.dumps,
+)
+def test_what_was_declared_otherwise_is_not_taken_for_an_earlier_deployment(change: dict[str, Any]) -> None:
+    earlier = live(made_earlier(wanted(), EARLIER), ready=1)
+
+    changed = wanted(spec(**change))
+
+    assert revision_name(wanted(), {EARLIER: earlier}) == EARLIER
+    assert revision_name(changed, {EARLIER: earlier}) == revision_hash(changed)
+
+
+def test_another_artifact_or_image_is_not_taken_for_an_earlier_deployment() -> None:
+    earlier = {EARLIER: live(made_earlier(wanted(), EARLIER), ready=1)}
+    other_image = replace(wanted(), settings=SETTINGS.model_copy(update={"serve_image": "serve:2"}))
+
+    for changed in (wanted(sha256=OTHER_DIGEST), other_image):
+        assert revision_name(changed, earlier) == revision_hash(changed)
+
+
+def test_quantities_that_the_api_server_writes_otherwise_are_the_same() -> None:
+    asked = wanted(spec(resources={"gpus": 0, "cpu": "0.5", "memory": "1024Mi"}))
+    earlier = live(made_earlier(asked, EARLIER), ready=1)
+    for kind in ("initContainers", "containers"):
+        for container in earlier["spec"]["template"]["spec"][kind]:
+            container["resources"] = {
+                "requests": {"cpu": "500m", "memory": "1Gi"},
+                "limits": {"memory": "1Gi"},
+            }
+
+    assert revision_name(asked, {EARLIER: earlier}) == EARLIER
+
+
+@pytest.mark.parametrize("field", ["image", "env"])
+def test_an_earlier_deployment_that_somebody_changed_gives_way_to_a_rollout(field: str) -> None:
+    earlier = live(made_earlier(wanted(), EARLIER), ready=1)
+    earlier["spec"]["template"]["spec"]["containers"][0][field] = "other:1" if field == "image" else []
+
+    assert revision_name(wanted(), {EARLIER: earlier}) == revision_hash(wanted())
+
+
+def test_an_earlier_deployment_is_scaled_with_the_template_that_it_has() -> None:
+    before = live(made_earlier(wanted(), EARLIER, annotations=SERVED), ready=1)
+
+    after = plan(observed(the_spec=spec(replicas=3), deployments=(before,)))
+
+    (written,) = deployments_written(after, before)
+    assert written["metadata"]["name"] == f"bot-{EARLIER}"
+    assert written["spec"] == {**before["spec"], "replicas": 3}
+    assert written["metadata"]["annotations"]["modelgarden.dev/served"] == "true"
