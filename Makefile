@@ -68,6 +68,10 @@ verify: ## Check format, lint, types, layers, generated files and the chart
 	@$(CLUSTERCTL) binaries helm
 	@$(CLUSTERCTL) helm lint --strict charts/modelgarden
 
+.PHONY: mutants
+mutants: ## Break the decisions on purpose and count what the unit tests notice (hours; ONLY='modelgarden.serving.rollout*')
+	@$(RUN) --group mutants python -m hack.mutants $(if $(ONLY),'$(ONLY)')
+
 .PHONY: crds
 crds: ## Generate the CRDs, the chart's copies and the reference pages from the API
 	@$(RUN) python -m hack.crds
