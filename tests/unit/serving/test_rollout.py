@@ -7,12 +7,13 @@ from datetime import timedelta
 import pytest
 
 from modelgarden.api.conditions import Problem
-from modelgarden.serving.rollout import Revision, aim, overdue, removable, scale, verdict
+from modelgarden.serving.rollout import SURGE_GRACE, Revision, aim, overdue, removable, scale, verdict
 from tests.unit.serving.builders import NOW, revision
 
 DEADLINE = timedelta(seconds=300)
 WAITING = NOW - timedelta(seconds=60)
 JUST_NOW = NOW - timedelta(seconds=5)
+PERMANENT = Problem("PodsFailing", "no such flag", permanent=True)
 BAD = Problem("ProgressDeadlineExceeded", "none became ready")
 
 
@@ -184,6 +185,33 @@ def scales(new: Revision, *old: Revision, replicas: int) -> dict[str, int]:
             {"new": 2, "mid": 0, "old": 0},
             id="a whole new revision ends all others",
         ),
+        pytest.param(
+            revision("new", wanted=2, ready=1),
+            (
+                revision("mid", wanted=1, ready=1),
+                revision("old", wanted=1, ready=1, served=True, created=NOW - timedelta(days=1)),
+            ),
+            2,
+            {"new": 2, "mid": 0, "old": 1},
+            id="of two that answer the one that served stays",
+        ),
+        pytest.param(
+            revision("new", wanted=2, ready=1),
+            (
+                revision("older", wanted=1, ready=1, served=True, created=NOW - timedelta(days=2)),
+                revision("old", wanted=1, ready=1, served=True, created=NOW - timedelta(days=1)),
+            ),
+            2,
+            {"new": 2, "older": 0, "old": 1},
+            id="of two that served the newer one stays",
+        ),
+        pytest.param(
+            revision("new", wanted=1, starved_since=NOW - SURGE_GRACE),
+            (revision("old", wanted=2, ready=2, served=True),),
+            2,
+            {"new": 1, "old": 1},
+            id="the scheduler's moment ends on the second",
+        ),
         pytest.param(revision("new", wanted=2, ready=2), (), 5, {"new": 5}, id="more replicas come at once"),
         pytest.param(revision("new", wanted=5, ready=5), (), 2, {"new": 2}, id="fewer replicas go at once"),
         pytest.param(
@@ -230,6 +258,19 @@ def test_while_nothing_is_known_to_be_wanted_what_served_goes_on() -> None:
     assert aim(None, (), 1) is None
 
 
+def test_while_nothing_is_known_to_be_wanted_and_nothing_served_the_newest_goes_on() -> None:
+    older, newest, old = (
+        revision(name, created=NOW - timedelta(days=days))
+        for name, days in (("older", 3), ("newest", 1), ("old", 2))
+    )
+
+    rollout = aim(None, (older, newest, old), 1)
+
+    assert rollout is not None
+    assert rollout.target.name == "newest"
+    assert rollout.returning
+
+
 @pytest.mark.parametrize(
     ("new", "old", "want"),
     [
@@ -240,7 +281,10 @@ def test_while_nothing_is_known_to_be_wanted_what_served_goes_on() -> None:
             id="before its deadline nothing is rolled back",
         ),
         pytest.param(
-            revision("new"), revision("old", served=True), "ProgressDeadlineExceeded", id="after it, it is"
+            revision("new", created=NOW - DEADLINE),
+            revision("old", served=True),
+            "ProgressDeadlineExceeded",
+            id="from it on, it is",
         ),
         pytest.param(
             revision("new", last_ready_at=NOW - timedelta(seconds=30)),
@@ -279,7 +323,7 @@ def test_while_nothing_is_known_to_be_wanted_what_served_goes_on() -> None:
             id="an old pod that is yet to make room does not count against a new one without a place",
         ),
         pytest.param(
-            revision("new", wanted=0, problem=Problem("PodsFailing", "no such flag", permanent=True)),
+            revision("new", wanted=0, problem=PERMANENT),
             revision("old", served=True),
             "PodsFailing",
             id="what can never work is rolled back whatever else is to be done",
@@ -300,10 +344,22 @@ def test_while_nothing_is_known_to_be_wanted_what_served_goes_on() -> None:
             id="a complete rollout is not rolled back",
         ),
         pytest.param(
-            revision("new", created=NOW, problem=Problem("PodsFailing", "no such flag", permanent=True)),
+            revision("new", created=NOW, problem=PERMANENT),
             revision("old", served=True),
             "PodsFailing",
             id="what can never work is rolled back at once",
+        ),
+        pytest.param(
+            revision("new", served=True, problem=PERMANENT),
+            revision("old", served=True),
+            None,
+            id="what was rolled out once is not rolled back even if it can never work again",
+        ),
+        pytest.param(
+            revision("new", ready=1, problem=PERMANENT),
+            revision("old", served=True, wanted=0),
+            None,
+            id="a complete rollout is not rolled back whatever one of its pods says",
         ),
         pytest.param(
             revision("new", created=NOW, problem=Problem("PodsFailing", "exit code 1")),
@@ -322,15 +378,31 @@ def test_verdict(new: Revision, old: Revision, want: str | None) -> None:
     assert (found.reason if found else None) == want
 
 
-def test_a_revision_without_way_back_is_overdue_all_the_same() -> None:
-    rollout = aim(revision("new", wanted=2, problem=Problem("PodsFailing", "exit code 1")), (), 2)
+LATE = "0 of 2 replicas of revision new are ready, and none became so in 300 s."
+
+
+@pytest.mark.parametrize(
+    ("problem", "want"),
+    [(Problem("PodsFailing", "exit code 1"), f"{LATE} exit code 1"), (None, LATE)],
+    ids=["with what its pods fail with", "without more to say"],
+)
+def test_a_revision_without_way_back_is_overdue_all_the_same(problem: Problem | None, want: str) -> None:
+    rollout = aim(revision("new", wanted=2, problem=problem), (), 2)
     assert rollout is not None
 
-    late = overdue(rollout, DEADLINE, NOW)
+    assert overdue(rollout, DEADLINE, NOW) == Problem("ProgressDeadlineExceeded", want)
 
-    assert late is not None
-    assert late.message.startswith("0 of 2 replicas of revision new are ready")
-    assert "exit code 1" in late.message
+
+@pytest.mark.parametrize(
+    "new",
+    [revision("new", served=True), revision("new", ready=1)],
+    ids=["it was rolled out once", "it is complete"],
+)
+def test_a_revision_is_not_overdue_when(new: Revision) -> None:
+    rollout = aim(new, (), 1)
+    assert rollout is not None
+
+    assert overdue(rollout, DEADLINE, NOW) is None
 
 
 @pytest.mark.parametrize(
