@@ -242,6 +242,53 @@ def test_a_deployment_in_which_someone_else_changed_what_runs_is_put_right(
     serving.play_until(as_it_was, what="the Deployment as it was")
 
 
+def other_image(deployment: Obj) -> Obj:
+    """Return what somebody may make of the pods of a Deployment: another image."""
+    serve = deployment["spec"]["template"]["spec"]["containers"][0]
+    return {"spec": {"containers": [{**serve, "image": "example.com/other:1"}]}}
+
+
+def other_label(deployment: Obj) -> Obj:
+    """Return the same with another value of a label."""
+    return {"metadata": {"labels": {"team": "other"}}}
+
+
+@pytest.mark.parametrize("change", [other_image, other_label])
+@pytest.mark.parametrize(
+    ("places", "starts_at_once"),
+    [(10, False), (10, True), (1, False)],
+    ids=["with room for another pod", "the other pod is ready before it is put right", "without room"],
+)
+def test_what_serves_goes_on_while_a_changed_deployment_is_put_right(
+    garden: Garden,
+    serving: ServingNode,
+    api: Api,
+    change: Callable[[Obj], Obj],
+    places: int,
+    starts_at_once: bool,
+) -> None:
+    serving.places = places
+    rolled_out(garden, serving, podTemplate={"labels": {"team": "search"}})
+    (before,) = serving.deployments().values()
+    (serves,) = serving.ready()
+    serving.fewest_ready = 1
+    if not starts_at_once:  # a model takes a minute
+        serving.healthy = lambda pod: bool(pod["metadata"]["uid"] == serves["metadata"]["uid"])
+
+    api.merge(DEPLOYMENTS, before, {"spec": {"template": change(before)}})
+
+    def as_it_was() -> bool:
+        (now,) = serving.deployments().values()
+        assert now["status"]["observedGeneration"] == now["metadata"]["generation"]
+        assert now["spec"]["template"] == before["spec"]["template"]
+        pods = serving.pods()
+        assert [pod["metadata"]["labels"]["team"] for pod in pods] == ["search"]
+        return starts_at_once or bool(pods[0]["metadata"]["uid"] == serves["metadata"]["uid"])
+
+    serving.play_until(as_it_was, what="the Deployment as it was, and the very pod that served")
+    assert serving.fewest_ready == 1
+
+
 def test_a_deployment_that_lost_its_label_is_labelled_again_and_stays_known(
     garden: Garden, serving: ServingNode, api: Api
 ) -> None:
