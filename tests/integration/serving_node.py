@@ -32,6 +32,8 @@ class ServingNode:
         self.places = places
         self.healthy: Healthy = lambda _: True
         """Which pods become ready; the others crash."""
+        self.answering: Healthy = lambda _: True
+        """Which pods become ready as soon as they run; the others load until `answer`."""
         self.exit_code = 1
         self.addresses: dict[str, str] = {}
         """IPs of pods by name, where a test answers for them."""
@@ -76,9 +78,13 @@ class ServingNode:
 
         return wait_for(ticked, timeout, what=what, longest_pause=CLOSE_POLL_SECONDS)
 
+    def answer(self, pod: Obj) -> None:
+        """Have a pod that loads become ready."""
+        self._write(pod, state={"running": {"startedAt": _now()}}, ready=True)
+
     def _start(self, pod: Obj) -> None:
         if self.healthy(pod):
-            self._write(pod, state={"running": {"startedAt": _now()}}, ready=True)
+            self._write(pod, state={"running": {"startedAt": _now()}}, ready=self.answering(pod))
             return
         message = TerminationMessage(reason="PodsFailing", message="vLLM ended before it was ready").encode()
         ended = {
@@ -101,7 +107,7 @@ class ServingNode:
     ) -> None:
         container = {
             "name": "serve", "image": pod["spec"]["containers"][0]["image"], "imageID": "x", "ready": ready,
-            "restartCount": 0 if ready else 2, "started": ready, "state": state, "lastState": last or {},
+            "restartCount": 2 if last else 0, "started": ready, "state": state, "lastState": last or {},
         }  # fmt: skip
         address = self.addresses.get(pod["metadata"]["name"], IDLE_ADDRESS)
         conditions = [

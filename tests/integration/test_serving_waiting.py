@@ -16,6 +16,7 @@ from modelgarden.kube.resources import FINETUNEJOBS, MODELDEPLOYMENTS, SECRETS
 from tests.integration.harness.api import Api, Obj, condition, phase, reason
 from tests.integration.harness.garden import SECRET, Garden
 from tests.integration.harness.node import FakeNode
+from tests.integration.harness.reports import pod_report
 from tests.integration.harness.waiting import stays, wait_for
 from tests.integration.serving_node import ServingNode
 from tests.integration.trainer import Trainer
@@ -185,6 +186,34 @@ def test_a_model_that_is_not_there_is_told_and_mended(garden: Garden, serving: S
 
     says(garden, "ModelResolved", "Resolved", status="True", seconds=MENDED_SECONDS)
     becomes_ready(garden, serving)
+
+
+def test_a_pod_that_runs_without_answering_says_what_it_awaits(garden: Garden, serving: ServingNode) -> None:
+    serving.answering = lambda _: False
+    garden.create_modeldeployment("bot")
+    (pod,) = wait_for(serving.pods, what="the pod")
+    name = pod["metadata"]["name"]
+    engine = {"attempt": pod["metadata"]["uid"], "awaited": "bot"}
+    serving.addresses[name] = "127.0.0.32"
+
+    def progressing() -> str:
+        return str(condition(garden.modeldeployment("bot"), "Progressing")["message"])
+
+    with pod_report("127.0.0.32", engine=engine) as page:
+        serving.play_until(
+            lambda: f"Pod {name} awaits model 'bot'; its engine does not answer yet." in progressing(),
+            2 * FOUND_SECONDS,
+            what="what the pod awaits",
+        )
+        assert phase(garden.modeldeployment("bot")) == "RollingOut"
+        page.pages["/engine"] = {**engine, "named": ["evil"]}
+
+        found = says(garden, "Degraded", "PodsFailing", status="True", seconds=2 * FOUND_SECONDS)
+        assert "/v1/models names 'evil' instead" in condition(found, "Progressing")["message"]
+        page.pages["/engine"] = {**engine, "named": ["bot"]}
+        serving.answer(pod)
+
+        becomes_ready(garden, serving)
 
 
 def test_a_bucket_that_is_not_there_is_told(garden: Garden) -> None:

@@ -49,6 +49,11 @@ class Ledger:
         self._closed_joules = 0
         self._idle_joules = 0
 
+    @property
+    def attempt(self) -> str:
+        """Return which pod the sums are of."""
+        return self._attempt
+
     def sample(self) -> None:
         """Close the interval since the last sample: idle unless tokens were generated in it.
 

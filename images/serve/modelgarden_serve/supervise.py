@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from modelgarden.api.messages import clean
-from modelgarden.api.pods import ServeConfig, ServeReport, TerminationMessage
+from modelgarden.api.pods import EngineReport, ServeConfig, ServeReport, TerminationMessage
 from modelgarden.api.redaction import redacted
 from modelgarden_pod.errors import PodError, Terminated, UserError
 from modelgarden_pod.http import Answer, Route, json_route, metrics_route, ready_route, serve_routes
@@ -34,6 +34,8 @@ _ARGUMENT_ERROR = 2
 """What argparse ends with: the arguments can never work."""
 _KEPT_LINES = 200
 _MESSAGE_LENGTH = 1500
+_TOLD_NAMES = 8
+_NAME_BYTES = 128
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Supervisor:
         self._ended = threading.Event()
         self._told_the_end = threading.Event()
         self._was_ready = False
+        self._named: tuple[str, ...] | None = None
         self._output: deque[str] = deque(maxlen=_KEPT_LINES)
 
     def stop(self) -> None:
@@ -81,6 +84,7 @@ class Supervisor:
         return {
             "/readyz": ready_route(self._ready),
             "/healthz": ready_route(self._healthy),
+            "/engine": json_route(self._engine),
             "/carbon": self._carbon,
             "/metrics": metrics_route(metrics_registry(self._report)),
         }
@@ -161,7 +165,8 @@ class Supervisor:
 
     def _serves(self) -> bool:
         """Ask vLLM for the wanted model, and note the first yes: whoever heard it may send requests from then on."""
-        serves = self._api.serves(self._config.served_model_name)
+        self._named = self._api.models()
+        serves = self._named is not None and self._config.served_model_name in self._named
         if serves and not self._was_ready:
             self._was_ready = True
             logger.info("Ready", extra={"model": self._config.served_model_name})
@@ -170,6 +175,15 @@ class Supervisor:
     def _healthy(self) -> bool:
         # While it drains, a probe must not have the container killed.
         return self._stopping or self._api.healthy()
+
+    def _engine(self) -> EngineReport:
+        """Tell what vLLM said last: an engine that hangs must not keep the question waiting."""
+        named = self._named
+        return EngineReport(
+            attempt=self._ledger.attempt,
+            awaited=self._config.served_model_name,
+            named=named and tuple(clean(name, length=_NAME_BYTES) for name in named[:_TOLD_NAMES]),
+        )
 
     def _carbon(self) -> Answer:
         ended = self._ended.is_set()

@@ -34,15 +34,15 @@ class VllmApi:
         """Say whether vLLM is up and its engine alive."""
         return self._get("/health") is not None
 
-    def serves(self, model: str) -> bool:
-        """Say whether the model of that name answers."""
+    def models(self) -> tuple[str, ...] | None:
+        """Return the names of the models that answer, or None while vLLM does not tell."""
         body = self._get("/v1/models")
         if body is None:
-            return False
+            return None
         try:
-            return any(entry["id"] == model for entry in json.loads(body)["data"])
+            return tuple(str(entry["id"]) for entry in json.loads(body)["data"])
         except (ValueError, KeyError, TypeError):
-            return False
+            return None
 
     def tokens(self) -> Tokens | None:
         """Return the token counters, or None while they cannot be had."""

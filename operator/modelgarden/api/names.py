@@ -37,7 +37,7 @@ ATTEMPT_VARIABLE: Final = "MODELGARDEN_ATTEMPT"
 """Environment variable with the pod's UID: the identity of an attempt."""
 
 PROGRESS_PORT: Final = 9400
-"""Pods of both images serve /progress or /carbon (JSON), /readyz and /metrics (Prometheus) on this port."""
+"""Pods of both images serve /progress, or /carbon and /engine (JSON), /readyz and /metrics (Prometheus) on this port."""
 OPENAI_PORT: Final = 8000
 """vLLM's OpenAI API in the serving pod and on the Service."""
 

@@ -110,6 +110,15 @@ class ServeReport(Document):
     prompt_tokens: int
 
 
+class EngineReport(Document):
+    """Body of GET /engine of a serving pod: what vLLM serves, asked while the pod is not ready."""
+
+    attempt: str
+    awaited: ModelName
+    named: tuple[Message, ...] | None = None
+    """What /v1/models names, its first few; None while vLLM does not answer."""
+
+
 class TerminationMessage(Document):
     """What a pod leaves at its end: a reason from the closed list and what it says, or its short result."""
 

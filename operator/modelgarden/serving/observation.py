@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import Any, Final
 
 from modelgarden.api import names
 from modelgarden.api.conditions import Problem
-from modelgarden.api.pods import ServeReport
+from modelgarden.api.pods import EngineReport, ServeReport
 from modelgarden.controller.times import moment_or_none
+from modelgarden.serving.engines import awaited_of, mistake_of
 from modelgarden.serving.manifests import (
     FAILED_ANNOTATION,
     MODEL_ANNOTATION,
@@ -48,6 +48,30 @@ class Observation:
     """None when it was not yet time to ask the pods."""
 
 
+@dataclass(frozen=True)
+class PodsSaid:
+    """What others say of pods than their status does, by the pods' UIDs."""
+
+    stuck: Mapping[str, Problem] = field(default_factory=dict)
+    """The kubelet, of pods that do not start."""
+    engines: Mapping[str, EngineReport] = field(default_factory=dict)
+    """The pods that run and are not ready, of their engines."""
+
+    def trouble(self, pod: Mapping[str, Any]) -> Problem | None:
+        """Return what is wrong with a pod."""
+        name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+        engine = self.engines.get(uid)
+        return self.stuck.get(uid) or (mistake_of(name, engine) if engine else None)
+
+    def awaited(self, pod: Mapping[str, Any]) -> str | None:
+        """Return what a pod awaits."""
+        engine = self.engines.get(pod["metadata"]["uid"])
+        return awaited_of(pod["metadata"]["name"], engine) if engine else None
+
+
+NOTHING_SAID: Final = PodsSaid()
+
+
 def by_revision(deployments: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Return the Deployments that are not being deleted, by revision."""
     return {
@@ -61,11 +85,11 @@ def by_revision(deployments: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[s
 def revisions_of(
     deployments: Mapping[str, Mapping[str, Any]],
     pods: Sequence[Mapping[str, Any]],
-    stuck: Mapping[str, Problem] = MappingProxyType({}),
+    said: PodsSaid = NOTHING_SAID,
 ) -> tuple[Revision, ...]:
-    """Return what is seen of each revision, newest first; `stuck` is what the kubelet says of pods, by UID."""
+    """Return what is seen of each revision, newest first."""
     found = [
-        _revision(name, deployment, [pod for pod in pods if _revision_of(pod) == name], stuck)
+        _revision(name, deployment, [pod for pod in pods if _revision_of(pod) == name], said)
         for name, deployment in deployments.items()
     ]
     return tuple(sorted(found, key=lambda revision: (revision.created, revision.name), reverse=True))
@@ -103,7 +127,7 @@ def _revision(
     name: str,
     deployment: Mapping[str, Any],
     pods: Sequence[Mapping[str, Any]],
-    stuck: Mapping[str, Problem],
+    said: PodsSaid,
 ) -> Revision:
     metadata, status = deployment["metadata"], deployment.get("status", {})
     annotations = metadata.get("annotations", {})
@@ -122,7 +146,8 @@ def _revision(
         raised_at=moment_or_none(annotations.get(RAISED_ANNOTATION)),
         last_ready_at=max((at for pod in staying if (at := _ready_at(pod))), default=None),
         starved_since=min((at for at in starved if at), default=None),
-        problem=_problem(deployment, staying, stuck),
+        problem=_problem(deployment, staying, said),
+        awaited=next((one for pod in staying if (one := said.awaited(pod))), None),
     )
 
 
@@ -137,16 +162,16 @@ def _failure(text: str | None) -> Problem | None:
 
 
 def _problem(
-    deployment: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], stuck: Mapping[str, Problem]
+    deployment: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], said: PodsSaid
 ) -> Problem | None:
     """Return what keeps a pod from answering: what never gets better before what may."""
-    found = [problem for pod in pods if (problem := trouble_of(pod) or stuck.get(pod["metadata"]["uid"]))]
+    found = [problem for pod in pods if (problem := trouble_of(pod) or said.trouble(pod))]
     for problem in sorted(found, key=lambda problem: (not problem.permanent, problem.message)):
         return problem
     refused = _condition(deployment, "ReplicaFailure")
     if refused is not None:
-        said = f"The API server refuses the pods of {deployment['metadata']['name']}: {refused.get('message', '')}"
-        return Problem("PodsFailing", said)
+        message = f"The API server refuses the pods of {deployment['metadata']['name']}: {refused.get('message', '')}"
+        return Problem("PodsFailing", message)
     return None
 
 

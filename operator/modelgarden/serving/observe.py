@@ -13,8 +13,10 @@ from modelgarden.controller.means import Means
 from modelgarden.controller.plan import Effect
 from modelgarden.controller.storage import OpenStore
 from modelgarden.kube.resources import DEPLOYMENTS, MODELDEPLOYMENTS, PODS, Key
+from modelgarden.serving.engines import Engines
 from modelgarden.serving.observation import (
     Observation,
+    PodsSaid,
     by_revision,
     pods_since,
     report_interval,
@@ -28,10 +30,14 @@ from modelgarden.workloads.reports import PodReports
 class Session:
     """Observes for one reconcile; the store is opened once, where something needs it."""
 
-    def __init__(self, subject: Subject, means: Means, resolver: Resolver, asked: dict[Key, float]) -> None:
+    def __init__(
+        self, subject: Subject, means: Means, resolver: Resolver, engines: Engines, asked: dict[Key, float]
+    ) -> None:
         self._subject = subject
         self._means = means
         self._resolver = resolver
+        self._engines = engines
+        self._key = Key(MODELDEPLOYMENTS, subject.namespace, subject.name)
         self._asked = asked
         self._store = OpenStore(means.storage, subject.namespace, subject.spec.storage)
 
@@ -45,11 +51,14 @@ class Session:
         deployments = by_revision(cache.children(DEPLOYMENTS, subject.uid))
         labelled = cache.labelled(PODS, subject.namespace, names.MODELDEPLOYMENT_LABEL, subject.name)
         pods = pods_since(subject.identity.created, labelled)
-        stuck = await self._means.refusals.stuck(pods, subject.namespace, self._means.clock())
+        said = PodsSaid(
+            stuck=await self._means.refusals.stuck(pods, subject.namespace, self._means.clock()),
+            engines=await self._engines.told(self._key, pods),
+        )
         return Observation(
             resolution=await self._resolver.resolve(subject, self._store),
             deployments=deployments,
-            revisions=revisions_of(deployments, pods, stuck),
+            revisions=revisions_of(deployments, pods, said),
             pods=pods,
             reports=await self._reports(pods),
         )
@@ -59,11 +68,10 @@ class Session:
         raise TypeError(f"A ModelDeployment has no effect {effect}")
 
     async def _reports(self, pods: Sequence[Mapping[str, Any]]) -> tuple[ServeReport, ...] | None:
-        key = Key(MODELDEPLOYMENTS, self._subject.namespace, self._subject.name)
         now, interval = time.monotonic(), report_interval(pods)
-        if now - self._asked.get(key, -interval) < interval - 1:
+        if now - self._asked.get(self._key, -interval) < interval - 1:
             return None
-        self._asked[key] = now
+        self._asked[self._key] = now
         return await read_reports(self._means.reports, pods)
 
 

@@ -14,6 +14,7 @@ from modelgarden.controller.times import micro_timestamp
 from modelgarden.controller.waiting import recheck
 from modelgarden.kube.resources import DEPLOYMENTS
 from modelgarden.serving.decision import Decision, ServingView, deadline_of, decide
+from modelgarden.serving.engines import ENGINE_SECONDS, unready
 from modelgarden.serving.manifests import (
     FAILED_ANNOTATION,
     RAISED_ANNOTATION,
@@ -132,6 +133,8 @@ def _next_look(view: ServingView, decision: Decision) -> float | None:
         due.append(report_interval(pods))
     if "Pending" in phases:
         due.append(STARTING_SECONDS)
+    if unready(pods):
+        due.append(ENGINE_SECONDS)
     if decision.rollout is not None:
         due += _rollouts_dues(view, decision.rollout)
     return min(due, default=None)

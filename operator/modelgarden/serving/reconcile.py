@@ -13,6 +13,7 @@ from modelgarden.controller.plan import Plan
 from modelgarden.kube.resources import MODELDEPLOYMENTS, Key, Resource
 from modelgarden.registry.sources import first_problem
 from modelgarden.serving.decision import ServingView
+from modelgarden.serving.engines import Engines
 from modelgarden.serving.observe import Session
 from modelgarden.serving.plan import plan, unreadable
 from modelgarden.serving.resolve import Resolver
@@ -27,6 +28,7 @@ class ModelDeploymentKind:
     def __init__(self, means: Means) -> None:
         self._means = means
         self._resolver = Resolver(means.kube, means.cache)
+        self._engines = Engines(means.reports)
         self._asked: dict[Key, float] = {}
         """When the pods of each were last asked for their energy, on the monotonic clock."""
 
@@ -36,7 +38,7 @@ class ModelDeploymentKind:
 
     def session(self, subject: Subject) -> Session:
         """Return the I/O of one reconcile."""
-        return Session(subject, self._means, self._resolver, self._asked)
+        return Session(subject, self._means, self._resolver, self._engines, self._asked)
 
     def plan(self, view: ServingView) -> Plan:
         """Return what to do now."""
@@ -49,5 +51,6 @@ class ModelDeploymentKind:
         return unreadable(status_of(owner), generation=generation, message=message, now=now)
 
     def forget(self, key: Key) -> None:
-        """Drop when the pods were last asked."""
+        """Drop when the pods were last asked, and what they said."""
+        self._engines.forget(key)
         self._asked.pop(key, None)

@@ -43,6 +43,14 @@ class Revision:
     starved_since: datetime | None = None
     """Since when a pod of it finds no place that an old pod's end could give it."""
     problem: Problem | None = None
+    """What keeps a pod of it from answering."""
+    awaited: str | None = None
+    """What a pod of it awaits that runs, where nothing is wrong with it."""
+
+    @property
+    def holdup(self) -> str | None:
+        """Return why it has not got on, for a message."""
+        return self.problem.message if self.problem else self.awaited
 
     @property
     def counted(self) -> int:
@@ -119,7 +127,7 @@ def overdue(rollout: Rollout, deadline: timedelta, now: datetime) -> Problem | N
         return None
     if now - progress_at(rollout) < deadline:
         return None
-    because = f" {target.problem.message}" if target.problem else ""
+    because = f" {target.holdup}" if target.holdup else ""
     return Problem(
         reason="ProgressDeadlineExceeded",
         message=f"{target.ready} of {rollout.replicas} replicas of revision {target.name} are ready, and none became "

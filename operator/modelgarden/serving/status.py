@@ -129,8 +129,8 @@ def _progressing(view: ServingView, decision: Decision) -> Finding:
     said = f"Revision {target.name}: {target.counted} of {rollout.replicas} replicas are ready."
     if rollout.returning:
         said = f"Returning to it. {said}"
-    if target.problem is not None:
-        said += f" {target.problem.message}"
+    if target.holdup is not None:
+        said += f" {target.holdup}"
     late = overdue(rollout, deadline_of(view), view.now)
     if late is not None and not rollout.returning:
         return Finding(c.PROGRESSING, False, late.reason, late.message)

@@ -11,11 +11,11 @@ import aiohttp
 
 from modelgarden.api.documents import OPERATOR, DocumentError, NewerDocument
 from modelgarden.api.names import PROGRESS_PORT
-from modelgarden.api.pods import ServeReport, TrainReport
+from modelgarden.api.pods import EngineReport, ServeReport, TrainReport
 
 log = logging.getLogger(__name__)
 
-Report = TypeVar("Report", TrainReport, ServeReport)
+Report = TypeVar("Report", TrainReport, ServeReport, EngineReport)
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=3, sock_connect=1)
 _LARGEST_BYTES: Final = 256 * 1024

@@ -20,7 +20,8 @@ from typing import Any, TypeVar
 import pytest
 
 from hack.cluster.probes import free_ports
-from modelgarden.api.pods import ServeConfig, ServeReport, TerminationMessage
+from modelgarden.api.documents import OPERATOR
+from modelgarden.api.pods import EngineReport, ServeConfig, ServeReport, TerminationMessage
 from modelgarden_pod.errors import PodError, Terminated, UserError
 from modelgarden_pod.http import serve_routes
 from modelgarden_serve.ledger import Ledger
@@ -69,6 +70,15 @@ class Pod:
         except urllib.error.HTTPError as error:
             return error.code
 
+    def engine(self) -> EngineReport:
+        with urllib.request.urlopen(f"{self.url}/engine", timeout=5) as answer:  # noqa: S310
+            return EngineReport.read(answer.read(), reader=OPERATOR)
+
+    def under_way(self) -> int:
+        """Return how many slow requests vLLM works on."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.vllm_port}/under-way", timeout=5) as answer:
+            return int(answer.read())
+
     def carbon(self) -> ServeReport:
         with urllib.request.urlopen(f"{self.url}/carbon", timeout=5) as answer:  # noqa: S310
             return ServeReport.model_validate_json(answer.read())
@@ -100,9 +110,40 @@ def test_it_is_ready_when_the_wanted_model_answers(pod: Pod) -> None:
     assert pod.status("/healthz") == 200
 
 
-def test_another_model_makes_it_not_ready(tmp_path: Path) -> None:
-    api = VllmApi(port=free_ports(1)[0], timeout=1.0)
-    assert not api.serves("bot")
+def test_another_model_makes_it_not_ready_and_is_named(pod: Pod) -> None:
+    pod.start("--model=another")
+    wait_for(lambda: pod.engine().named is not None)
+
+    assert pod.status("/healthz") == 200
+    assert pod.status("/readyz") == 503
+    assert pod.engine() == EngineReport(attempt="pod", awaited="bot", named=("another",))
+    assert not pod.supervisor._was_ready
+
+
+def test_what_is_no_list_of_models_is_no_answer(pod: Pod) -> None:
+    pod.start("--models=nonsense")
+    wait_for(lambda: pod.status("/healthz") == 200)
+
+    assert pod.status("/readyz") == 503
+    assert pod.engine().named is None
+
+
+def test_the_engine_is_told_of_before_it_answers_and_before_metering_begins(pod: Pod) -> None:
+    assert pod.engine() == EngineReport(attempt="pod", awaited="bot")
+
+    pod.start()
+    ready(pod)
+
+    assert pod.engine().named == ("bot",)
+
+
+def test_many_or_long_names_are_told_in_part(pod: Pod) -> None:
+    pod.start(f"--model={'n' * 5000}", "--copies=100")
+    wait_for(lambda: pod.engine().named is not None)
+
+    named = pod.engine().named
+    assert named is not None
+    assert (len(named), {len(name) for name in named}) == (8, {128})
 
 
 def test_a_request_that_is_under_way_ends_before_vllm_does(pod: Pod) -> None:
@@ -116,7 +157,7 @@ def test_a_request_that_is_under_way_ends_before_vllm_does(pod: Pod) -> None:
 
     asking = threading.Thread(target=ask)
     asking.start()
-    time.sleep(0.2)
+    wait_for(lambda: pod.under_way() == 1)
     pod.supervisor.stop()
 
     assert pod.status("/readyz") == 503

@@ -16,7 +16,7 @@ from modelgarden.controller.subject import Identity
 from modelgarden.controller.view import View
 from modelgarden.serving.decision import ServingView
 from modelgarden.serving.manifests import MADE_WITH_ANNOTATION, deployment
-from modelgarden.serving.observation import Observation, by_revision, revisions_of
+from modelgarden.serving.observation import NOTHING_SAID, Observation, by_revision, revisions_of
 from modelgarden.serving.resolve import Resolution
 from modelgarden.serving.revision import revision_hash
 from modelgarden.serving.rollout import Revision
@@ -140,7 +140,7 @@ def observed(
     seen = Observation(
         resolution=resolution or Resolution(artifact=artifact(), message="version 1"),
         deployments=by_name,
-        revisions=revisions_of(by_name, pods, more.get("stuck", {})),
+        revisions=revisions_of(by_name, pods, more.get("said", NOTHING_SAID)),
         pods=pods,
         reports=more.get("reports"),
     )

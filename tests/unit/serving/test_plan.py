@@ -10,8 +10,10 @@ import pytest
 
 from modelgarden.api.conditions import REASONS, Problem
 from modelgarden.api.modeldeployment import ModelDeploymentStatus
+from modelgarden.api.pods import EngineReport
 from modelgarden.controller.plan import Plan
 from modelgarden.serving.decision import ServingView
+from modelgarden.serving.observation import PodsSaid
 from modelgarden.serving.plan import plan
 from modelgarden.serving.resolve import Resolution
 from modelgarden.serving.revision import revision_hash
@@ -34,6 +36,7 @@ from tests.unit.serving.builders import (
 )
 
 SERVED = {"modelgarden.dev/served": "true"}
+READY = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-21T11:58:00Z"}
 _NONE: Mapping[str, str] = {}
 NO_GPU = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
 WRONG_NODE = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."
@@ -375,7 +378,7 @@ def test_another_job_that_is_not_done_leaves_the_earlier_model_serving_but_not_r
 
 
 def test_the_energy_of_the_pods_is_in_the_status_and_asked_for_again() -> None:
-    running = pod(NEW, phase="Running")
+    running = pod(NEW, phase="Running", conditions=[READY])
     told = (report("uid-p1", joules=50, tokens=3),)
 
     made = planned(observed(deployments=(new(ready=1, notes=SERVED),), pods=(running,), reports=told))
@@ -478,8 +481,72 @@ def test_what_the_kubelet_says_of_a_pod_that_does_not_start_is_told() -> None:
         "uid-p1": Problem("StartFailed", "Pod p1 does not start: FailedCreatePodSandBox: too little memory")
     }
 
-    made = planned(observed(deployments=(new(),), pods=(starting,), stuck=stuck))
+    made = planned(observed(deployments=(new(),), pods=(starting,), said=PodsSaid(stuck=stuck)))
 
     assert conditions(made)["Degraded"] == ("True", "StartFailed")
     assert "FailedCreatePodSandBox" in message(made, "Progressing")
     assert made.requeue_after == 10
+
+
+def engine(*named: str, answers: bool = True) -> PodsSaid:
+    """Return what the pod `p1` says of its engine."""
+    told = EngineReport(attempt="uid-p1", awaited="bot", named=named if answers else None)
+    return PodsSaid(engines={"uid-p1": told})
+
+
+def test_what_a_pod_awaits_whose_engine_does_not_answer_yet_is_told_and_is_no_fault() -> None:
+    loading = pod(NEW, phase="Running")
+
+    made = planned(observed(deployments=(new(),), pods=(loading,), said=engine(answers=False)))
+
+    assert conditions(made)["Progressing"] == ("True", "RollingOut")
+    assert message(made, "Progressing").endswith(
+        "0 of 1 replicas are ready. Pod p1 awaits model 'bot'; its engine does not answer yet."
+    )
+    assert conditions(made)["Degraded"] == ("False", "Healthy")
+    assert made.requeue_after == 10
+
+
+@pytest.mark.parametrize(("named", "told"), [(("evil", "more"), "'evil', 'more'"), ((), "no model")])
+def test_a_pod_that_serves_another_model_says_which_and_what_is_awaited(
+    named: tuple[str, ...], told: str
+) -> None:
+    running = pod(NEW, phase="Running")
+
+    made = planned(observed(deployments=(new(),), pods=(running,), said=engine(*named)))
+
+    said = f"Pod p1 awaits model 'bot', and /v1/models names {told} instead. Correct engine.extraArgs, or the image."
+    assert message(made, "Progressing").endswith(said)
+    assert conditions(made)["Degraded"] == ("True", "PodsFailing")
+    assert message(made, "Degraded") == said
+
+
+def test_a_pod_whose_engine_names_the_wanted_model_lacks_nothing_but_its_probe() -> None:
+    running = pod(NEW, phase="Running")
+
+    made = planned(observed(deployments=(new(),), pods=(running,), said=engine("evil", "bot")))
+
+    assert message(made, "Progressing").endswith("replicas are ready.")
+    assert conditions(made)["Degraded"] == ("False", "Healthy")
+
+
+def test_a_rollback_says_what_the_pods_awaited_to_the_last() -> None:
+    loading = pod(NEW, phase="Running")
+    seen = observed(
+        the_spec=spec(), deployments=(old(), new(age=1900)), pods=(loading,), said=engine(answers=False)
+    )
+
+    made = planned(seen)
+
+    assert conditions(made)["Degraded"] == ("True", "ProgressDeadlineExceeded")
+    assert "Pod p1 awaits model 'bot'; its engine does not answer yet." in message(made, "Degraded")
+
+
+def test_the_served_name_is_the_resource_s_own_unless_the_spec_gives_another() -> None:
+    names = [
+        made.status["servedModelName"]
+        for the_spec in (spec(), spec(servedModelName="support"))
+        if (made := planned(observed(the_spec=the_spec))).status is not None
+    ]
+
+    assert names == ["bot", "support"]
