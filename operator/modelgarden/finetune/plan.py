@@ -176,7 +176,7 @@ def _with_status(
 
 def _event(phase: Phase, found: tuple[Condition, ...]) -> Event | None:
     by_type = {one.type: one for one in found}
-    told = [by_type[kind] for kind in _EVENT_CONDITIONS.get(phase, ()) if kind in by_type]
+    told = [by_type[kind] for kind in _EVENT_CONDITIONS[phase] if kind in by_type]
     if not told:
         return None
     condition = next((one for one in told if one.status != "True"), told[-1])

@@ -21,6 +21,7 @@ from tests.unit.builders import (
     SETTINGS,
     JobBuilder,
     condition,
+    disruption,
     ended_pod,
     make_dataset,
     make_pod,
@@ -29,6 +30,7 @@ from tests.unit.builders import (
     running_pod,
     stamp,
     unschedulable_pod,
+    with_status,
     written_status,
 )
 from tests.unit.finetune.plans import conditions_of, names_of, phase_of, plan_of
@@ -104,6 +106,32 @@ def test_mended_inputs_are_seen_soon_however_long_they_were_wrong(seconds_ago: f
 
     assert plan.requeue_after == 5.0
     assert conditions_of(plan)["Accepted"]["lastTransitionTime"] == stamp(seconds_ago)
+
+
+def test_the_time_of_the_start_is_kept() -> None:
+    subject = with_status(make_subject(), start_time=stamp(90))
+
+    status = plan_of(subject, inputs=FINGERPRINT).status
+
+    assert status is not None
+    assert status["startTime"] == stamp(90)
+
+
+def test_what_is_known_of_the_dataset_is_kept_where_nothing_is_told_anew() -> None:
+    subject = with_status(make_subject(), dataset=make_dataset(rows=7))
+    job = JobBuilder(subject, "prepare").complete()
+
+    status = plan_of(subject, prepare=job.state()).status
+
+    assert status is not None
+    assert status["dataset"]["rows"] == 7
+
+
+def test_a_job_without_a_pod_is_asked_about_less_often_the_older_it_is() -> None:
+    job = JobBuilder(make_subject(), "prepare")
+    job.body["metadata"]["creationTimestamp"] = stamp(60)
+
+    assert plan_of(make_subject(), prepare=job.state()).requeue_after == 30
 
 
 def test_mended_inputs_are_accepted_without_any_other_help() -> None:
@@ -326,6 +354,7 @@ def test_inputs_that_vanish_after_a_refusal_are_told() -> None:
         pytest.param(
             "hf://org/name", "ModelInvalid", 301, True, id="a hub's model is tried again after 5 minutes"
         ),
+        pytest.param("hf://org/name", "ModelInvalid", 300, True, id="not a second later"),
         pytest.param(
             "hf://org/name", "ModelInvalid", 200, False, id="a hub's model is not tried again before"
         ),
@@ -355,6 +384,12 @@ def test_what_is_tried_again_by_time(source: str, reason: str, seconds_ago: floa
             [ended_pod("prepare", 137, reason="OOMKilled")], "OutOfMemory", "4Gi", id="out of memory"
         ),
         pytest.param([], "PrepareFailed", "Job has reached", id="the pods are gone"),
+        pytest.param(
+            [ended_pod("prepare", 143, conditions=(disruption(),))],
+            "PrepareFailed",
+            "It was disrupted.",
+            id="disrupted too often",
+        ),
     ],
 )
 def test_a_prepare_job_that_failed_otherwise(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from modelgarden.api.conditions import Condition, Problem
+from modelgarden.api.finetunejob import AttemptStatus
 from modelgarden.controller.plan import Plan
 from modelgarden.controller.view import View
 from modelgarden.finetune.observation import Observation
@@ -203,8 +204,34 @@ def test_the_deadline_ends_attempts_and_their_energy() -> None:
     assert [one["reason"] for one in status["carbon"]["attempts"]] == ["Terminated"]
 
 
-def test_an_artifact_is_registered_after_the_deadline_too() -> None:
-    subject = with_status(make_subject(activeDeadlineSeconds=100, conditions=ready()), start_time=stamp(500))
+def test_the_deadline_ends_an_attempt_whose_pod_and_job_are_gone() -> None:
+    subject = with_status(
+        make_subject(activeDeadlineSeconds=100, conditions=ready()),
+        start_time=stamp(101),
+        attempts=(AttemptStatus(pod="gone", start_time=stamp(60)),),
+    )
+
+    status = plan_of(subject).status
+
+    assert status is not None
+    assert status["attempts"] == [
+        {"pod": "gone", "startTime": stamp(60), "endTime": stamp(), "reason": "Lost"}
+    ]
+
+
+def test_the_deadline_of_a_new_job_begins_with_its_acceptance() -> None:
+    plan = plan_of(make_subject(activeDeadlineSeconds=100), inputs=FINGERPRINT)
+
+    assert names_of(plan) == ["bot-prepare"]
+    assert plan.status is not None
+    assert plan.status["startTime"] == stamp()
+
+
+@pytest.mark.parametrize("started", [100, 500], ids=["at the deadline", "long after it"])
+def test_an_artifact_is_registered_after_the_deadline_too(started: float) -> None:
+    subject = with_status(
+        make_subject(activeDeadlineSeconds=100, conditions=ready()), start_time=stamp(started)
+    )
     job = JobBuilder(subject, "train").complete().with_pod(ended_pod("train", 0))
 
     waiting = plan_of(subject, train=job.state(), registration=Problem("StorageUnavailable", "Away."))
@@ -242,18 +269,28 @@ def test_the_end_wakes_the_operator_at_the_time_to_live() -> None:
     assert plan.requeue_after == 60
 
 
-def test_the_deadline_wakes_the_operator() -> None:
-    subject = with_status(make_subject(activeDeadlineSeconds=100, conditions=ready()), start_time=stamp(96))
+@pytest.mark.parametrize("left", [4, 1])
+def test_the_deadline_wakes_the_operator(left: int) -> None:
+    subject = with_status(
+        make_subject(activeDeadlineSeconds=100, conditions=ready()), start_time=stamp(100 - left)
+    )
 
     plan = plan_of(subject, train=JobBuilder(subject, "train").state())
 
-    assert plan.requeue_after == 4
+    assert plan.requeue_after == left
+
+
+def test_a_time_to_live_means_nothing_before_the_end() -> None:
+    subject = make_subject(ttlSecondsAfterFinished=1, conditions=ready())
+    job = JobBuilder(subject, "train").with_pod(running_pod("train"))
+
+    assert plan_of(subject, train=job.state()).requeue_after == 10
 
 
 @pytest.mark.parametrize("end", ["Complete", "Failed"])
 def test_the_end_stays_the_end(end: str) -> None:
     over = condition(end, "True", "Succeeded" if end == "Complete" else "TrainingFailed")
-    subject = make_subject(conditions=ready(over))
+    subject = with_status(make_subject(conditions=ready(over)), completion_time=stamp(60))
 
     plan = plan_for(View(subject, Observation(), SETTINGS, NOW))
 
@@ -261,10 +298,25 @@ def test_the_end_stays_the_end(end: str) -> None:
     assert phase_of(plan) == end
 
 
+def test_an_end_of_which_the_time_was_never_written_is_kept() -> None:
+    over = condition("Complete", "True", "Succeeded")
+    subject = make_subject(ttlSecondsAfterFinished=60, conditions=ready(over))
+
+    plan = plan_for(View(subject, Observation(), SETTINGS, NOW))
+
+    assert plan.deletes == ()
+    assert phase_of(plan) == "Complete"
+
+
 @pytest.mark.parametrize(
     ("ended", "want_deleted", "want_wait"),
-    [(30, False, 30), (60, True, None), (600, True, None)],
-    ids=["waits for its time", "is deleted at its time", "is deleted when its time was missed"],
+    [(30, False, 30), (59, False, 1), (60, True, None), (600, True, None)],
+    ids=[
+        "waits for its time",
+        "waits to the last",
+        "is deleted at its time",
+        "is deleted when its time was missed",
+    ],
 )
 def test_a_finished_job_with_a_time_to_live(
     ended: float, want_deleted: bool, want_wait: float | None
@@ -278,6 +330,7 @@ def test_a_finished_job_with_a_time_to_live(
 
     assert plan.deletes == (((FINETUNEJOBS, "bot"),) if want_deleted else ())
     assert plan.requeue_after == want_wait
+    assert (plan.status is None) == want_deleted
 
 
 def test_a_spec_that_cannot_be_read_changes_nothing_but_the_status() -> None:
@@ -288,4 +341,6 @@ def test_a_spec_that_cannot_be_read_changes_nothing_but_the_status() -> None:
     assert (plan.objects, plan.deletes) == ((), ())
     assert conditions_of(plan)["Accepted"]["reason"] == "InvalidSpec"
     assert conditions_of(plan)["DatasetReady"]["observedGeneration"] == 2
+    assert plan.status is not None
+    assert plan.status["observedGeneration"] == 2
     assert phase_of(plan) == "Blocked"

@@ -318,6 +318,11 @@ def test_only_the_newest_attempts_are_listed() -> None:
             id="too many kills by the kernel are out of memory",
         ),
         pytest.param(
+            [ended_pod("train", 143, conditions=(disruption(),))],
+            "PodFailurePolicy", "TrainingFailed", "It was disrupted.",
+            id="a disruption is a failure of the training where the Job ends with it",
+        ),
+        pytest.param(
             [], "BackoffLimitExceeded", "BackoffLimitExceeded", "Job has failed",
             id="without a pod the Job's words remain",
         ),
@@ -530,6 +535,17 @@ def test_an_artifact_that_was_looked_for_in_vain_is_trained_again() -> None:
 
 def test_a_job_that_never_trained_has_nothing_to_register() -> None:
     assert not awaits_registration(make_subject(conditions=ready()), Observation())
+
+
+def test_a_job_that_is_over_has_nothing_to_register() -> None:
+    over = with_status(
+        make_subject(conditions=ready(condition("Failed", "True", "TrainingFailed"))),
+        attempts=(AttemptStatus(pod="gone", start_time=stamp(60)),),
+    )
+    done = JobBuilder(over, "train").complete().with_pod(ended_pod("train", 0))
+
+    assert not awaits_registration(over, Observation())
+    assert not awaits_registration(over, Observation(train=done.state()))
 
 
 def test_prepare_is_not_asked_for_again_once_the_dataset_is_ready() -> None:

@@ -23,6 +23,22 @@ def test_what_was_not_run_does_not_count() -> None:
     assert sorted(statuses.values()) == ["killed", "no tests", "survived", "timeout"]
 
 
+def test_coroutines_do_not_count(tmp_path: Path) -> None:
+    package = tmp_path / "a"
+    package.mkdir()
+    package.joinpath("b.py").write_text(
+        "async def ask(): ...\ndef plan(): ...\nclass Look:\n    async def again(self): ...\n    def once(self): ...\n"
+    )
+    results = "".join(
+        f"    a.b.{name}__mutmut_1: survived\n" for name in ("x_ask", "x_plan", "xǁLookǁagain", "xǁLookǁonce")
+    )
+
+    assert list(mutants.parsed(results, without=mutants.coroutines(tmp_path))) == [
+        "a.b.x_plan__mutmut_1",
+        "a.b.xǁLookǁonce__mutmut_1",
+    ]
+
+
 def test_killed_and_survived_are_counted_by_module() -> None:
     assert mutants.table(mutants.parsed(RESULTS)).splitlines() == [
         "modelgarden.finetune.plan                              0 killed     1 survived    0.0 %",

@@ -1,0 +1,56 @@
+"""What the manifest of a finished training settles in the status."""
+
+from __future__ import annotations
+
+from modelgarden.api.artifact import BaseModelRecord
+from modelgarden.api.finetunejob import Progress, Resolved
+from modelgarden.finetune.reported import recorded
+from tests.unit.builders import (
+    DIGEST,
+    make_emissions,
+    make_evaluation,
+    make_manifest,
+    make_report,
+    make_subject,
+    with_status,
+)
+
+
+def test_the_manifest_has_the_last_word() -> None:
+    running = make_report(step=60).progress.model_copy(update={"eta_seconds": 30, "total_steps": 100})
+    known = Resolved(image="registry.example/train:1", image_digest="sha256:1", revision="main")
+    subject = with_status(
+        make_subject(),
+        progress=running,
+        resolved=known,
+        carbon=make_emissions({"lost": 5000}, seconds_ago=900),
+    )
+    manifest = make_manifest(
+        run=subject.run,
+        base_model=BaseModelRecord(source="hf://org/name", revision="0123abc", digest=DIGEST),
+        hyperparameters={"micro_batch_size": "4", "long": "x" * 200},
+    )
+
+    found = recorded(subject, manifest)
+
+    assert found["evaluation"] == make_evaluation()
+    assert found["dataset"] == manifest.dataset.status
+    assert found["carbon"].energy_joules.total == 5000 + manifest.emissions.energy_joules.total
+    assert found["progress"] == running.model_copy(
+        update={"stage": "Done", "step": 100, "percent": 100, "eta_seconds": None}
+    )
+    assert found["resolved"] == known.model_copy(
+        update={
+            "revision": "0123abc",
+            "hyperparameters": {"micro_batch_size": "4", "long": "x" * 124 + " ..."},
+        }
+    )
+
+
+def test_a_training_that_nobody_saw_run_is_done_all_the_same() -> None:
+    subject = make_subject()
+
+    found = recorded(subject, make_manifest(run=subject.run))
+
+    assert found["progress"] == Progress(stage="Done", percent=100)
+    assert found["resolved"] == Resolved(hyperparameters={"micro_batch_size": "4"})
