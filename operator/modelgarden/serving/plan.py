@@ -145,8 +145,8 @@ def _rollouts_dues(view: ServingView, rollout: Rollout) -> list[float]:
     if target.starved_since is not None and not target.starved(view.now):
         due.append(_seconds(target.starved_since + SURGE_GRACE - view.now))
     if not rollout.complete and not target.served:
-        left = _seconds(progress_at(rollout) + deadline_of(view) - view.now)
-        due.append(left if left > 0 else LONGEST_WAIT_SECONDS)
+        left = progress_at(rollout) + deadline_of(view) - view.now
+        due.append(_seconds(left) if left > timedelta() else LONGEST_WAIT_SECONDS)
     return due
 
 

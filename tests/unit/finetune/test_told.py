@@ -33,6 +33,7 @@ from tests.unit.builders import (
     with_status,
 )
 from tests.unit.finetune.plans import plan_of
+from tests.unit.told import told
 
 QUEUED = {"labels": {"kueue.x-k8s.io/queue-name": "gpus"}}
 SUSPENDED = condition("Suspended", "True", "Suspended")
@@ -200,23 +201,6 @@ SITUATIONS: dict[str, Situation] = {
     ),
     "over": lambda: plan_of(make_subject(conditions=ready(condition("Complete", "True", "Succeeded")))),
 }
-
-
-def told(plan: Plan) -> str:
-    """Return what a plan tells and does, for people to read."""
-    assert plan.status is not None
-    lines = [plan.status["phase"]]
-    lines += [
-        f"{one['type']}={one['status']} {one['reason']}: {one['message']}"
-        for one in plan.status["conditions"]
-    ]
-    if plan.event is not None:
-        lines.append(f"{plan.event.type} event {plan.event.reason}: {plan.event.note}")
-    lines += [f"apply {one['kind']} {one['metadata']['name']}" for one in plan.objects]
-    lines += [f"delete {resource.kind} {name}" for resource, name in plan.deletes]
-    if plan.requeue_after is not None:
-        lines.append(f"look again in {plan.requeue_after:g} s")
-    return "\n".join(lines)
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)

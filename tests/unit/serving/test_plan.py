@@ -244,6 +244,18 @@ def test_a_revision_past_its_deadline_is_rolled_back_and_says_why() -> None:
     assert phase(made) == "Degraded"
 
 
+@pytest.mark.parametrize(
+    ("age", "want"), [(1700, 100), (1799.95, 0.1), (1800, 60), (5000, 60)],
+    ids=["before the deadline", "in a moment", "at the deadline", "long after it"],
+)  # fmt: skip
+def test_a_revision_without_a_way_back_is_looked_at_at_its_deadline_and_seldom_after_it(
+    age: float, want: float
+) -> None:
+    made = planned(observed(deployments=(new(),), now=NOW - timedelta(seconds=60) + timedelta(seconds=age)))
+
+    assert made.requeue_after == pytest.approx(want)
+
+
 def test_a_rolled_back_revision_is_not_tried_again() -> None:
     first = planned(observed(deployments=(old(), new(age=1801))))
     failed = live(next(c for c in first.objects if c["metadata"]["name"] == NEW_NAME))
