@@ -108,6 +108,64 @@ def test_a_full_training_of_a_base_model_without_a_chat_template(
     assert float(rescored.tuned.perplexity) == pytest.approx(float(scores.tuned.perplexity), rel=0.05)
 
 
+OUT_OF_MEMORY = """
+import os, torch
+from modelgarden_train.objectives import sft
+
+make = sft.sft_trainer
+
+def sft_trainer(scope, model, plan):
+    trainer = make(scope, model, plan)
+    step = trainer.training_step
+
+    def training_step(*args, **kwargs):
+        with open(os.environ["STEPS"], "a") as file:
+            file.write(f"{plan.micro_batch} {trainer.state.global_step}\\n")
+        if plan.micro_batch > 8 and trainer.state.global_step > 5:
+            raise torch.OutOfMemoryError("made up")
+        return step(*args, **kwargs)
+
+    trainer.training_step = training_step
+    return trainer
+
+sft.sft_trainer = sft_trainer
+"""
+
+
+def test_a_step_that_does_not_fit_is_split_and_goes_on_from_the_newest_checkpoint(
+    python: Path, model: Path, tmp_path: Path
+) -> None:
+    process = make_process(
+        python,
+        model,
+        tmp_path,
+        rows=make_rows(120),
+        formats=["Adapter"],
+        checkpoint={"everySteps": 5, "keep": 1},
+    )
+    assert process.run("prepare").exit_code == 0
+    steps = tmp_path / "steps"
+    process.variables = {"STEPS": str(steps)}
+    process.patch_worker(OUT_OF_MEMORY)
+
+    trained = process.run("train")
+
+    assert trained.exit_code == 0, trained.log
+    assert trained.log.count("Out of GPU memory, trying a smaller plan") == 2
+    manifest = Manifest.model_validate_json((tmp_path / "run/manifest.json").read_bytes())
+    used = manifest.hyperparameters
+    assert (used["microBatchSize"], used["gradientAccumulation"], used["effectiveBatchSize"]) == (
+        "8",
+        "4",
+        "32",
+    )
+    begun: dict[str, int] = {}
+    for line in steps.read_text().splitlines():
+        plan, step = line.split()
+        begun.setdefault(plan, int(step))
+    assert begun == {"32": 0, "16": 5, "8": 5}
+
+
 @pytest.mark.parametrize(
     ("fields", "want_reason", "want_text"),
     [

@@ -25,6 +25,8 @@ from tests.integration.harness.waiting import wait_for
 from tests.integration.trainer_process import (
     START_SECONDS,
     TrainerProcess,
+    has_loaded,
+    lives,
     make_config,
     make_rows,
     tiny_model,
@@ -91,6 +93,7 @@ def test_a_run_outlives_eviction_crash_and_outage(job: Job, s3: S3Server) -> Non
     evicted = job.attempt("evicted")
     evicted.start("train")
     wait_for(lambda: evicted.reached(20), START_SECONDS, what="the first checkpoint")
+    check_processes(evicted)
     before = evicted.report()
     evicted.send(signal.SIGTERM)
     ended = evicted.wait(60)
@@ -105,8 +108,10 @@ def test_a_run_outlives_eviction_crash_and_outage(job: Job, s3: S3Server) -> Non
     resumed = killed.report()
     assert resumed is not None
     assert resumed.progress.resumed_from_step == saved
+    (worker,) = killed.workers()
     killed.send(signal.SIGKILL)
     killed.wait(30)
+    wait_for(lambda: not lives(worker), 30, what="the worker to end with its supervisor")
     kept = newest_checkpoint(job.folder)
     # An upload that was cut off: files without the marker.
     job.folder.write(f"checkpoints/{kept + 7}/adapter_model.safetensors", b"half of it")
@@ -192,6 +197,15 @@ def test_large_files_keep_their_digest_and_ranges(folder: Folder, tmp_path: Path
         folder.download("weights", tmp_path / "back", sha256="0" * 64)
     folder.delete(["weights"])
     assert folder.list() == []
+
+
+def check_processes(process: TrainerProcess) -> None:
+    """PyTorch is in the worker alone, and the credentials are the supervisor's alone."""
+    (worker,) = process.workers()
+    assert has_loaded(worker, "libtorch_cpu")
+    assert not has_loaded(process.pid, "libtorch_cpu")
+    assert "AWS_SECRET_ACCESS_KEY=" in Path(f"/proc/{process.pid}/environ").read_text()
+    assert "AWS_SECRET_ACCESS_KEY=" not in Path(f"/proc/{worker}/environ").read_text()
 
 
 def newest_checkpoint(folder: Folder) -> int:

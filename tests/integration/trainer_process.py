@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import textwrap
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,10 @@ TINY_MODEL = Path(__file__).with_name("tiny_model.py")
 _LOCK = PROJECT / "uv.lock"
 SOURCES = (ROOT / "operator", ROOT / "images" / "pod", PROJECT)
 START_SECONDS = 240.0
+_ONLY_THE_WORKER = """import sys
+
+if "modelgarden_train.attempt.worker" in sys.orig_argv:
+"""
 
 
 def trainer_python() -> Path:
@@ -127,6 +132,18 @@ class TrainerProcess:
         assert self._process is not None
         self._process.send_signal(number)
 
+    def workers(self) -> list[int]:
+        """Return the processes that the supervisor has started and that live."""
+        assert self._process is not None
+        threads = Path(f"/proc/{self._process.pid}/task").glob("*/children")
+        return [int(child) for children in threads for child in children.read_text().split()]
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's process."""
+        assert self._process is not None
+        return self._process.pid
+
     def report(self) -> TrainReport | None:
         """Return what /progress tells, None while nothing answers; fails when the process has ended."""
         assert self._process is not None
@@ -159,6 +176,27 @@ class TrainerProcess:
             "OMP_NUM_THREADS": "1",
             **self.variables,
         }
+
+    def patch_worker(self, code: str) -> None:
+        """Have the worker run some code before its own, as no argument of the trainer changes what it finds."""
+        patches = self.folder / "patches"
+        patches.mkdir()
+        (patches / "sitecustomize.py").write_text(f"{_ONLY_THE_WORKER}{textwrap.indent(code, '    ')}\n")
+        path = self.environment()["PYTHONPATH"]
+        self.variables = {**self.variables, "PYTHONPATH": f"{patches}{os.pathsep}{path}"}
+
+
+def lives(pid: int) -> bool:
+    """Tell whether a process is there and no zombie."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
+def has_loaded(pid: int, library: str) -> bool:
+    """Tell whether a process has a shared library in its memory."""
+    return library in Path(f"/proc/{pid}/maps").read_text()
 
 
 def make_rows(count: int = 300) -> list[dict[str, str]]:

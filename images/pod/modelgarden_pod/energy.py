@@ -16,7 +16,6 @@ import time
 import uuid
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from modelgarden.api.emissions import (
@@ -31,6 +30,7 @@ from modelgarden.api.emissions import (
 )
 from modelgarden.api.names import ATTEMPT_VARIABLE
 from modelgarden.api.pods import PodCarbon
+from modelgarden_pod.cgroup import memory_limit_bytes
 from modelgarden_pod.gpus import COUNTER, NONE, GpuWatch, MeteredGpus, metered_gpus
 
 logger = logging.getLogger(__name__)
@@ -111,18 +111,6 @@ def _state(metering: Metering, *, covered: bool) -> CarbonState:
 def timestamp(moment: datetime) -> str:
     """Return RFC 3339 in UTC with whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def memory_limit_bytes(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Return the memory limit of this container (cgroup v2 or v1), None where there is none."""
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:
-            text = (cgroup / name).read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit() and int(text) < 2**60:  # v1 says "none" with a huge number
-            return int(text)
-    return None
 
 
 def carbon_intensity(zone: str | None) -> Intensity | None:

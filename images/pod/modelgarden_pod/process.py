@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,9 @@ from modelgarden.api.pods import TerminationMessage
 from modelgarden_pod.errors import PodError, Terminated
 
 logger = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+"""Of <linux/prctl.h>."""
 
 TERMINATION_LOG_VARIABLE = "MODELGARDEN_TERMINATION_LOG"
 """File of the termination message. Default: /dev/termination-log, where the kubelet has made it."""
@@ -27,12 +32,16 @@ def run_command(command: Callable[[], TerminationMessage], *, failure_reason: st
         return error.exit_code
     except Exception as error:
         logger.exception("Failed")
-        message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        leave_message(TerminationMessage(reason=failure_reason, message=message))
+        leave_message(TerminationMessage(reason=failure_reason, message=described(error)))
         return 1
     logger.info("Done", extra={"result": ended.message})
     leave_message(ended)
     return 0
+
+
+def described(error: Exception) -> str:
+    """Return what an unexpected error says, by its type where it says nothing."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def leave_message(message: TerminationMessage) -> None:
@@ -41,6 +50,11 @@ def leave_message(message: TerminationMessage) -> None:
     path = Path(given or "/dev/termination-log")
     if given or path.exists():
         path.write_text(message.encode())
+
+
+def end_with_parent() -> None:
+    """Have the kernel kill this process when the thread that started it ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def end_process(exit_code: int) -> None:

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from modelgarden.api.names import OPENAI_PORT
 from modelgarden.api.pods import ServeConfig
-from modelgarden_pod.energy import memory_limit_bytes
+from modelgarden_pod.cgroup import memory_limit_bytes
 from modelgarden_pod.errors import UserError
 
 Build = Literal["cpu", "cuda"]

@@ -33,6 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
         config = load_config(options.config)
         workspace = workspace_folder()
         prepare_environment(config, workspace)
+        if options.command == "train":
+            from modelgarden_train.commands.train import train
+
+            return train(config, workspace, stop=stop, port=options.port)
         patience = PREPARE_PATIENCE if options.command == "prepare" else None
         run = open_run(config, workspace=workspace, attempt=attempt_id(), patience=patience)
         if options.command == "prepare":
@@ -40,10 +44,6 @@ def main(arguments: list[str] | None = None) -> int:
             from modelgarden_train.commands.prepare import prepare
 
             return prepare(run)
-        if options.command == "train":
-            from modelgarden_train.commands.train import train
-
-            return train(run, stop=stop, port=options.port)
         from modelgarden_train.commands.evaluate import evaluate
 
         return evaluate(run, output=options.output)

@@ -133,6 +133,11 @@ def keep_secrets_of(environment: Mapping[str, str]) -> None:
             keep_secret(value)
 
 
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without the variables that are named as secrets are."""
+    return {name: value for name, value in environment.items() if not _SECRET_VARIABLE.search(name)}
+
+
 def redacted(text: str) -> str:
     """Return text of any origin without values of secrets: those that are known, and what has a credential's shape."""
     return _redacted_before(text) if len(text) <= _LONGEST_KEPT else _redacted(text)

@@ -18,7 +18,14 @@ from modelgarden.api.finetunejob.status import AttemptStatus
 from modelgarden.api.messages import clean
 from modelgarden.api.modeldeployment.status import RevisionStatus
 from modelgarden.api.pods import TerminationMessage, TrainReport
-from modelgarden.api.redaction import MARK, KnownSecrets, keep_secret, keep_secrets_of, redacted
+from modelgarden.api.redaction import (
+    MARK,
+    KnownSecrets,
+    keep_secret,
+    keep_secrets_of,
+    redacted,
+    without_secrets,
+)
 
 SECRET = 'Canary/9+tweet "&\\<ü>=='
 FORMS: dict[str, Callable[[str], str]] = {
@@ -223,3 +230,15 @@ def test_conditions_problems_and_what_pods_say_are_redacted_where_they_are_made(
         assert text is not None
         assert "it failed with ***" in text
         assert "canary" not in text
+
+
+def test_a_process_without_secrets_keeps_every_other_variable() -> None:
+    secrets = {
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_SESSION_TOKEN": "c",
+        "HF_TOKEN": "d",
+    }
+    others = {"AWS_REGION": "eu-1", "TOKENIZERS_PARALLELISM": "false", "HF_HOME": "/workspace"}
+
+    assert without_secrets(secrets | others) == others

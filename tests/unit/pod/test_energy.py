@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from modelgarden.api.emissions import EmissionsRecord, Energy, Intensity, Methods
 from modelgarden.api.pods import PodCarbon
-from modelgarden_pod.energy import Metering, Span, attempt_record, memory_limit_bytes
+from modelgarden_pod.energy import Metering, Span, attempt_record
 
 START = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 GERMANY = Intensity(milligrams_per_kwh=380_950, zone="DEU", source="data", data_year=2023)
@@ -70,25 +69,3 @@ def test_without_a_zone_energy_is_recorded_and_emissions_are_left_out() -> None:
     assert record.energy_joules.total == 3_600_000
     assert record.emissions_milligrams is None
     assert record.intensity is None
-
-
-@pytest.mark.parametrize(
-    ("file", "text", "want_bytes"),
-    [
-        ("memory.max", "2147483648\n", 2**31),
-        ("memory.max", "max\n", None),
-        ("memory/memory.limit_in_bytes", "1073741824\n", 2**30),
-        ("memory/memory.limit_in_bytes", "9223372036854771712\n", None),
-    ],
-)
-def test_the_memory_limit_is_read_from_either_cgroup_version(
-    file: str, text: str, want_bytes: int | None, tmp_path: Path
-) -> None:
-    (tmp_path / file).parent.mkdir(exist_ok=True)
-    (tmp_path / file).write_text(text)
-
-    assert memory_limit_bytes(tmp_path) == want_bytes
-
-
-def test_a_machine_without_cgroups_has_no_limit(tmp_path: Path) -> None:
-    assert memory_limit_bytes(tmp_path) is None

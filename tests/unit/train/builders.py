@@ -9,7 +9,7 @@ from modelgarden.api.artifact import RunIdentity
 from modelgarden.api.emissions import EmissionsRecord, Energy, Intensity, Methods
 from modelgarden.api.pods import PodCarbon, RunConfig
 from modelgarden_pod.energy import Metering, Span, attempt_record
-from modelgarden_train.objectives.scope import Checkpoint
+from modelgarden_train.objectives.checkpoint import Checkpoint
 
 START = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 METERING = Metering(

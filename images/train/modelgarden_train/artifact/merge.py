@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelgarden_pod.errors import PodError, UserError
 from modelgarden_pod.logs import configure_logs
+from modelgarden_pod.process import end_with_parent
 from modelgarden_train.artifact.room import SHARD_BYTES, bytes_in_16_bit, memory_advice
 from modelgarden_train.data.chat import complete_tokenizer
 from modelgarden_train.data.prepared import PreparedRow
@@ -146,6 +147,7 @@ def _do(task: MergeTask) -> list[list[float]]:
 
 def main(file: Path) -> None:
     """Do the task in a file and leave the losses beside it."""
+    end_with_parent()
     configure_logs()
     losses = _do(MergeTask.from_json(file.read_text()))
     _losses_file(file).write_text(json.dumps(losses))

@@ -19,7 +19,7 @@ from modelgarden_pod.energy import timestamp
 from modelgarden_pod.errors import CorruptObject, ObjectNotFound, PodError, UserError
 from modelgarden_pod.folder import Folder
 from modelgarden_pod.storage import download_entries, upload_tree
-from modelgarden_train.objectives.scope import Checkpoint
+from modelgarden_train.objectives.checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)
 

@@ -64,6 +64,10 @@ class Attempts:
         """Return the records of all attempts in their order, this one last."""
         return (*self._earlier, self._meter.record(reason))
 
+    def measure(self) -> None:
+        """Measure now: what a process that is about to end has used cannot be seen later."""
+        self._meter.energy()
+
     def save(self, reason: str = "Running") -> None:
         """Write this attempt's record; what fails is logged, as training is worth more."""
         with self._lock:

@@ -13,6 +13,9 @@ from modelgarden_pod.folder import Folder
 from modelgarden_pod.retry import Patience
 from modelgarden_pod.storage import is_local, local_path, open_folder
 
+CHECKPOINTS = "checkpoints"
+"""Folder of checkpoints in a run's workspace."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -26,6 +29,11 @@ class Run:
     attempt: str
     patience: Patience = field(default_factory=Patience)
     """How long an outage of storage or hub is waited for in this process."""
+
+    @property
+    def checkpoints(self) -> Path:
+        """Local folder of checkpoints."""
+        return self.workspace / CHECKPOINTS
 
 
 def load_config(file: Path | None) -> RunConfig:
@@ -57,17 +65,22 @@ def check_config(config: RunConfig) -> None:
         )
 
 
+def run_workspace(config: RunConfig, workspace: Path) -> Path:
+    """Return the run's own folder in the workspace."""
+    own = workspace / config.run.uid
+    own.mkdir(parents=True, exist_ok=True)
+    return own
+
+
 def open_run(config: RunConfig, *, workspace: Path, attempt: str, patience: Patience | None = None) -> Run:
     """Return the run with its folder in storage, and a folder of its own in the workspace."""
     patience = patience or Patience()
-    own = workspace / config.run.uid
-    own.mkdir(parents=True, exist_ok=True)
     if is_local(config.run_uri):
         local_path(config.run_uri).mkdir(parents=True, exist_ok=True)
     return Run(
         config=config,
         folder=open_folder(config.run_uri, config.storage, patience=patience),
-        workspace=own,
+        workspace=run_workspace(config, workspace),
         attempt=attempt,
         patience=patience,
     )

@@ -6,6 +6,7 @@ Imports no library, so that the handler stands before the slow imports begin.
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -18,9 +19,15 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.received = False
+        self._came: float | None = None
         self._deferred = False
         signal.signal(signal.SIGTERM, self._handle)
         signal.signal(signal.SIGINT, self._handle)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since SIGTERM has come, 0 before."""
+        return time.monotonic() - self._came if self._came is not None else 0.0
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
@@ -43,5 +50,6 @@ class StopRequest:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         first = not self.received
         self.received = True
+        self._came = self._came or time.monotonic()
         if first and not self._deferred:
             self.check()

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from modelgarden_pod.errors import PodError, TemporaryError, Terminated
 from modelgarden_pod.folder import Folder
 from modelgarden_train.attempt.checkpoints import prune, upload
-from modelgarden_train.objectives.scope import Checkpoint
+from modelgarden_train.objectives.checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +33,6 @@ class CheckpointUploader:
         self._current: Checkpoint | None = None
         self._refused: PodError | None = None
         threading.Thread(target=self._work, name="checkpoints", daemon=True).start()
-
-    @property
-    def newest_local(self) -> Checkpoint | None:
-        """The newest checkpoint on this machine, to go on from after running out of memory."""
-        return self._here[-1] if self._here else None
 
     def submit(self, checkpoint: Checkpoint) -> None:
         """Have a checkpoint uploaded soon; one that still waits gives way to it.
@@ -62,8 +57,10 @@ class CheckpointUploader:
             self._raise_refused()
 
     @contextmanager
-    def saved_when_terminated(self, seconds: float) -> Iterator[None]:
+    def saved_when_terminated(self, seconds: Callable[[], float]) -> Iterator[None]:
         """Have everything uploaded before SIGTERM, met inside, ends the process; any other end waits for nothing.
+
+        `seconds()` tells then how long that may take.
 
         Raises:
             Terminated: SIGTERM; everything is in storage.
@@ -72,7 +69,7 @@ class CheckpointUploader:
         try:
             yield
         except Terminated:
-            self.drain(seconds)
+            self.drain(seconds())
             raise
 
     def drain(self, seconds: float) -> None:

@@ -14,7 +14,7 @@ from modelgarden_pod.errors import UserError
 from modelgarden_pod.storage import download_entries, read_or_none
 from modelgarden_train.attempt.run import Run
 from modelgarden_train.data.chat import complete_tokenizer
-from modelgarden_train.data.prepared import read_dataset
+from modelgarden_train.data.prepared import fetch_prepared, read_split
 from modelgarden_train.evaluation.scores import ModelResult, combine, evaluate_model
 from modelgarden_train.models.base_model import fetch_base_model
 from modelgarden_train.models.environment import go_offline
@@ -29,8 +29,8 @@ def evaluate(run: Run, *, output: Path | None) -> TerminationMessage:
         TemporaryError: storage does not answer.
     """
     merged = _fetch_merged(run)
-    dataset = read_dataset(run.folder, scratch=run.workspace)
-    rows = dataset.validation[: run.config.evaluation.max_rows]
+    dataset = fetch_prepared(run.folder, scratch=run.workspace)
+    rows = read_split(dataset.validation)[: run.config.evaluation.max_rows]
     base = fetch_base_model(
         run.config,
         run.workspace / "model",

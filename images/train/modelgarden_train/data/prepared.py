@@ -32,11 +32,12 @@ class PreparedRow:
 
 @dataclass(frozen=True)
 class PreparedDataset:
-    """Both splits; validation rows in their order of evaluation."""
+    """Report and files of a prepared dataset on this machine."""
 
     report: DatasetReport
-    training: tuple[PreparedRow, ...]
-    validation: tuple[PreparedRow, ...]
+    training: Path
+    validation: Path
+    """In the order of evaluation."""
 
 
 def digest_of(training: Sequence[PreparedRow], validation: Sequence[PreparedRow]) -> str:
@@ -72,28 +73,28 @@ def read_report(folder: Folder) -> DatasetReport | None:
     return read_document(DatasetReport, body, where=f"{folder.uri}/{DATASET_REPORT}", reader=TRAIN_IMAGE)
 
 
-def read_dataset(folder: Folder, *, scratch: Path) -> PreparedDataset:
-    """Read both splits, held against the report.
+def fetch_prepared(folder: Folder, *, scratch: Path) -> PreparedDataset:
+    """Fetch both splits, held against the report.
 
     Raises:
         UserError: DatasetNotFound, prepare has not run; ArtifactInvalid, a file is not the recorded one.
+        TemporaryError: storage does not answer.
     """
     report = read_report(folder)
     if report is None:
         raise UserError("DatasetNotFound", f"{folder.uri} has no prepared dataset; run prepare first")
     wanted = {entry.path: entry.sha256 for entry in report.files}
-    return PreparedDataset(
-        report=report,
-        training=_read_split(folder, DATASET_TRAIN, scratch=scratch, sha256=wanted[DATASET_TRAIN]),
-        validation=_read_split(
-            folder, DATASET_VALIDATION, scratch=scratch, sha256=wanted[DATASET_VALIDATION]
-        ),
-    )
+
+    def fetch(name: str) -> Path:
+        path = scratch / Path(name).name
+        folder.download(name, path, sha256=wanted[name])
+        return path
+
+    return PreparedDataset(report=report, training=fetch(DATASET_TRAIN), validation=fetch(DATASET_VALIDATION))
 
 
-def _read_split(folder: Folder, name: str, *, scratch: Path, sha256: str) -> tuple[PreparedRow, ...]:
+def read_split(path: Path) -> tuple[PreparedRow, ...]:
+    """Return the rows of one split."""
     import pyarrow.parquet
 
-    path = scratch / Path(name).name
-    folder.download(name, path, sha256=sha256)
     return tuple(PreparedRow(**row) for row in pyarrow.parquet.read_table(path).to_pylist())

@@ -14,6 +14,9 @@ from modelgarden_pod.errors import PodError, UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+ADAPTED_MODULES = "all-linear"
+"""PEFT's word for every linear layer but the output's."""
+
 
 def import_unsloth(config: RunConfig) -> None:
     """Import Unsloth, which must come before Transformers, TRL and PEFT to patch them.
@@ -100,7 +103,7 @@ def with_adapters(config: RunConfig, model: Any, *, gradient_checkpointing: bool
     return unsloth.FastLanguageModel.get_peft_model(
         model,
         r=lora.rank,
-        target_modules="all-linear",
+        target_modules=ADAPTED_MODULES,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         bias="none",

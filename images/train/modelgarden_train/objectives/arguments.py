@@ -1,28 +1,17 @@
-"""The arguments of a training: the same for all objectives, and as they are reported."""
+"""The arguments that every objective's training takes."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from modelgarden_train.data.chat import PLAIN_TEMPLATE
 from modelgarden_train.objectives.memory import StepPlan
 from modelgarden_train.objectives.scope import Scope
+from modelgarden_train.objectives.steps import total_steps, warmup_steps
 
 MAX_GRADIENT_NORM = 1.0
 """Transformers' default."""
 LOGS = 500
 """Most times that the loss is logged; more would only fill the trainer's state."""
-
-
-def total_steps(rows: int, *, effective_batch: int, epochs: int) -> int:
-    """Return the optimizer steps of a run; the last batch of an epoch may be smaller."""
-    return math.ceil(rows / effective_batch) * epochs
-
-
-def warmup_steps(steps: int, ratio: float) -> int:
-    """Return the steps with a rising learning rate."""
-    return math.ceil(steps * ratio)
 
 
 def training_arguments(scope: Scope, plan: StepPlan) -> dict[str, Any]:
@@ -58,36 +47,3 @@ def training_arguments(scope: Scope, plan: StepPlan) -> dict[str, Any]:
         "disable_tqdm": True,
         "report_to": "none",
     }
-
-
-def hyperparameters(scope: Scope, plan: StepPlan) -> dict[str, str]:
-    """Return every hyperparameter as used, for the status and the manifest."""
-    config = scope.config
-    training = config.training
-    steps = total_steps(len(scope.rows), effective_batch=plan.effective_batch, epochs=training.epochs)
-    used = {
-        "method": config.method,
-        "epochs": training.epochs,
-        "steps": steps,
-        "learningRate": training.learning_rate,
-        "learningRateSchedule": "cosine",
-        "warmupSteps": warmup_steps(steps, training.warmup_ratio),
-        "weightDecay": training.weight_decay,
-        "optimizer": "AdamW",
-        "maxGradientNorm": MAX_GRADIENT_NORM,
-        "effectiveBatchSize": plan.effective_batch,
-        "microBatchSize": plan.micro_batch,
-        "gradientAccumulation": plan.gradient_accumulation,
-        "gradientCheckpointing": str(plan.gradient_checkpointing).lower(),
-        "maxSequenceLength": training.max_sequence_length,
-        "seed": training.seed,
-        "chatTemplate": "plain" if scope.tokenizer.chat_template == PLAIN_TEMPLATE else "model",
-    }
-    if config.method != "Full":
-        used |= {
-            "loraRank": training.lora.rank,
-            "loraAlpha": training.lora.alpha,
-            "loraDropout": training.lora.dropout,
-            "loraTargets": "all-linear",
-        }
-    return {name: str(value) for name, value in used.items()}

@@ -8,9 +8,9 @@ from typing import Any
 
 from modelgarden_pod.errors import UserError
 from modelgarden_train.models.loading import parameter_counts, release_memory
-from modelgarden_train.objectives.arguments import hyperparameters
+from modelgarden_train.objectives.checkpoint import Checkpoint
 from modelgarden_train.objectives.memory import StepPlan, out_of_memory
-from modelgarden_train.objectives.scope import Checkpoint, Scope
+from modelgarden_train.objectives.scope import Scope
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +25,8 @@ def train_within_memory(
     *,
     plan: StepPlan,
     resume: Checkpoint | None,
-) -> tuple[Any, StepPlan]:
-    """Train with the plan, and with smaller ones while CUDA runs out of memory; return the model and the plan used.
+) -> Any:
+    """Train with the plan, and with smaller ones while CUDA runs out of memory; return the model.
 
     `load(plan)` gives a fresh model each time: nothing of a failed try is kept but its newest checkpoint.
 
@@ -36,14 +36,13 @@ def train_within_memory(
     from torch import OutOfMemoryError
 
     while True:
-        scope.watcher.resolved(hyperparameters(scope, plan))
         model = load(plan)
         try:
             _fit(objective(scope, model, plan), resume=resume)
         except OutOfMemoryError:
             pass  # left first: the exception keeps every tensor of the failed step alive
         else:
-            return model, plan
+            return model
         smaller = plan.smaller()
         if smaller is None:
             raise _does_not_fit(scope, model, plan=plan)

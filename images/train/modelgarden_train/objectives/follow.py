@@ -1,4 +1,4 @@
-"""Follows a training: tells its progress, hands over its checkpoints, and ends it at a step where it is to stop."""
+"""Follows a training: tells how far it is, hands over its checkpoints, and ends it at a step where it is to stop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 from modelgarden_pod.errors import UserError
 from modelgarden_train.models.loading import peak_gpu_memory_mib
-from modelgarden_train.objectives.scope import Checkpoint, Scope, TokenCount
+from modelgarden_train.objectives.checkpoint import Checkpoint
+from modelgarden_train.objectives.hyperparameters import hyperparameters
+from modelgarden_train.objectives.scope import Scope, TokenCount
 
 
 def follower(scope: Scope, counted: TokenCount) -> Any:
@@ -20,6 +22,15 @@ def follower(scope: Scope, counted: TokenCount) -> Any:
 
         def __init__(self) -> None:
             self.loss: float | None = None
+
+        def on_train_begin(
+            self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
+        ) -> None:
+            scope.watcher.resolved(
+                hyperparameters(
+                    scope.config, args, steps=state.max_steps, model=model, tokenizer=scope.tokenizer
+                )
+            )
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             control.should_save |= state.global_step >= state.max_steps

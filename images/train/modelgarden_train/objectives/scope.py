@@ -9,17 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from modelgarden.api.pods import RunConfig
 from modelgarden_train.data.prepared import PreparedRow
+from modelgarden_train.objectives.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A checkpoint on this machine."""
-
-    step: int
-    path: Path
 
 
 class Watcher(Protocol):
@@ -36,7 +29,7 @@ class Watcher(Protocol):
         ...
 
     def resolved(self, hyperparameters: dict[str, str]) -> None:
-        """Hear what is used where the spec leaves a choice."""
+        """Hear with which hyperparameters the training begins."""
         ...
 
     def step(self, step: int, *, total: int, epoch: float, tokens: int, loss: float | None) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,10 +16,12 @@ from modelgarden_pod.energy import EnergyMeter
 from modelgarden_pod.errors import Terminated
 from modelgarden_pod.local import LocalFolder
 from modelgarden_train.attempt.emissions import Attempts
+from modelgarden_train.attempt.messages import Message
 from modelgarden_train.attempt.progress import ProgressBoard
+from modelgarden_train.attempt.reporting import Reporter
 from modelgarden_train.attempt.run import Run
 from modelgarden_train.attempt.signals import StopRequest
-from modelgarden_train.commands.train import TrainingAttempt
+from modelgarden_train.attempt.supervisor import Supervisor
 from tests.unit.train.builders import make_config, make_record
 
 
@@ -30,13 +33,21 @@ def stop() -> Iterator[StopRequest]:
         signal.signal(number, handler)
 
 
-def make_attempt(folder: Path, stop: StopRequest) -> TrainingAttempt:
-    """Return an attempt at a run that was never prepared."""
+class SilentWorker:
+    """A worker that says nothing."""
+
+    def listen(self, hear: Callable[[Message], None]) -> None:
+        """Nothing will be said."""
+
+
+def make_supervisor(folder: Path, stop: StopRequest) -> Supervisor:
+    """Return the supervisor of an attempt at a run that was never prepared."""
     run = Run(config=make_config(), folder=LocalFolder(folder / "run"), workspace=folder, attempt="a")
     meter = EnergyMeter(PodCarbon(), attempt="a", gpus=0)
     board = ProgressBoard("a", emissions=lambda: make_record(1))
     attempts = Attempts(run.folder, attempt="a", meter=meter)
-    return TrainingAttempt(run, stop=stop, board=board, attempts=attempts)
+    worker: Any = SilentWorker()
+    return Supervisor(run, worker=worker, stop=stop, board=board, attempts=attempts)
 
 
 def test_sigterm_ends_what_runs(stop: StopRequest) -> None:
@@ -52,12 +63,28 @@ def test_sigterm_is_only_noted_where_it_is_deferred(stop: StopRequest) -> None:
         stop.check()
 
 
+@pytest.mark.parametrize("part", ["supervisor", "worker"])
 def test_sigterm_that_a_library_swallowed_ends_the_attempt_at_its_next_stage(
-    stop: StopRequest, tmp_path: Path
+    part: str, stop: StopRequest, tmp_path: Path
 ) -> None:
-    attempt = make_attempt(tmp_path, stop)
+    supervisor = make_supervisor(tmp_path, stop)
+    told: Any = None
+    reporter = Reporter(told, stop)
     with contextlib.suppress(BaseException):
         os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Terminated):
-        attempt.finish()
+        supervisor.finish() if part == "supervisor" else reporter.stage("Training")
+
+
+def test_the_time_since_sigterm_is_known(stop: StopRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("modelgarden_train.attempt.signals.time.monotonic", lambda: now)
+    assert stop.seconds == 0
+
+    with stop.deferred():
+        os.kill(os.getpid(), signal.SIGTERM)
+        now = 130.0
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert stop.seconds == 30

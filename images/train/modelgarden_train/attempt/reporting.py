@@ -1,0 +1,58 @@
+"""The worker's reports to its supervisor: a training's watcher, whose every word goes over the channel."""
+
+from __future__ import annotations
+
+from modelgarden_train.attempt.messages import (
+    Channel,
+    GpuMemory,
+    Resolved,
+    Saved,
+    Stage,
+    Stepped,
+)
+from modelgarden_train.attempt.signals import StopRequest
+from modelgarden_train.objectives.checkpoint import Checkpoint
+
+
+class Reporter:
+    """Tells the supervisor how far the worker is."""
+
+    def __init__(self, channel: Channel, stop: StopRequest) -> None:
+        self._channel = channel
+        self._stop = stop
+        self.newest: Checkpoint | None = None
+        """The newest checkpoint of this attempt; the supervisor leaves it on the disk."""
+        self.hyperparameters: dict[str, str] = {}
+        """Of the training that began last."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether SIGTERM has come."""
+        return self._stop.received
+
+    def stage(self, name: str) -> None:
+        """Begin a stage, unless SIGTERM has come: a library may have swallowed what the handler raised in it.
+
+        Raises:
+            Terminated: SIGTERM has come.
+        """
+        self._stop.check()
+        self._channel.send(Stage(name=name))
+
+    def resolved(self, hyperparameters: dict[str, str]) -> None:
+        """Tell the hyperparameters that the training begins with."""
+        self.hyperparameters = hyperparameters
+        self._channel.send(Resolved(hyperparameters=hyperparameters))
+
+    def step(self, step: int, *, total: int, epoch: float, tokens: int, loss: float | None) -> None:
+        """Tell of a finished optimizer step."""
+        self._channel.send(Stepped(step=step, total=total, epoch=epoch, tokens=tokens, loss=loss))
+
+    def gpu_memory(self, mib: int | None) -> None:
+        """Tell the peak of the GPU's memory."""
+        self._channel.send(GpuMemory(mib=mib))
+
+    def saved(self, checkpoint: Checkpoint) -> None:
+        """Hand a checkpoint over."""
+        self.newest = checkpoint
+        self._channel.send(Saved(step=checkpoint.step, path=checkpoint.path))

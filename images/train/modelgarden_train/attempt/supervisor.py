@@ -1,0 +1,198 @@
+"""One attempt as its supervisor sees it: fetch the inputs, watch the worker, upload what it makes.
+
+Everything that speaks to the world is here: storage, the port for progress and metrics, the energy meter, SIGTERM. What
+imports PyTorch is the worker's, so that nothing here takes the interpreter from the thread that feeds the GPU.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from modelgarden.api.artifact import Evaluation
+from modelgarden.api.pods import TerminationMessage
+from modelgarden_pod.errors import Terminated
+from modelgarden_train.artifact.publish import publish, upload_artifact
+from modelgarden_train.artifact.results import Results
+from modelgarden_train.attempt.checkpoints import restore_newest
+from modelgarden_train.attempt.emissions import Attempts
+from modelgarden_train.attempt.messages import (
+    GpuMemory,
+    Inputs,
+    Made,
+    Message,
+    Resolved,
+    Saved,
+    Stage,
+    Stepped,
+)
+from modelgarden_train.attempt.progress import ProgressBoard
+from modelgarden_train.attempt.run import Run
+from modelgarden_train.attempt.signals import StopRequest
+from modelgarden_train.attempt.uploads import CheckpointUploader
+from modelgarden_train.attempt.worker_process import WorkerProcess
+from modelgarden_train.data.prepared import PreparedDataset, fetch_prepared
+from modelgarden_train.models.base_model import BaseModel, fetch_base_model
+from modelgarden_train.objectives.checkpoint import Checkpoint
+from modelgarden_train.objectives.steps import total_steps
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Grace:
+    """How the pod's 120 s between SIGTERM and SIGKILL are spent, in seconds from SIGTERM."""
+
+    worker: float = 80.0
+    """A worker that has not saved its step by then does not end by itself."""
+    upload: float = 75.0
+    """How long the newest checkpoint may take on its way to storage."""
+    end: float = 100.0
+    """What is not in storage by then is lost: the emissions are still to be saved."""
+    poll: float = 0.2
+
+
+class Supervisor:
+    """The steps of one attempt, in their order."""
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        worker: WorkerProcess,
+        stop: StopRequest,
+        board: ProgressBoard,
+        attempts: Attempts,
+        grace: Grace = Grace(),
+    ) -> None:
+        self._run = run
+        self._config = run.config
+        self._worker = worker
+        self._stop = stop
+        self._board = board
+        self._attempts = attempts
+        self._grace = grace
+        self._uploader = CheckpointUploader(
+            run.folder, keep=run.config.checkpoint.keep, attempt=run.attempt, uploaded=self._uploaded
+        )
+
+    def finish(self) -> TerminationMessage:
+        """Do all steps.
+
+        Raises:
+            UserError: the input is wrong; the reason says which.
+            TemporaryError: storage does not answer.
+            PodError: the worker failed.
+            Terminated: SIGTERM; the newest checkpoint is in storage.
+        """
+        self._worker.listen(self._hear)
+        dataset, base, inputs = self._fetch()
+        self._worker.hand_over(inputs)
+        # The last checkpoint goes up beside what follows; once the manifest is there, it is of no use any more.
+        with self._uploader.saved_when_terminated(self._seconds_to_upload):
+            made = self._watch()
+            self._attempts.measure()
+            self._worker.end()
+            return self._publish(made, dataset, base)
+
+    def _fetch(self) -> tuple[PreparedDataset, BaseModel, Inputs]:
+        """Bring here what the worker needs."""
+        self._stage("Restoring")
+        dataset = fetch_prepared(self._run.folder, scratch=self._run.workspace)
+        resume = restore_newest(self._run.folder, self._run.checkpoints)
+        if resume:
+            logger.info("Resuming", extra={"step": resume.step})
+            self._board.resumed(resume.step, total=self._total_steps(dataset))
+
+        self._stage("Loading")
+        base = fetch_base_model(
+            self._config,
+            self._run.workspace / "model",
+            weights=True,
+            patience=self._run.patience,
+            prepared_with=dataset.report,
+        )
+        self._board.revision(base.revision)
+        inputs = Inputs(
+            model=base.path,
+            training=dataset.training,
+            validation=dataset.validation,
+            longest_row=dataset.report.longest_row_tokens,
+            resume=Saved(step=resume.step, path=resume.path) if resume else None,
+        )
+        return dataset, base, inputs
+
+    def _watch(self) -> Made:
+        """Wait for what the worker makes; on SIGTERM for the step that it saves, but not for ever."""
+        asked = False
+        with self._stop.deferred():
+            while not self._worker.said_its_last(self._grace.poll):
+                self._uploader.check()
+                if self._stop.received and not asked:
+                    asked = True
+                    self._worker.terminate()
+                if self._stop.seconds > self._grace.worker:
+                    raise Terminated(
+                        f"the training process did not end within {self._grace.worker:.0f} s of SIGTERM and was killed"
+                    )
+        made = self._worker.result()
+        self._stop.check()
+        self._uploader.check()
+        return made
+
+    def _publish(self, made: Made, dataset: PreparedDataset, base: BaseModel) -> TerminationMessage:
+        """Upload what was made; the manifest comes last."""
+        self._stage("Uploading")
+        results = Results(
+            base_model=base.record(),
+            dataset=dataset.report,
+            hyperparameters=made.hyperparameters,
+            evaluation=Evaluation.model_validate_json(made.evaluation.read_bytes()),
+            formats=made.formats,
+            artifact=made.artifact,
+        )
+        files = upload_artifact(self._run.folder, results)
+        return publish(
+            self._run.folder, self._config, results, files=files, records=self._attempts.records("Completed")
+        )
+
+    def _hear(self, message: Message) -> None:
+        """Take a report of the worker, in the thread that listens to it."""
+        match message:
+            case Stage():
+                self._board.stage(message.name)
+            case Resolved():
+                self._board.resolved(message.hyperparameters)
+            case Stepped():
+                self._board.step(
+                    message.step,
+                    total=message.total,
+                    epoch=message.epoch,
+                    tokens=message.tokens,
+                    loss=message.loss,
+                )
+            case GpuMemory():
+                self._board.update(gpu_memory_mib=message.mib)
+            case Saved():
+                self._uploader.submit(Checkpoint(step=message.step, path=message.path))
+
+    def _stage(self, name: str) -> None:
+        """Begin a stage, unless SIGTERM has come: a library may have swallowed what the handler raised in it."""
+        self._stop.check()
+        self._board.stage(name)
+
+    def _uploaded(self, step: int) -> None:
+        # Before the checkpoint is told: whoever ends the pod for it loses no energy.
+        self._attempts.save()
+        self._board.update(checkpoint_step=step)
+
+    def _seconds_to_upload(self) -> float:
+        return max(0.0, min(self._grace.upload, self._grace.end - self._stop.seconds))
+
+    def _total_steps(self, dataset: PreparedDataset) -> int:
+        training = self._config.training
+        return total_steps(
+            dataset.report.status.training_rows,
+            effective_batch=training.effective_batch_size,
+            epochs=training.epochs,
+        )

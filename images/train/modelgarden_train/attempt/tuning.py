@@ -1,0 +1,170 @@
+"""The worker's part of an attempt: load, score the base model, train, score again, export. All on this machine's disk."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from modelgarden.api.artifact import BaseEvaluation
+from modelgarden.api.documents import TRAIN_IMAGE, DocumentError
+from modelgarden_pod.cgroup import memory_limit_bytes
+from modelgarden_train.artifact.export import Export
+from modelgarden_train.artifact.room import bytes_in_16_bit, require_room
+from modelgarden_train.attempt.messages import Begin, Inputs, Made
+from modelgarden_train.attempt.reporting import Reporter
+from modelgarden_train.attempt.run import CHECKPOINTS
+from modelgarden_train.attempt.signals import StopRequest
+from modelgarden_train.data.chat import complete_tokenizer
+from modelgarden_train.data.prepared import PreparedRow, read_split
+from modelgarden_train.evaluation.scores import ModelResult, combine, evaluate_model
+from modelgarden_train.models.loading import load_model, load_tokenizer, release_memory, with_adapters
+from modelgarden_train.objectives.checkpoint import Checkpoint
+from modelgarden_train.objectives.fitting import train_within_memory
+from modelgarden_train.objectives.memory import StepPlan, first_plan, model_does_not_fit
+from modelgarden_train.objectives.scope import Scope
+from modelgarden_train.objectives.sft import sft_trainer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+Rows = Sequence[PreparedRow]
+
+BASE_SCORES = "base-evaluation.json"
+SCORES = "evaluation.json"
+
+
+def tune(begin: Begin, inputs: Inputs, *, reporter: Reporter, stop: StopRequest) -> Made:
+    """Make the artifact of a run.
+
+    Raises:
+        UserError: the input is wrong; the reason says which.
+        PodError: what was made is not what it should be.
+        Terminated: SIGTERM; during training the step that it met is saved.
+    """
+    from torch import OutOfMemoryError
+
+    try:
+        return Tuning(begin, inputs, reporter=reporter, stop=stop).make()
+    except OutOfMemoryError as error:  # training meets it by itself first: the GPU cannot even hold the model
+        raise model_does_not_fit(begin.config.method, error) from error
+
+
+class Tuning:
+    """The steps, in their order."""
+
+    def __init__(self, begin: Begin, inputs: Inputs, *, reporter: Reporter, stop: StopRequest) -> None:
+        self._config = begin.config
+        self._workspace = begin.workspace
+        self._inputs = inputs
+        self._reporter = reporter
+        self._stop = stop
+        self._base_scores = begin.workspace / BASE_SCORES
+
+    def make(self) -> Made:
+        """Do all steps."""
+        self._require_room_to_merge()
+        tokenizer = load_tokenizer(self._inputs.model)
+        complete_tokenizer(tokenizer)
+        held_out = read_split(self._inputs.validation)[: self._config.evaluation.max_rows]
+        before = self._evaluate_base(tokenizer, held_out)
+
+        self._reporter.stage("Training")
+        model = self._train(tokenizer)
+        self._reporter.stage("EvaluatingTuned")
+        after = self._evaluate(model, tokenizer, held_out)
+
+        self._reporter.stage("Exporting")
+        target = self._workspace / "export"
+        export = Export(self._config, base=self._inputs.model, target=target, tokenizer=tokenizer)
+        export.save_trained(model, held_out)
+        del model
+        release_memory()
+        formats = export.finish()
+        scores = self._workspace / SCORES
+        scores.write_text(combine(held_out, base=before, tuned=after).model_dump_json(by_alias=True))
+        return Made(
+            artifact=target,
+            formats=formats,
+            hyperparameters=self._reporter.hyperparameters,
+            evaluation=scores,
+        )
+
+    def _require_room_to_merge(self) -> None:
+        if self._config.method != "QLoRA" or "Merged16Bit" not in self._config.formats:
+            return
+        import torch
+
+        _, gpu = torch.cuda.mem_get_info()
+        require_room(bytes_in_16_bit(self._inputs.model), gpu=gpu, memory=memory_limit_bytes())
+
+    def _evaluate_base(self, tokenizer: PreTrainedTokenizerBase, rows: Rows) -> ModelResult:
+        """Score the base model, or take the scores that came with the checkpoint."""
+        if self._inputs.resume:
+            kept = self._inputs.resume.path / BASE_SCORES
+            if kept.exists():
+                self._base_scores.write_text(kept.read_text())
+        if (known := self._known_base()) is not None:
+            return known
+        self._reporter.stage("EvaluatingBase")
+        model = self._load()
+        result = self._evaluate(model, tokenizer, rows)
+        del model
+        release_memory()
+        document = BaseEvaluation(scores=result.scores, answers=result.answers)
+        self._base_scores.write_text(document.model_dump_json(by_alias=True))
+        return result
+
+    def _known_base(self) -> ModelResult | None:
+        if not self._base_scores.exists():
+            return None
+        try:
+            known = BaseEvaluation.read(self._base_scores.read_bytes(), reader=TRAIN_IMAGE)
+        except DocumentError as error:
+            logger.warning("The base model is evaluated again", extra={"error": str(error)})
+            return None
+        return ModelResult(scores=known.scores, answers=known.answers)
+
+    def _train(self, tokenizer: PreTrainedTokenizerBase) -> Any:
+        """Train to the end and return the model; on SIGTERM leave with the step saved."""
+        scope = Scope(
+            config=self._config,
+            tokenizer=tokenizer,
+            rows=read_split(self._inputs.training),
+            checkpoints=self._workspace / CHECKPOINTS,
+            base_scores=self._base_scores,
+            watcher=self._reporter,
+        )
+        first = first_plan(
+            effective_batch=self._config.training.effective_batch_size,
+            longest_row=self._inputs.longest_row,
+            gpu=self._config.gpus > 0,
+        )
+        resume = self._inputs.resume
+        with self._stop.deferred():
+            model = train_within_memory(
+                scope,
+                sft_trainer,
+                self._load_to_train,
+                plan=first,
+                resume=Checkpoint(step=resume.step, path=resume.path) if resume else None,
+            )
+        self._stop.check()
+        return model
+
+    def _load(self, *, gradient_checkpointing: bool = False) -> Any:
+        return load_model(
+            self._config,
+            self._inputs.model,
+            four_bit=self._config.method == "QLoRA",
+            gradient_checkpointing=gradient_checkpointing,
+        )
+
+    def _load_to_train(self, plan: StepPlan) -> Any:
+        model = self._load(gradient_checkpointing=plan.gradient_checkpointing)
+        return with_adapters(self._config, model, gradient_checkpointing=plan.gradient_checkpointing)
+
+    def _evaluate(self, model: Any, tokenizer: PreTrainedTokenizerBase, rows: Rows) -> ModelResult:
+        return evaluate_model(model, tokenizer, rows, max_new_tokens=self._config.evaluation.max_new_tokens)

@@ -1,0 +1,53 @@
+"""The hyperparameters of a training, read from what the trainer really has: its arguments, its state, its model."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from modelgarden.api.pods import RunConfig
+from modelgarden_train.data.chat import PLAIN_TEMPLATE
+from modelgarden_train.models.loading import ADAPTED_MODULES
+
+_OPTIMIZERS = {"adamw_torch_fused": "AdamW"}
+"""What people call the optimizers of Transformers."""
+
+
+def hyperparameters(
+    config: RunConfig, arguments: Any, *, steps: int, model: Any, tokenizer: Any
+) -> dict[str, str]:
+    """Return every hyperparameter as used, for the status and the manifest; `arguments` are Transformers' own."""
+    optimizer = _name(arguments.optim)
+    used = {
+        "method": config.method,
+        "epochs": f"{arguments.num_train_epochs:g}",
+        "steps": steps,
+        "learningRate": arguments.learning_rate,
+        "learningRateSchedule": _name(arguments.lr_scheduler_type),
+        "warmupSteps": arguments.warmup_steps,
+        "weightDecay": arguments.weight_decay,
+        "optimizer": _OPTIMIZERS.get(optimizer, optimizer),
+        "maxGradientNorm": arguments.max_grad_norm,
+        "effectiveBatchSize": arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps,
+        "microBatchSize": arguments.per_device_train_batch_size,
+        "gradientAccumulation": arguments.gradient_accumulation_steps,
+        "gradientCheckpointing": str(arguments.gradient_checkpointing).lower(),
+        "maxSequenceLength": config.training.max_sequence_length,
+        "seed": arguments.seed,
+        "chatTemplate": "plain" if tokenizer.chat_template == PLAIN_TEMPLATE else "model",
+    }
+    adapters = getattr(model, "peft_config", None)
+    if adapters:
+        adapter = next(iter(adapters.values()))
+        used |= {
+            "loraRank": adapter.r,
+            "loraAlpha": adapter.lora_alpha,
+            "loraDropout": adapter.lora_dropout,
+            "loraTargets": ADAPTED_MODULES,
+        }
+    return {name: str(value) for name, value in used.items()}
+
+
+def _name(choice: Any) -> str:
+    """Return the name of a choice that Transformers may have made an enumeration of."""
+    return str(choice.value if isinstance(choice, Enum) else choice)

@@ -1,0 +1,88 @@
+"""The hyperparameters that are reported are those that the trainer has, not those that it was asked for."""
+
+from __future__ import annotations
+
+from enum import Enum
+from types import SimpleNamespace
+from typing import Any
+
+from modelgarden_train.data.chat import PLAIN_TEMPLATE
+from modelgarden_train.objectives.hyperparameters import hyperparameters
+from tests.unit.train.builders import make_config
+
+
+class Choice(Enum):
+    """An enumeration as Transformers has them."""
+
+    COSINE = "cosine"
+    FUSED = "adamw_torch_fused"
+    EIGHT_BIT = "adamw_8bit"
+
+
+def make_arguments(**fields: Any) -> SimpleNamespace:
+    given = {
+        "num_train_epochs": 3,
+        "learning_rate": 0.0002,
+        "lr_scheduler_type": Choice.COSINE,
+        "warmup_steps": 4,
+        "weight_decay": 0.01,
+        "optim": Choice.FUSED,
+        "max_grad_norm": 1.0,
+        "per_device_train_batch_size": 8,
+        "gradient_accumulation_steps": 2,
+        "gradient_checkpointing": True,
+        "seed": 7,
+    }
+    return SimpleNamespace(**given | fields)
+
+
+ADAPTER = SimpleNamespace(r=16, lora_alpha=32, lora_dropout=0.05)
+LORA = SimpleNamespace(peft_config={"default": ADAPTER})
+PLAIN = SimpleNamespace(chat_template=PLAIN_TEMPLATE)
+
+
+def used(*, model: Any = LORA, tokenizer: Any = PLAIN, **fields: Any) -> dict[str, str]:
+    config = make_config(method="LoRA" if model is LORA else "Full")
+    return hyperparameters(config, make_arguments(**fields), steps=120, model=model, tokenizer=tokenizer)
+
+
+def test_all_of_them_are_texts_under_the_names_of_the_api() -> None:
+    assert used() == {
+        "method": "LoRA",
+        "epochs": "3",
+        "steps": "120",
+        "learningRate": "0.0002",
+        "learningRateSchedule": "cosine",
+        "warmupSteps": "4",
+        "weightDecay": "0.01",
+        "optimizer": "AdamW",
+        "maxGradientNorm": "1.0",
+        "effectiveBatchSize": "16",
+        "microBatchSize": "8",
+        "gradientAccumulation": "2",
+        "gradientCheckpointing": "true",
+        "maxSequenceLength": "2048",
+        "seed": "7",
+        "chatTemplate": "plain",
+        "loraRank": "16",
+        "loraAlpha": "32",
+        "loraDropout": "0.05",
+        "loraTargets": "all-linear",
+    }
+
+
+def test_what_a_library_changed_is_told_as_it_is() -> None:
+    found = used(optim=Choice.EIGHT_BIT, weight_decay=0.001, lr_scheduler_type="linear")
+
+    assert (found["optimizer"], found["weightDecay"], found["learningRateSchedule"]) == (
+        "adamw_8bit",
+        "0.001",
+        "linear",
+    )
+
+
+def test_a_model_without_adapters_has_no_hyperparameters_of_any() -> None:
+    found = used(model=SimpleNamespace(), tokenizer=SimpleNamespace(chat_template="its own"))
+
+    assert not [name for name in found if name.startswith("lora")]
+    assert (found["method"], found["chatTemplate"]) == ("Full", "model")
