@@ -101,7 +101,8 @@ def test_a_run_on_cuda_survives_eviction_and_is_metered(
     manifest = Manifest.model_validate_json((tmp_path / "run" / "manifest.json").read_bytes())
     emissions = manifest.emissions
     print(method, manifest.evaluation.model_dump(), emissions.model_dump_json())
-    assert float(manifest.evaluation.tuned.perplexity) < float(manifest.evaluation.base.perplexity)
+    perplexity, _ = manifest.evaluation.metrics
+    assert float(perplexity.tuned.value) < float(perplexity.base.value)
     assert [(one.id, one.reason) for one in emissions.attempts] == [
         ("first", "Terminated"),
         ("second", "Completed"),

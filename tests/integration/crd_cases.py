@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelgarden.api import base, common, finetunejob, modeldeployment
+from modelgarden.api import base, common, evaluation, finetunejob, modeldeployment
 
 Schema = dict[str, Any]
 Mutation = Callable[[Any, Any, Schema], None]
@@ -47,6 +47,7 @@ POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("hf://unsloth/Llama-3.2-1B-Instruct", "hf://a/b"),
         ("hf://a", "hf://a/b/c", "hf://-a/b", "hf:///b", "a/b"),
     ),
+    evaluation.METRIC_NAME_PATTERN: (("perplexity", "exactMatch", "a" * 63), ("Perplexity", "a-b", "a" * 64)),
     base.DNS_LABEL_PATTERN: (
         ("a", "0", "queue-1", "a" * 63),
         ("-a", "a-", "A", "a.b", "a_b", "a" * 64, "ä", "a\n"),

@@ -16,7 +16,7 @@ from tests.integration.harness.node import FakeNode
 from tests.integration.harness.reports import pod_report
 from tests.integration.harness.waiting import wait_for
 from tests.integration.trainer import Trainer
-from tests.unit.builders import make_emissions, make_report
+from tests.unit.builders import make_emissions, make_evaluation, make_report
 
 pytestmark = pytest.mark.usefixtures("operator")
 
@@ -70,7 +70,7 @@ def test_a_job_becomes_a_version(garden: Garden, node: FakeNode, api: Api) -> No
     assert condition(done, "ArtifactRegistered")["status"] == "True"
     assert status["artifact"]["version"] == 1
     assert status["artifact"]["uri"] == str(trainer.folder.child(MANIFEST))
-    assert status["evaluation"]["tuned"]["exactMatch"] == "0.75"
+    assert status["evaluation"] == make_evaluation().to_dict()
     assert status["progress"]["percent"] == 100
     assert [one["reason"] for one in status["attempts"]] == ["Completed"]
     assert status["observedGeneration"] == done["metadata"]["generation"]

@@ -88,10 +88,12 @@ def test_a_full_training_of_a_base_model_without_a_chat_template(
     } <= listed
     merged = json.loads((run / "artifact/merged/config.json").read_text())
     assert merged["dtype"] == "bfloat16"
-    scores = manifest.evaluation
-    assert float(scores.tuned.perplexity) < float(scores.base.perplexity)
+    scores = {metric.name: metric for metric in manifest.evaluation.metrics}
+    assert list(scores) == ["perplexity", "exactMatch"]
+    assert float(scores["perplexity"].tuned.value) < float(scores["perplexity"].base.value)
+    assert scores["exactMatch"].tuned.denominator == 12
     evaluation = Evaluation.model_validate_json((run / "evaluation.json").read_bytes())
-    assert len(evaluation.rows) == scores.rows == 12
+    assert len(evaluation.rows) == manifest.evaluation.rows == 12
     assert all(row.prompt.startswith("Say the number after") for row in evaluation.rows)
     # No zone: the energy is there, emissions are left out, and the state says so.
     assert manifest.emissions.state == "Partial"
@@ -104,8 +106,8 @@ def test_a_full_training_of_a_base_model_without_a_chat_template(
     output = tmp_path / "again.json"
     evaluated = process.run("evaluate", "--output", str(output))
     assert evaluated.exit_code == 0, evaluated.log
-    rescored = Evaluation.model_validate_json(output.read_bytes()).scores
-    assert float(rescored.tuned.perplexity) == pytest.approx(float(scores.tuned.perplexity), rel=0.05)
+    rescored, _ = Evaluation.model_validate_json(output.read_bytes()).scores.metrics
+    assert float(rescored.tuned.value) == pytest.approx(float(scores["perplexity"].tuned.value), rel=0.05)
 
 
 OUT_OF_MEMORY = """

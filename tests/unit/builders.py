@@ -26,7 +26,8 @@ from modelgarden.api.emissions import (
     Methods,
     emissions_milligrams,
 )
-from modelgarden.api.finetunejob import DatasetStatus, EvaluationStatus, FineTuneJobStatus, Progress, Scores
+from modelgarden.api.evaluation import EvaluationStatus, Interval, Metric, Score
+from modelgarden.api.finetunejob import DatasetStatus, FineTuneJobStatus, Progress
 from modelgarden.api.pods import TerminationMessage, TrainReport
 from modelgarden.finetune.manifests import prepare_job, train_job
 from modelgarden.finetune.programs import PREPARE, TRAIN
@@ -297,8 +298,20 @@ def make_evaluation() -> EvaluationStatus:
     """Return held-out scores."""
     return EvaluationStatus(
         rows=20,
-        base=Scores(perplexity="31.5", exact_match="0"),
-        tuned=Scores(perplexity="1.9", exact_match="0.75"),
+        metrics=(
+            Metric(
+                name="perplexity",
+                direction="LowerIsBetter",
+                base=Score(value="31.5"),
+                tuned=Score(value="1.9", interval=Interval(low="1.7", high="2.2")),
+            ),
+            Metric(
+                name="exactMatch",
+                direction="HigherIsBetter",
+                base=Score(value="0", numerator=0, denominator=20),
+                tuned=Score(value="0.75", numerator=15, denominator=20),
+            ),
+        ),
     )
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from modelgarden.api.base import ApiModel, ModelName, Sha256, Timestamp
 from modelgarden.api.documents import Document
 from modelgarden.api.emissions import EmissionsRecord
-from modelgarden.api.finetunejob import ArtifactFormat, DatasetStatus, EvaluationStatus, Method, Scores
+from modelgarden.api.evaluation import EvaluationStatus, Score, with_metrics
+from modelgarden.api.finetunejob import ArtifactFormat, DatasetStatus, Method
 
 
 class RunIdentity(ApiModel):
@@ -41,9 +43,19 @@ class CheckpointRecord(Document):
 class BaseEvaluation(Document):
     """`base-evaluation.json` in a checkpoint's folder, so that the next attempt need not evaluate the base model."""
 
-    scores: Scores
+    scores: dict[str, Score]
+    """By the name of the metric."""
     answers: tuple[str, ...]
     """One for each held-out row, in their order."""
+
+    @classmethod
+    def upgraded(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a score that is nothing but a value as one that may have more."""
+        scores = value.get("scores")
+        if not isinstance(scores, Mapping):
+            return value
+        named = {name: {"value": one} if isinstance(one, str) else one for name, one in scores.items()}
+        return {**value, "scores": named}
 
 
 class DatasetReport(Document):
@@ -89,6 +101,11 @@ class Manifest(Document):
     files: tuple[FileEntry, ...]
     """All files of the artifact, evaluation.json, emissions.jsonl and the model card."""
 
+    @classmethod
+    def upgraded(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the evaluation as a list of metrics."""
+        return with_metrics(value, at="evaluation")
+
 
 class GeneratedRow(ApiModel):
     """One held-out row with what base and tuned model generated for it."""
@@ -104,6 +121,11 @@ class Evaluation(Document):
 
     scores: EvaluationStatus
     rows: tuple[GeneratedRow, ...]
+
+    @classmethod
+    def upgraded(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the scores as a list of metrics."""
+        return with_metrics(value, at="scores")
 
 
 class VersionRecord(Document):

@@ -56,7 +56,12 @@ class ApiModel(BaseModel):
         Raises:
             pydantic.ValidationError: a field without a default is missing or cannot be read.
         """
-        return read_readable(cls.from_dict, value)[0]
+        return read_readable(cls.from_dict, cls.upgraded(value))[0]
+
+    @classmethod
+    def upgraded(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a mapping that an earlier version wrote in the form of this one, for `readable` and documents."""
+        return value
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form with wire names, without fields that are None."""

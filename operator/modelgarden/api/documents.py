@@ -84,7 +84,7 @@ class Document(ApiModel):
         # What is written again later has the form of this version.
         current = {name: item for name, item in value.items() if name != "schemaVersion"}
         try:
-            document, left_out = cls._parse(current)
+            document, left_out = cls._parse(cls.upgraded(current))
         except ValidationError as error:
             if given > own:
                 raise NewerDocument(f"{problems(error)}. {_upgrade(given, own, reader)}") from error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -10,13 +11,13 @@ from modelgarden.api.artifact import RunIdentity
 from modelgarden.api.base import ApiModel, ModelName, Sha256
 from modelgarden.api.documents import Configuration, Document
 from modelgarden.api.emissions import EmissionsRecord
+from modelgarden.api.evaluation import EvaluationStatus, with_metrics
 from modelgarden.api.finetunejob import (
     ArtifactFormat,
     Checkpoint,
     DatasetFormat,
     DatasetStatus,
     Evaluation,
-    EvaluationStatus,
     Method,
     Progress,
     Training,
@@ -129,6 +130,11 @@ class TerminationMessage(Document):
     manifest_sha256: Sha256 | None = None
     """train: the commit marker that it wrote."""
     evaluation: EvaluationStatus | None = None
+
+    @classmethod
+    def upgraded(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the evaluation as a list of metrics."""
+        return with_metrics(value, at="evaluation")
 
     def encode(self) -> str:
         """Return the JSON text, shortened to what the kubelet keeps: the message, then what lies in storage too."""

@@ -23,6 +23,7 @@ from tests.unit.builders import (
     disruption,
     ended_pod,
     make_emissions,
+    make_evaluation,
     make_pod,
     make_registration,
     make_report,
@@ -427,7 +428,7 @@ def test_a_registered_artifact_completes_the_job() -> None:
         "bytes": 4096,
     }
     assert (plan.status["progress"]["stage"], plan.status["progress"]["percent"]) == ("Done", 100)
-    assert plan.status["evaluation"]["tuned"]["exactMatch"] == "0.75"
+    assert plan.status["evaluation"] == make_evaluation().to_dict()
     assert plan.status["dataset"]["trainingRows"] == 100
     assert plan.status["carbon"]["emissionsMilligrams"] == make_emissions().emissions_milligrams
     assert plan.status["completionTime"] == stamp()

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from modelgarden.api.emissions import JOULES_PER_KWH, EmissionsRecord
+from modelgarden.api.evaluation import Score
 from modelgarden.api.pods import RunConfig
 from modelgarden_train.artifact.results import Results
 
@@ -15,6 +16,9 @@ def model_card(config: RunConfig, results: Results, emissions: EmissionsRecord) 
     scores = results.evaluation.scores
     front = "\n".join(
         f"{key}: {json.dumps(value)}" for key, value in _front_matter(config, emissions).items()
+    )
+    metrics = "\n".join(
+        f"| {one.title} | {_score(one.base)} | {_score(one.tuned)} |" for one in scores.metrics
     )
     settings = "\n".join(f"| {name} | {value} |" for name, value in sorted(results.hyperparameters.items()))
     dataset = results.dataset.status
@@ -27,8 +31,7 @@ Made by the FineTuneJob {config.run.namespace}/{config.run.name} (run {config.ru
 
 | held-out score ({scores.rows} rows) | base | tuned |
 |---|---|---|
-| perplexity | {scores.base.perplexity} | {scores.tuned.perplexity} |
-| exact match | {scores.base.exact_match} | {scores.tuned.exact_match} |
+{metrics}
 
 Base model: `{results.base_model.source}`, revision `{results.base_model.revision or "none"}`, \
 SHA-256 `{results.base_model.digest}`.
@@ -59,6 +62,15 @@ def _front_matter(config: RunConfig, emissions: EmissionsRecord) -> dict[str, An
             "geographical_location": emissions.intensity.zone,
         }
     return front
+
+
+def _score(score: Score) -> str:
+    """Return a value with what it is made of, or how sure it is."""
+    if score.denominator is not None:
+        return f"{score.value} ({score.numerator} of {score.denominator})"
+    if score.interval is not None:
+        return f"{score.value} (95 %: {score.interval.low} to {score.interval.high})"
+    return score.value
 
 
 def _energy(emissions: EmissionsRecord) -> str:

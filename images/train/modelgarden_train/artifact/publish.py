@@ -104,8 +104,7 @@ def _result(manifest: Manifest, body: bytes) -> TerminationMessage:
     scores = manifest.evaluation
     return TerminationMessage(
         reason="Succeeded",
-        message=f"held-out perplexity {scores.base.perplexity} -> {scores.tuned.perplexity}, "
-        f"exact match {scores.base.exact_match} -> {scores.tuned.exact_match} on {scores.rows} rows",
+        message=f"held-out {scores.summary}",
         manifest_sha256=hashlib.sha256(body).hexdigest(),
         evaluation=scores,
     )

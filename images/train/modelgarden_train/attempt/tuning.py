@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelgarden.api.artifact import BaseEvaluation
 from modelgarden.api.documents import TRAIN_IMAGE, DocumentError
+from modelgarden.api.evaluation import DIRECTIONS
 from modelgarden_pod.cgroup import memory_limit_bytes
 from modelgarden_train.artifact.export import Export
 from modelgarden_train.artifact.room import bytes_in_16_bit, require_room
@@ -113,7 +114,7 @@ class Tuning:
         result = self._evaluate(model, tokenizer, rows)
         del model
         release_memory()
-        document = BaseEvaluation(scores=result.scores, answers=result.answers)
+        document = BaseEvaluation(scores=dict(result.scores), answers=result.answers)
         self._base_scores.write_text(document.model_dump_json(by_alias=True))
         return result
 
@@ -125,7 +126,9 @@ class Tuning:
         except DocumentError as error:
             logger.warning("The base model is evaluated again", extra={"error": str(error)})
             return None
-        return ModelResult(scores=known.scores, answers=known.answers)
+        # A checkpoint of another version may lack a metric of this one.
+        complete = known.scores.keys() >= DIRECTIONS.keys()
+        return ModelResult(scores=known.scores, answers=known.answers) if complete else None
 
     def _train(self, tokenizer: PreTrainedTokenizerBase) -> Any:
         """Train to the end and return the model; on SIGTERM leave with the step saved."""

@@ -59,7 +59,7 @@ def evaluate(run: Run, *, output: Path | None) -> TerminationMessage:
     scores = evaluation.scores
     return TerminationMessage(
         reason="Succeeded",
-        message=f"exact match {scores.base.exact_match} -> {scores.tuned.exact_match} on {scores.rows} rows",
+        message=f"held-out {scores.summary}",
         evaluation=scores,
     )
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelgarden.api.artifact import Evaluation, GeneratedRow
-from modelgarden.api.finetunejob import EvaluationStatus, Scores
+from modelgarden.api.evaluation import DIRECTIONS, EXACT_MATCH, PERPLEXITY, EvaluationStatus, Metric, Score
 from modelgarden_pod.errors import UserError
 from modelgarden_train.data.chat import token_ids
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.evaluation.inference import completion_losses, generate
+from modelgarden_train.evaluation.statistics import perplexity, share
 from modelgarden_train.models.loading import inference
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 class ModelResult:
     """Scores and answers of one model, in the order of the rows."""
 
-    scores: Scores
+    scores: Mapping[str, Score]
+    """By the name of the metric."""
     answers: tuple[str, ...]
 
 
@@ -38,13 +40,11 @@ def evaluate_model(
     with inference(model):
         losses = completion_losses(model, tokenizer, rows)
         answers = generate(model, tokenizer, rows, max_new_tokens=max_new_tokens)
-    tokens = sum(len(row) for row in losses)
-    mean = sum(map(sum, losses)) / tokens
-    if not math.isfinite(mean):
+    if not all(math.isfinite(loss) for row in losses for loss in row):
         raise UserError("TrainingFailed", "the model's loss is not a number; lower training.learningRate")
     matches = exact_matches(tokenizer, rows, answers)
     return ModelResult(
-        scores=Scores(perplexity=f"{math.exp(min(mean, 700)):.6g}", exact_match=f"{matches / len(rows):.4f}"),
+        scores={PERPLEXITY: perplexity(losses), EXACT_MATCH: share(matches, len(rows))},
         answers=tuple(answers),
     )
 
@@ -67,7 +67,13 @@ def exact_matches(
 def combine(rows: Sequence[PreparedRow], *, base: ModelResult, tuned: ModelResult) -> Evaluation:
     """Return scores and answers of both models side by side."""
     return Evaluation(
-        scores=EvaluationStatus(rows=len(rows), base=base.scores, tuned=tuned.scores),
+        scores=EvaluationStatus(
+            rows=len(rows),
+            metrics=tuple(
+                Metric(name=name, direction=direction, base=base.scores[name], tuned=tuned.scores[name])
+                for name, direction in DIRECTIONS.items()
+            ),
+        ),
         rows=tuple(
             GeneratedRow(prompt=row.question, expected=row.answer, base=before, tuned=after)
             for row, before, after in zip(rows, base.answers, tuned.answers, strict=True)

@@ -9,12 +9,10 @@ from modelgarden.api.finetunejob.status import (
     ArtifactStatus,
     AttemptStatus,
     DatasetStatus,
-    EvaluationStatus,
     FineTuneJobStatus,
     Phase,
     Progress,
     Resolved,
-    Scores,
 )
 from modelgarden.api.finetunejob.training import Checkpoint, LoraParameters, Method, Training
 
@@ -30,7 +28,6 @@ __all__ = [
     "DatasetFormat",
     "DatasetStatus",
     "Evaluation",
-    "EvaluationStatus",
     "FineTuneJobSpec",
     "FineTuneJobStatus",
     "LoraParameters",
@@ -39,6 +36,5 @@ __all__ = [
     "Phase",
     "Progress",
     "Resolved",
-    "Scores",
     "Training",
 ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from modelgarden.api.base import ApiModel, Decimal, ModelName, S3Uri, Sha256, Timestamp
 from modelgarden.api.conditions import Condition
 from modelgarden.api.emissions import EmissionsRecord
+from modelgarden.api.evaluation import EvaluationStatus, with_metrics
 from modelgarden.api.finetunejob.dataset import DatasetFormat
 from modelgarden.api.finetunejob.output import ArtifactFormat
 from modelgarden.api.messages import Message
@@ -82,23 +84,6 @@ class AttemptStatus(ApiModel):
     message: Message | None = Field(default=None, max_length=1024, description="What it said.")
 
 
-class Scores(ApiModel):
-    """Held-out scores of one model."""
-
-    perplexity: Decimal = Field(
-        description="exp of the mean negative log-likelihood per completion token; lower is better."
-    )
-    exact_match: Decimal = Field(description="Share of answers equal to the reference, 0 to 1.")
-
-
-class EvaluationStatus(ApiModel):
-    """Base and tuned model on the held-out rows."""
-
-    rows: int = Field(ge=0, description="Rows evaluated.")
-    base: Scores = Field(description="The base model.")
-    tuned: Scores = Field(description="The tuned model.")
-
-
 class ArtifactStatus(ApiModel):
     """The registered artifact."""
 
@@ -138,3 +123,8 @@ class FineTuneJobStatus(ApiModel):
     carbon: EmissionsRecord | None = Field(
         default=None, description="Energy and emissions of the training pods."
     )
+
+    @classmethod
+    def upgraded(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the evaluation as a list of metrics."""
+        return with_metrics(value, at="evaluation")
