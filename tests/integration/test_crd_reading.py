@@ -11,6 +11,7 @@ import pytest
 
 from hack.cluster import ControlPlane
 from hack.crd import custom_resource_definition
+from modelgarden.api.finetunejob import FineTuneJobStatus
 from modelgarden.api.kinds import FINETUNEJOB, KINDS, MODELDEPLOYMENT, Kind
 from modelgarden.api.names import API_VERSION
 from tests.integration.crd_api import RawApi
@@ -107,3 +108,22 @@ def test_client_side_apply_fits_its_annotation(cluster: ControlPlane, namespace:
         again = cluster.kubectl("apply", "-n", namespace, "-f", "-", stdin=_manifest(kind, "twice"))
 
         assert again.endswith("unchanged")
+
+
+def test_the_scores_of_a_job_that_ended_before_metrics_were_a_list_are_kept(
+    cluster: ControlPlane, namespace: str
+) -> None:
+    scores = {"perplexity": "4.2", "exactMatch": "0.6000"}
+    former = {"evaluation": {"rows": 5, "base": scores, "tuned": scores}}
+    cluster.kubectl("apply", "-n", namespace, "-f", "-", stdin=_manifest(FINETUNEJOB, "old"))
+    patch = ("--subresource=status", "--type=merge", "-p", json.dumps({"status": former}))
+
+    cluster.kubectl("patch", "ftj", "old", "-n", namespace, *patch)
+
+    stored = json.loads(cluster.kubectl("get", "ftj", "old", "-n", namespace, "-o", "json"))["status"]
+    read = FineTuneJobStatus.readable(stored).evaluation
+    assert read is not None
+    assert [(one.name, one.tuned.value) for one in read.metrics] == [
+        ("perplexity", "4.2"),
+        ("exactMatch", "0.6000"),
+    ]
