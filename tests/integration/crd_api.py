@@ -59,13 +59,6 @@ class RawApi:
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
-    async def get(self, path: str) -> dict[str, Any]:
-        """Return what lies at a path."""
-        async with self._session.get(self.url + path) as response:
-            answer: dict[str, Any] = await response.json()
-            assert response.status == 200, answer
-            return answer
-
     async def create(self, kind: Kind, spec: str, *, name: str = "case", dry_run: bool = True) -> Answer:
         """Create a resource from its spec's JSON text, with unknown fields refused."""
         text = f'{{"apiVersion":"{API_VERSION}","kind":"{kind.name}","metadata":{{"name":"{name}"}},"spec":{spec}}}'

@@ -15,6 +15,7 @@ from modelgarden.api.finetunejob import FineTuneJobStatus
 from modelgarden.api.kinds import FINETUNEJOB, KINDS, MODELDEPLOYMENT, Kind
 from modelgarden.api.names import API_VERSION
 from tests.integration.crd_api import RawApi
+from tests.integration.harness.waiting import wait_for
 from tests.rule_cases import SPECS, spec_of
 
 pytestmark = pytest.mark.integration
@@ -44,15 +45,18 @@ async def test_defaults_are_stored_as_the_model_has_them(
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-async def test_every_field_explains_itself(cluster: ControlPlane, namespace: str, kind: Kind) -> None:
+def test_every_field_explains_itself(cluster: ControlPlane, kind: Kind) -> None:
     crd = custom_resource_definition(kind)
     want = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
-    async with RawApi(cluster.kubeconfig, namespace) as raw:
-        openapi = await raw.get(f"/openapi/v3/apis/{API_VERSION}")
-    published = next(
-        schema for name, schema in openapi["components"]["schemas"].items() if name.endswith(f".{kind.name}")
-    )
 
+    def found() -> dict[str, Any]:
+        # Published a moment after the CRD is established.
+        text = cluster.kubectl("get", "--raw", f"/openapi/v3/apis/{API_VERSION}", check=False)
+        assert text.startswith("{"), text
+        schemas = json.loads(text).get("components", {}).get("schemas", {})
+        return next((one for name, one in schemas.items() if name.endswith(f".{kind.name}")), {})
+
+    published = wait_for(found, what=f"the schema of {kind.name}")
     for part in ("spec", "status"):
         described = dict(_descriptions(published["properties"][part], part))
         assert described == dict(_descriptions(want[part], part))

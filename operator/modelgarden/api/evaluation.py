@@ -107,4 +107,5 @@ def with_metrics(value: Mapping[str, Any], *, at: str) -> Mapping[str, Any]:
         for name, direction in DIRECTIONS.items()
         if name in base and name in tuned
     ]
-    return {**value, at: {"metrics": metrics, **rest}}
+    # An API server with the list in its CRD adds an empty one to what it kept.
+    return {**value, at: {**rest, "metrics": rest.get("metrics") or metrics}}

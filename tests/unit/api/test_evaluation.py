@@ -49,6 +49,16 @@ def test_a_status_of_before_the_list_is_read_into_it() -> None:
     assert read.to_dict() == {"phase": "Complete", "conditions": [], "attempts": [], "evaluation": READ}
 
 
+def test_scores_are_read_beside_an_empty_list_and_not_beside_one_that_says_something() -> None:
+    def read(metrics: list[Any]) -> EvaluationStatus | None:
+        return FineTuneJobStatus.readable({"evaluation": {**FORMER, "metrics": metrics}}).evaluation
+
+    assert read([]) == EvaluationStatus.from_dict(READ)
+    assert read(make_evaluation().to_dict()["metrics"]) == EvaluationStatus(
+        rows=5, metrics=make_evaluation().metrics
+    )
+
+
 def test_documents_of_before_the_list_are_read_into_it() -> None:
     manifest = Manifest.read(text("Manifest"), reader=OPERATOR)
     evaluation = Evaluation.read(text("Evaluation"), reader=OPERATOR)
@@ -72,9 +82,8 @@ def test_scores_of_the_base_model_in_a_checkpoint_are_read_by_name() -> None:
         {**FORMER, "tuned": None},
         {**FORMER, "base": "31.5"},
         {**FORMER, "base": {}},
-        {**FORMER, "metrics": []},
     ],
-    ids=["without one model", "no scores", "without a score", "beside the list"],
+    ids=["without one model", "no scores", "without a score"],
 )
 def test_former_scores_that_say_nothing_leave_an_empty_list(former: dict[str, Any]) -> None:
     read = FineTuneJobStatus.readable({"evaluation": former}).evaluation
