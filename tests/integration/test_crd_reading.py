@@ -63,7 +63,8 @@ def test_every_field_explains_itself(cluster: ControlPlane, kind: Kind) -> None:
 
 
 def test_kubectl_explain_shows_unit_and_default(cluster: ControlPlane) -> None:
-    text = cluster.kubectl("explain", "finetunejobs.spec.training.maxSequenceLength")
+    words = ("explain", "finetunejobs.spec.training.maxSequenceLength")
+    text = wait_for(lambda: cluster.kubectl(*words, check=False), what="the schema of FineTuneJob")
 
     assert "Longest row in tokens" in text
     assert "Default: 2048" in text
