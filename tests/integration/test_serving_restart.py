@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelgarden.kube.resources import MODELDEPLOYMENTS
+from modelgarden.kube.resources import DEPLOYMENTS, MODELDEPLOYMENTS
 from tests.integration.conftest import StartOperator
 from tests.integration.harness.api import Api, Obj, phase
 from tests.integration.harness.garden import Garden
@@ -67,6 +67,40 @@ def test_a_settled_deployment_costs_no_write_after_a_restart(
     second: OperatorProcess = start_operator()
     wait_for(lambda: second.metric("modelgarden_reconcile_seconds_count") > 0, what="a reconcile")
     stays(lambda: not second.writes(), 3, what="no write")
+
+
+def test_a_pod_of_somebody_elses_making_gives_way_though_there_is_no_room_beside_it(
+    garden: Garden, serving: ServingNode, api: Api, start_operator: StartOperator
+) -> None:
+    """It serves already, as nobody was there to put the Deployment right before."""
+    serving.places = replicas = 2
+    first: OperatorProcess = start_operator()
+    garden.create_modeldeployment("bot", replicas=replicas)
+    becomes_ready(garden, serving)
+    (before,) = serving.deployments().values()
+    wait_for(lambda: _settled(serving), what="the note that it served")
+    first.stop()
+    (serve,) = before["spec"]["template"]["spec"]["containers"]
+    others = {"spec": {"containers": [{**serve, "image": "example.com/other:1"}]}}
+    api.merge(DEPLOYMENTS, before, {"spec": {"template": others}})
+    serving.places += 1
+    serving.play_until(lambda: _images(serving) == ["example.com/other:1"] * replicas, what="other pods")
+    serving.places = replicas
+    serving.fewest_ready = replicas
+
+    start_operator()
+
+    def as_declared() -> bool:
+        (now,) = serving.deployments().values()
+        return _images(serving) == [serve["image"]] * replicas and bool(now["spec"] == before["spec"])
+
+    serving.play_until(as_declared, 120, what="pods of what was declared")
+    assert serving.fewest_ready == replicas - 1
+    assert len(serving.ready()) == replicas
+
+
+def _images(serving: ServingNode) -> list[str]:
+    return [pod["spec"]["containers"][0]["image"] for pod in serving.pods()]
 
 
 def _settled(serving: ServingNode) -> bool:

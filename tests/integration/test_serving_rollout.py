@@ -299,11 +299,15 @@ def test_a_deployment_that_lost_its_label_is_labelled_again_and_stays_known(
     bare = api.merge(DEPLOYMENTS, deployment, {"metadata": {"labels": {names.MANAGED_BY_LABEL: None}}})
     assert names.MANAGED_BY_LABEL not in bare["metadata"]["labels"]
 
-    def labelled() -> bool:
+    def labelled() -> Obj | None:
         (now,) = serving.deployments().values()
-        return bool(now["metadata"]["labels"].get(names.MANAGED_BY_LABEL) == names.MANAGED_BY)
+        return now if now["metadata"]["labels"].get(names.MANAGED_BY_LABEL) == names.MANAGED_BY else None
 
-    wait_for(labelled, what="the label")
+    now = wait_for(labelled, what="the label")
+    assert now is not None
+    assert now["metadata"]["annotations"] == deployment["metadata"]["annotations"], (
+        "its notes are still known"
+    )
     change(api, garden, replicas=2)
     serving.play_until(lambda: shows(garden, "Ready")()["status"]["readyReplicas"] == 2)
 

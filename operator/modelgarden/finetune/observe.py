@@ -6,8 +6,7 @@ so that a thousand waiting or running jobs cost it nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from modelgarden.api.names import FINETUNEJOB_LABEL, STEP_LABEL
 from modelgarden.controller.plan import Effect
@@ -16,7 +15,7 @@ from modelgarden.finetune.manifests import job_name
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.programs import PREPARE, TRAIN
 from modelgarden.finetune.steps import STEPS, register
-from modelgarden.kube.resources import JOBS, PODS, controller_of
+from modelgarden.kube.resources import JOBS, PODS, controlled_by, controller_of
 from modelgarden.workloads.endings import Program, ended
 from modelgarden.workloads.jobs import JobState, job_state
 
@@ -50,7 +49,7 @@ class Session:
     async def _job(self, program: Program) -> JobState | None:
         subject, means = self._look.subject, self._look.means
         job = means.cache.get(JOBS, subject.namespace, job_name(subject.name, program))
-        if job is None or not _controlled_by(job, subject.uid):
+        if job is None or not controlled_by(job, subject.uid):
             return None
         state = job_state(job, means.cache.children(PODS, job["metadata"]["uid"]), program)
         if state.result == "Active":
@@ -73,8 +72,3 @@ class Session:
             and not ended(pod)
             and (controller_of(pod) or {}).get("uid") not in current
         )
-
-
-def _controlled_by(child: Mapping[str, Any], uid: str) -> bool:
-    controller = controller_of(child)
-    return controller is not None and controller["uid"] == uid

@@ -85,6 +85,12 @@ def controller_of(obj: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return next((reference for reference in references if reference.get("controller")), None)
 
 
+def controlled_by(child: Mapping[str, Any], uid: str) -> bool:
+    """Tell whether the object with the UID is the controller of another."""
+    controller = controller_of(child)
+    return controller is not None and controller["uid"] == uid
+
+
 def owner_key(child: Mapping[str, Any]) -> Key | None:
     """Return the object of ours that a child belongs to.
 

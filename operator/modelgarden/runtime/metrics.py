@@ -17,7 +17,7 @@ from prometheus_client import (
 
 from modelgarden.kube.resources import Resource
 
-_WRITES: Final = frozenset({"create", "replace", "apply", "apply_status", "delete"})
+_WRITES: Final = frozenset({"create", "replace", "apply", "apply_status", "patch", "delete"})
 _SECONDS: Final = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
 
 

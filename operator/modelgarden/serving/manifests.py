@@ -29,6 +29,18 @@ RAISED_ANNOTATION: Final = f"{names.GROUP}/raised-at"
 """When the operator last raised its replicas: its progress deadline runs from there."""
 MADE_WITH_ANNOTATION: Final = f"{names.GROUP}/made-with"
 """Labels and spec (but replicas) that the Deployment was made with, as JSON."""
+LARGEST_RECORD_BYTES: Final = 240 * 1024
+"""The API server takes annotations of 256 KiB in all. A Deployment with a larger record goes without."""
+ONE_MORE: Final[dict[str, Any]] = {
+    "type": "RollingUpdate",
+    "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+}
+"""A Deployment's template never changes by the operator. Where somebody else changes it, what serves must not go first."""
+ONE_BY_ONE: Final[dict[str, Any]] = {
+    "type": "RollingUpdate",
+    "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1},
+}
+"""For where there is no room for one pod more."""
 NOTES: Final = (SERVED_ANNOTATION, FAILED_ANNOTATION, SCALED_ANNOTATION, RAISED_ANNOTATION)
 """What the rollout notes on a Deployment."""
 
@@ -60,36 +72,36 @@ def deployment(
         "spec": {
             "revisionHistoryLimit": 0,
             "progressDeadlineSeconds": wanted.spec.rollout.progress_deadline_seconds,
-            # Its template never changes by the operator. Where somebody else changes it, what serves must not go first.
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "strategy": ONE_MORE,
             "selector": {"matchLabels": own},
             "template": pods,
         },
     }
     metadata = {"namespace": wanted.namespace, "name": deployment_name(wanted.name, revision)}
-    notes = {**annotations, MODEL_ANNOTATION: wanted.model, MADE_WITH_ANNOTATION: _recorded(made_with)}
+    notes = {**annotations, MODEL_ANNOTATION: wanted.model, **_recorded(made_with)}
     return _deployment(metadata, made_with, replicas=replicas, annotations=notes)
 
 
 def as_made(
-    live: Mapping[str, Any], *, replicas: int, annotations: Mapping[str, str]
+    live: Mapping[str, Any], *, replicas: int, annotations: Mapping[str, str], surge: bool = True
 ) -> dict[str, Any] | None:
-    """Return a live Deployment as it was made, with other replicas and notes; None where it has no record of that."""
+    """Return a live Deployment as it was made, with other replicas and notes; None where it has no record of that.
+
+    Without `surge` a pod that it no longer describes ends before another takes its place.
+    """
     metadata = live["metadata"]
-    kept = {
-        name: metadata.get("annotations", {}).get(name) for name in (MODEL_ANNOTATION, MADE_WITH_ANNOTATION)
-    }
-    made_with = _record(kept[MADE_WITH_ANNOTATION])
+    made_with = record_of(live)
     if made_with is None:
         return None
     identity = {name: metadata[name] for name in ("uid", "namespace", "name")}
-    notes = {**annotations, **{name: text for name, text in kept.items() if text is not None}}
-    return _deployment(identity, made_with, replicas=replicas, annotations=notes)
-
-
-def has_record(live: Mapping[str, Any]) -> bool:
-    """Tell whether a Deployment says what it was made with; those of version 0.1.0 and before do not."""
-    return _record(live["metadata"].get("annotations", {}).get(MADE_WITH_ANNOTATION)) is not None
+    kept = {
+        name: metadata["annotations"][name]
+        for name in (MODEL_ANNOTATION, MADE_WITH_ANNOTATION)
+        if name in metadata["annotations"]
+    }
+    notes = {**annotations, **kept}
+    made = _deployment(identity, made_with, replicas=replicas, annotations=notes)
+    return made if surge else {**made, "spec": {**made["spec"], "strategy": ONE_BY_ONE}}
 
 
 def notes_of(live: Mapping[str, Any]) -> dict[str, str]:
@@ -156,14 +168,18 @@ def _deployment(
     }
 
 
-def _recorded(made_with: Mapping[str, Any]) -> str:
-    return json.dumps(made_with, sort_keys=True, separators=(",", ":"))
+def _recorded(made_with: Mapping[str, Any]) -> dict[str, str]:
+    text = json.dumps(made_with, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return {MADE_WITH_ANNOTATION: text} if len(text.encode()) <= LARGEST_RECORD_BYTES else {}
 
 
-def _record(text: str | None) -> dict[str, Any] | None:
-    """Read a record; None where there is none, or somebody else spoilt it."""
+def record_of(live: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return labels and spec that a Deployment was made with, as it says itself.
+
+    None where it does not, as those of version 0.1.0 and before, or where somebody else spoilt it.
+    """
     try:
-        found = json.loads(text or "")
+        found = json.loads(live["metadata"].get("annotations", {}).get(MADE_WITH_ANNOTATION) or "")
     except ValueError:
         return None
     whole = isinstance(found, dict) and isinstance(found.get("labels"), dict)

@@ -16,6 +16,7 @@ from modelgarden.serving.engines import awaited_of, mistake_of
 from modelgarden.serving.manifests import (
     FAILED_ANNOTATION,
     MODEL_ANNOTATION,
+    ONE_BY_ONE,
     RAISED_ANNOTATION,
     SCALED_ANNOTATION,
     SERVED_ANNOTATION,
@@ -74,11 +75,12 @@ NOTHING_SAID: Final = PodsSaid()
 
 def by_revision(deployments: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Return the Deployments that are not being deleted, by revision."""
+    # By the selector, as nobody can change it.
     return {
-        deployment["metadata"]["labels"][names.REVISION_LABEL]: deployment
+        deployment["spec"]["selector"]["matchLabels"][names.REVISION_LABEL]: deployment
         for deployment in deployments
         if "deletionTimestamp" not in deployment["metadata"]
-        and names.REVISION_LABEL in deployment["metadata"].get("labels", {})
+        and names.REVISION_LABEL in deployment["spec"]["selector"].get("matchLabels", {})
     }
 
 
@@ -146,6 +148,8 @@ def _revision(
         raised_at=moment_or_none(annotations.get(RAISED_ANNOTATION)),
         last_ready_at=max((at for pod in staying if (at := _ready_at(pod))), default=None),
         starved_since=min((at for at in starved if at), default=None),
+        outdated=max(0, status.get("replicas", 0) - status.get("updatedReplicas", 0)),
+        surges=deployment["spec"].get("strategy") != ONE_BY_ONE,
         problem=_problem(deployment, staying, said),
         awaited=next((one for pod in staying if (one := said.awaited(pod))), None),
     )

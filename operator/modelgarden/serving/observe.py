@@ -12,8 +12,9 @@ from modelgarden.api.pods import ServeReport
 from modelgarden.controller.means import Means
 from modelgarden.controller.plan import Effect
 from modelgarden.controller.storage import OpenStore
-from modelgarden.kube.resources import DEPLOYMENTS, MODELDEPLOYMENTS, PODS, Key
+from modelgarden.kube.resources import DEPLOYMENTS, MODELDEPLOYMENTS, PODS, Key, controlled_by
 from modelgarden.serving.engines import Engines
+from modelgarden.serving.manifests import deployment_name
 from modelgarden.serving.observation import (
     Observation,
     PodsSaid,
@@ -48,7 +49,7 @@ class Session:
             Retryable: the API server does not answer.
         """
         subject, cache = self._subject, self._means.cache
-        deployments = by_revision(cache.children(DEPLOYMENTS, subject.uid))
+        deployments = await self._deployments()
         labelled = cache.labelled(PODS, subject.namespace, names.MODELDEPLOYMENT_LABEL, subject.name)
         pods = pods_since(subject.identity.created, labelled)
         said = PodsSaid(
@@ -66,6 +67,20 @@ class Session:
     async def perform(self, effect: Effect, seen: Observation) -> Observation:
         """Raise TypeError: no plan of a ModelDeployment has an effect."""
         raise TypeError(f"A ModelDeployment has no effect {effect}")
+
+    async def _deployments(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the live Deployments by revision, those too that lost the label by which they are watched."""
+        subject = self._subject
+        known = by_revision(self._means.cache.children(DEPLOYMENTS, subject.uid))
+        missed = [one.name for one in subject.status.revisions if one.name not in known]
+        found = [
+            await self._means.kube.get(
+                DEPLOYMENTS, subject.namespace, deployment_name(subject.name, revision)
+            )
+            for revision in missed
+        ]
+        own = [one for one in found if one is not None and controlled_by(one, subject.uid)]
+        return {**known, **by_revision(own)}
 
     async def _reports(self, pods: Sequence[Mapping[str, Any]]) -> tuple[ServeReport, ...] | None:
         now, interval = time.monotonic(), report_interval(pods)

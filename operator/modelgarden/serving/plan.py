@@ -12,6 +12,7 @@ from modelgarden.api.modeldeployment import ModelDeploymentStatus
 from modelgarden.controller.plan import Event, Plan
 from modelgarden.controller.times import micro_timestamp
 from modelgarden.controller.waiting import recheck
+from modelgarden.kube.drift import repair
 from modelgarden.kube.resources import DEPLOYMENTS
 from modelgarden.serving.decision import Decision, ServingView, deadline_of, decide
 from modelgarden.serving.engines import ENGINE_SECONDS, unready
@@ -30,7 +31,6 @@ from modelgarden.serving.manifests import (
 from modelgarden.serving.observation import report_interval
 from modelgarden.serving.rollout import SURGE_GRACE, Revision, Rollout, progress_at, removable
 from modelgarden.serving.status import blocked_by, status_of
-from modelgarden.serving.template import Wanted
 
 LONGEST_WAIT_SECONDS: Final = 60.0
 STARTING_SECONDS: Final = 10.0
@@ -63,8 +63,8 @@ def unreadable(status: ModelDeploymentStatus, *, generation: int, message: str, 
 
 
 def _deployments(view: ServingView, decision: Decision, rollout: Rollout) -> list[dict[str, Any]]:
-    """Return the wanted revision's Deployment, and those of other revisions whose replicas change."""
-    children = []
+    """Return the wanted revision's Deployment, and those of other revisions that change or that somebody changed."""
+    children: list[dict[str, Any] | None] = []
     for revision in (rollout.target, *rollout.others):
         replicas = decision.scales[revision.name]
         live = view.seen.deployments.get(revision.name)
@@ -75,24 +75,38 @@ def _deployments(view: ServingView, decision: Decision, rollout: Rollout) -> lis
             and revision.name == decision.wanted.name
         ):
             notes = {**_history(decision.wanted, rollout), **changes}
-            children.append(_wanted(decision.model, revision.name, live, replicas=replicas, notes=notes))
-        elif live is not None and changes:
-            children.append(rescaled(live, replicas=replicas, annotations=changes))
+            if live is None:
+                children.append(
+                    deployment(decision.model, revision.name, replicas=replicas, annotations=notes)
+                )
+            else:
+                children.append(_wanted(revision, live, replicas, notes, view.now))
+        elif live is not None:
+            children.append(_earlier(revision, live, replicas, changes, view.now))
     return [child for child in children if child is not None]
 
 
 def _wanted(
-    model: Wanted, revision: str, live: Mapping[str, Any] | None, *, replicas: int, notes: dict[str, str]
+    revision: Revision, live: Mapping[str, Any], replicas: int, notes: dict[str, str], now: datetime
 ) -> dict[str, Any] | None:
-    """Return the wanted revision's Deployment: made now, or as it was made; None where there is nothing to write."""
-    if live is None:
-        return deployment(model, revision, replicas=replicas, annotations=notes)
-    made = as_made(live, replicas=replicas, annotations=notes)
+    """Return the wanted revision's Deployment as it was made; None where there is nothing to write."""
+    made = as_made(live, replicas=replicas, annotations=notes, surge=revision.may_surge(now))
     if made is not None:
         return made
     if (replicas, notes) == (live["spec"].get("replicas", 1), notes_of(live)):
         return None
     return rescaled(live, replicas=replicas, annotations=notes)
+
+
+def _earlier(
+    revision: Revision, live: Mapping[str, Any], replicas: int, changes: dict[str, str], now: datetime
+) -> dict[str, Any] | None:
+    """Return the Deployment of another revision as it was made; None where there is nothing to write."""
+    surge, notes = revision.may_surge(now), {**notes_of(live), **changes}
+    made = as_made(live, replicas=replicas, annotations=notes, surge=surge)
+    if made is not None:
+        return made if changes or surge != revision.surges or repair(made, live) is not None else None
+    return rescaled(live, replicas=replicas, annotations=changes) if changes else None
 
 
 def _scaling(revision: Revision, replicas: int, now: datetime) -> dict[str, str]:

@@ -3,47 +3,57 @@
 Declared are the artifact, the image, and the fields of the spec that reach the pods, without those that have their
 default. Nothing of the operator's own making is in the hash, so that a new version of it rolls out nothing. For that
 the default of a field never changes within an API version: the API server has stored it with the object.
+
+The deadline for a revision's progress is the startup limit of its pods too. It counts until the revision has served:
+raising it is another try, and later it is no reason to replace a pod that answers.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
-from modelgarden.api import names
-from modelgarden.api.common import SECRET_KEYS
-from modelgarden.api.documents import OPERATOR, DocumentError
-from modelgarden.api.pods import ServeConfig
+from modelgarden.api.common import Resources
 from modelgarden.kube.quantities import quantity
-from modelgarden.serving.manifests import has_record
-from modelgarden.serving.template import ENGINE_PATIENCE, FETCH, SERVE, Wanted, template
+from modelgarden.serving.earlier import knew, says_the_same
+from modelgarden.serving.manifests import FAILED_ANNOTATION, SERVED_ANNOTATION, notes_of, record_of
+from modelgarden.serving.template import Wanted, template
 
-_REACH_THE_PODS: Final[dict[str, Any]] = {
+REACHES_THE_PODS: Final[dict[str, Any]] = {
     "engine": True,
     "resources": True,
     "pod_template": True,
     "storage": True,
     "rollout": {"progress_deadline_seconds"},
 }
-_PLACEMENT: Final = (
-    "nodeSelector", "tolerations", "priorityClassName", "runtimeClassName", "serviceAccountName",
-    "imagePullSecrets",
-)  # fmt: skip
-_NOT_DECLARED: Final = (f"{names.GROUP}/", "kubectl.kubernetes.io/", names.MANAGED_BY_LABEL)
+"""Fields of the spec that are declared of the pods. Each new field of the spec is either here or beside them."""
 
 
 def declared(wanted: Wanted) -> dict[str, Any]:
     """Return what was declared of the pods, as JSON."""
+    spec = wanted.spec.model_copy(update={"resources": _as_numbers(wanted.spec.resources)})
     return {
         "artifact": {"uri": wanted.artifact.uri, "sha256": wanted.artifact.sha256},
         "image": wanted.settings.serve_image,
         "servedModelName": wanted.served_name,
-        "spec": wanted.spec.model_dump(
-            mode="json", by_alias=True, exclude_defaults=True, include=_REACH_THE_PODS
-        ),
+        "spec": spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=REACHES_THE_PODS),
     }
+
+
+def _as_numbers(resources: Resources) -> Resources:
+    """Return the amounts in one way of writing: 1 and 1000m are the same, and so are 4 and its default, "4"."""
+    defaults = Resources()
+    amounts = {name: getattr(resources, name) for name in ("cpu", "memory")}
+    same = {
+        name: getattr(defaults, name)
+        if quantity(amount) == quantity(getattr(defaults, name))
+        else f"{quantity(amount).normalize():f}"
+        for name, amount in amounts.items()
+    }
+    return resources.model_copy(update=same)
 
 
 def revision_hash(wanted: Wanted) -> str:
@@ -55,65 +65,30 @@ def revision_hash(wanted: Wanted) -> str:
 def revision_name(wanted: Wanted, deployments: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the name of the wanted revision, given the live Deployments by revision.
 
-    Version 0.1.0 named revisions by the hash of their template. Such a Deployment is the wanted one where its template
-    says the same of what was declared, and keeps its name.
+    One that has served is the wanted one whatever its deadline. Version 0.1.0 named revisions by the hash of their
+    template: such a Deployment is the wanted one where its template says the same of what was declared, and keeps its name.
     """
     name = revision_hash(wanted)
     if name in deployments:
         return name
-    said = _said_by(template(wanted))
     same = [
         (live["metadata"]["creationTimestamp"], revision)
         for revision, live in deployments.items()
-        if not has_record(live) and _said_by(live["spec"]["template"]) == said
+        if _made_of(wanted, revision, live)
     ]
     return max(same, default=("", name))[1]
 
 
-def _said_by(pods: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what a pod template says of what was declared; None where somebody made something else of it."""
-    metadata, spec = pods.get("metadata", {}), pods["spec"]
-    serve, fetch = _named(spec["containers"], SERVE), _named(spec.get("initContainers", ()), FETCH)
-    variables = _variables(serve)
-    try:
-        config = ServeConfig.read(variables[names.CONFIG_VARIABLE]["value"], reader=OPERATOR)
-    except (KeyError, DocumentError):
-        return None
-    told = config.to_dict()
-    return {
-        "images": [serve.get("image"), fetch.get("image")],
-        "config": {name: told.get(name) for name in _TOLD},
-        "secret": _secret_of(_variables(fetch).get(SECRET_KEYS[0], {})),
-        "resources": {
-            kind: {name: quantity(value) for name, value in serve.get("resources", {}).get(kind, {}).items()}
-            for kind in ("requests", "limits")
-        },
-        "deadline": variables.get(ENGINE_PATIENCE, {}).get("value"),
-        "labels": _of_the_user(metadata.get("labels")),
-        "annotations": _of_the_user(metadata.get("annotations")),
-        "placement": {name: spec.get(name) for name in _PLACEMENT},
-    }
+def _made_of(wanted: Wanted, revision: str, live: Mapping[str, Any]) -> bool:
+    made_with = record_of(live)
+    notes = notes_of(live)
+    if SERVED_ANNOTATION in notes and FAILED_ANNOTATION not in notes:
+        wanted = _with_deadline(wanted, (made_with or live)["spec"].get("progressDeadlineSeconds"))
+    if made_with is not None:
+        return revision == revision_hash(wanted)
+    return knew(declared(wanted)["spec"]) and says_the_same(live["spec"]["template"], template(wanted))
 
 
-_TOLD: Final = (
-    "modelUri", "manifestSha256", "listingSha256", "servedModelName", "engineArgs", "gpus", "storage",
-)  # fmt: skip
-"""Fields of the ServeConfig that come from what was declared."""
-
-
-def _of_the_user(found: Mapping[str, str] | None) -> dict[str, str]:
-    """Return labels or annotations without those that the operator or kubectl sets."""
-    return {name: value for name, value in (found or {}).items() if not name.startswith(_NOT_DECLARED)}
-
-
-def _secret_of(variable: Mapping[str, Any]) -> str | None:
-    name: str | None = variable.get("valueFrom", {}).get("secretKeyRef", {}).get("name")
-    return name
-
-
-def _variables(container: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    return {one["name"]: one for one in container.get("env", ())}
-
-
-def _named(entries: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
-    return next((entry for entry in entries if entry["name"] == name), {})
+def _with_deadline(wanted: Wanted, seconds: Any) -> Wanted:
+    rollout = wanted.spec.rollout.model_copy(update={"progress_deadline_seconds": seconds})
+    return replace(wanted, spec=wanted.spec.model_copy(update={"rollout": rollout}))

@@ -42,6 +42,10 @@ class Revision:
     """When a pod that never restarted last became ready."""
     starved_since: datetime | None = None
     """Since when a pod of it finds no place that an old pod's end could give it."""
+    outdated: int = 0
+    """Pods that its Deployment no longer describes, because somebody changed it."""
+    surges: bool = True
+    """Its Deployment puts a pod in place of an outdated one before that ends."""
     problem: Problem | None = None
     """What keeps a pod of it from answering."""
     awaited: str | None = None
@@ -60,6 +64,10 @@ class Revision:
     def starved(self, now: datetime) -> bool:
         """Say whether an old pod must make room."""
         return self.starved_since is not None and now - self.starved_since >= SURGE_GRACE
+
+    def may_surge(self, now: datetime) -> bool:
+        """Say whether its Deployment may put pods in place of outdated ones before those end: while there is room."""
+        return not self.outdated or (self.surges and not self.starved(now))
 
 
 @dataclass(frozen=True)

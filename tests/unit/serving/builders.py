@@ -76,7 +76,8 @@ def live(manifest: dict[str, Any], *, ready: int = 0, age: float = 600) -> dict[
         "uid": f"uid-{manifest['metadata']['name']}",
         "creationTimestamp": _stamp(NOW - timedelta(seconds=age)),
     }
-    status = {"replicas": replicas, "readyReplicas": ready} if replicas else {}
+    counts = {"replicas": replicas, "updatedReplicas": replicas, "readyReplicas": ready}
+    status = counts if replicas else {}
     return {**manifest, "metadata": metadata, "status": status}
 
 

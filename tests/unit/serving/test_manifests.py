@@ -11,7 +11,7 @@ from syrupy.assertion import SnapshotAssertion
 from modelgarden.api.modeldeployment import Engine, ServedArtifact
 from modelgarden.api.pods import ServeConfig
 from modelgarden.serving.manifests import MADE_WITH_ANNOTATION, as_made, rescaled, service
-from modelgarden.serving.revision import revision_hash
+from modelgarden.serving.revision import revision_hash, revision_name
 from modelgarden.serving.template import GRACE_SECONDS, engine_args, serve_config
 from tests.unit.serving.builders import DIGEST, OTHER_DIGEST, SETTINGS, live, made, spec, wanted
 
@@ -137,6 +137,25 @@ def test_a_record_that_somebody_spoilt_is_none(record: str | None) -> None:
         before["metadata"]["annotations"][MADE_WITH_ANNOTATION] = record
 
     assert as_made(before, replicas=1, annotations={}) is None
+
+
+def test_a_record_keeps_letters_as_they_are() -> None:
+    annotations = made(wanted(spec(podTemplate={"annotations": {"team": "Süche 模"}})))["metadata"][
+        "annotations"
+    ]
+
+    assert "Süche 模" in annotations[MADE_WITH_ANNOTATION]
+
+
+def test_a_record_that_the_api_server_would_refuse_is_left_out() -> None:
+    quotes = {f"note-{number}": '"' * 4096 for number in range(31)}
+    one = wanted(spec(podTemplate={"annotations": quotes}))
+
+    annotations = made(one)["metadata"]["annotations"]
+
+    assert MADE_WITH_ANNOTATION not in annotations
+    before = live(made(one, annotations={"modelgarden.dev/served": "true"}), ready=1)
+    assert revision_name(one, {revision_hash(one): before}) == revision_hash(one)
 
 
 def given(template: dict[str, Any]) -> tuple[str | None, int, set[str]]:

@@ -52,6 +52,14 @@ def test_a_deployment_that_is_being_deleted_is_no_revision() -> None:
     assert by_revision([one]) == {}
 
 
+def test_a_deployment_is_known_by_what_cannot_be_changed() -> None:
+    one = live(made(wanted(), replicas=1, annotations={}))
+    known = by_revision([one])
+    one["metadata"]["labels"] = {"modelgarden.dev/revision": "another"}
+
+    assert by_revision([one]) == known
+
+
 def test_pods_of_an_earlier_owner_of_the_name_do_not_count() -> None:
     pods = [pod(wanted(), name) for name in ("earlier", "own")]
     pods[0]["metadata"]["creationTimestamp"] = "2026-11-21T11:00:00Z"

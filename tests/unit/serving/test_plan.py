@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -498,6 +499,67 @@ def test_what_the_kubelet_says_of_a_pod_that_does_not_start_is_told() -> None:
     assert conditions(made)["Degraded"] == ("True", "StartFailed")
     assert "FailedCreatePodSandBox" in message(made, "Progressing")
     assert made.requeue_after == 10
+
+
+def test_what_a_rollback_returned_to_is_put_right_where_somebody_changes_it() -> None:
+    failed = {"modelgarden.dev/failed": '{"reason": "PodsFailing", "message": "it ends"}'}
+    before, after = old(), new(count=0, notes=failed)
+    assert replicas(planned(observed(deployments=(before, after)))) == {NEW_NAME: 0}
+    changed = copy.deepcopy(before)
+    changed["spec"]["template"]["spec"]["containers"][0]["image"] = "example.com/other:1"
+
+    made = planned(observed(deployments=(changed, after)))
+
+    (repaired,) = [child for child in made.objects if child["metadata"]["name"] == OLD_NAME]
+    assert repaired["spec"] == before["spec"]
+    assert repaired["metadata"]["annotations"] == before["metadata"]["annotations"]
+
+
+def changed_by_somebody(deployment: dict[str, Any]) -> dict[str, Any]:
+    """Return a Deployment of which one of two pods still is what somebody else made of it."""
+    return {**deployment, "status": {"replicas": 2, "updatedReplicas": 1, "readyReplicas": 1}}
+
+
+def strategy(made: Plan, name: str = NEW_NAME) -> dict[str, int] | None:
+    found = [child for child in made.objects if child["metadata"]["name"] == name]
+    return found[0]["spec"]["strategy"]["rollingUpdate"] if found else None
+
+
+ONE_MORE, ONE_BY_ONE = {"maxSurge": 1, "maxUnavailable": 0}, {"maxSurge": 0, "maxUnavailable": 1}
+
+
+@pytest.mark.parametrize(
+    ("waits", "want"), [(14, ONE_MORE), (15, ONE_BY_ONE)], ids=["for a moment", "in vain"]
+)
+def test_a_pod_of_somebody_else_s_making_makes_room_where_its_successor_finds_none(
+    waits: int, want: dict[str, int]
+) -> None:
+    waiting = pod(NEW, **unschedulable(NO_GPU, seconds=waits))
+    one = new(ready=1, notes=SERVED)
+
+    assert strategy(planned(observed(deployments=(changed_by_somebody(one),), pods=(waiting,)))) == want
+    assert strategy(planned(observed(deployments=(one,), pods=(waiting,)))) == ONE_MORE
+
+
+def test_pods_of_somebody_else_s_making_go_on_making_room_until_the_last_is_gone() -> None:
+    waiting = pod(NEW, **unschedulable(NO_GPU, seconds=20))
+    one = changed_by_somebody(new(ready=1, notes=SERVED))
+    (_, first) = planned(observed(deployments=(one,), pods=(waiting,))).objects
+    made_room = live(first, ready=1)
+
+    assert strategy(planned(observed(deployments=(changed_by_somebody(made_room),)))) == ONE_BY_ONE
+    assert strategy(planned(observed(deployments=(made_room,)))) == ONE_MORE
+
+
+def test_what_a_rollback_returned_to_makes_room_likewise() -> None:
+    failed = {"modelgarden.dev/failed": '{"reason": "PodsFailing", "message": "it ends"}'}
+    after = new(count=0, notes=failed)
+    waiting = pod(OLD, **unschedulable(NO_GPU, seconds=20))
+
+    made = planned(observed(deployments=(changed_by_somebody(old()), after), pods=(waiting,)))
+
+    assert strategy(made, OLD_NAME) == ONE_BY_ONE
+    assert strategy(planned(observed(deployments=(old(), after))), OLD_NAME) is None
 
 
 def engine(*named: str, answers: bool = True) -> PodsSaid:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from modelgarden.api.modeldeployment import Engine, ModelDeploymentSpec, Rollout
 from modelgarden.controller.plan import Plan
 from modelgarden.kube.drift import repair
 from modelgarden.kube.resources import DEPLOYMENTS
@@ -46,6 +47,7 @@ def another_builder(monkeypatch: pytest.MonkeyPatch) -> None:
         (serve,) = pods["spec"]["containers"]
         serve["env"].append({"name": "VLLM_NEW_VARIABLE", "value": "1"})
         serve["livenessProbe"]["failureThreshold"] = 9
+        serve["resources"]["requests"]["ephemeral-storage"] = "1Gi"
         for variable in serve["env"]:
             if variable["name"] == "MODELGARDEN_CONFIG":
                 told = json.loads(variable["value"])
@@ -149,6 +151,84 @@ def test_an_earlier_deployment_that_somebody_changed_gives_way_to_a_rollout(fiel
     earlier["spec"]["template"]["spec"]["containers"][0][field] = "other:1" if field == "image" else []
 
     assert revision_name(wanted(), {EARLIER: earlier}) == revision_hash(wanted())
+
+
+@pytest.mark.parametrize("written", [4, "4", "4.0", "4000m"], ids=repr)
+def test_an_amount_makes_the_same_revision_however_it_is_written(written: int | str) -> None:
+    given = wanted(spec(resources={"gpus": 1, "cpu": written, "memory": "16384Mi"}))
+
+    assert revision_hash(given) == revision_hash(wanted())
+    assert revision_hash(wanted(spec(resources={"cpu": "4001m"}))) != revision_hash(wanted())
+
+
+@pytest.mark.parametrize("maker", [made, made_earlier], ids=["of this version", "of version 0.1.0"])
+def test_another_deadline_replaces_no_pod_of_a_revision_that_has_served(maker: Any) -> None:
+    more = () if maker is made else (EARLIER,)
+    served = live(maker(wanted(), *more, annotations=SERVED), ready=1)
+    name = served["metadata"]["labels"]["modelgarden.dev/revision"]
+
+    for seconds in (60, 7200):
+        patient = wanted(spec(rollout={"progressDeadlineSeconds": seconds}))
+        assert revision_name(patient, {name: served}) == name
+        other = wanted(spec(rollout={"progressDeadlineSeconds": seconds}, resources={"gpus": 2}))
+        assert revision_name(other, {name: served}) == revision_hash(other)
+
+
+@pytest.mark.parametrize(
+    "notes", [{}, {**SERVED, "modelgarden.dev/failed": "it never became ready"}], ids=["not yet", "failed"]
+)
+def test_another_deadline_is_another_try_of_a_revision_that_never_served(notes: dict[str, str]) -> None:
+    loading = live(made(wanted(), annotations=notes))
+    patient = wanted(spec(rollout={"progressDeadlineSeconds": 7200}))
+
+    assert revision_name(patient, {revision_hash(wanted()): loading}) == revision_hash(patient)
+
+
+def test_what_was_declared_of_the_deadline_is_read_from_the_record() -> None:
+    served = live(made(wanted(), annotations=SERVED), ready=1)
+    served["spec"]["progressDeadlineSeconds"] = 7200  # by somebody else
+    name = revision_hash(wanted())
+
+    assert revision_name(wanted(spec(rollout={"progressDeadlineSeconds": 60})), {name: served}) == name
+
+
+class LaterEngine(Engine):
+    """An engine with a field that a later version adds."""
+
+    adapters: tuple[str, ...] = ()
+
+
+class LaterSpec(ModelDeploymentSpec):
+    """The spec of a later version."""
+
+    engine: LaterEngine = LaterEngine()
+
+
+def test_a_field_that_came_later_makes_another_revision_only_where_it_is_used() -> None:
+    source = {"model": {"fineTuneJobRef": {"name": "tune"}}}
+    unused = wanted(LaterSpec.from_dict(source))
+    used = wanted(LaterSpec.from_dict({**source, "engine": {"adapters": ["support"]}}))
+    earlier = live(made_earlier(wanted(), EARLIER), ready=1)
+
+    assert revision_hash(unused) == revision_hash(wanted())
+    assert revision_hash(used) != revision_hash(wanted())
+    assert revision_name(unused, {EARLIER: earlier}) == EARLIER
+    assert revision_name(used, {EARLIER: earlier}) == revision_hash(used), "0.1.0 cannot have made it"
+
+
+def test_every_field_of_the_spec_is_declared_of_the_pods_or_known_to_be_beside_them() -> None:
+    beside = {"model", "served_model_name", "replicas", "carbon"}
+    """The artifact and the name that follow from them are declared themselves; the rest reaches no pod."""
+
+    assert set(revision.REACHES_THE_PODS) | beside == set(ModelDeploymentSpec.model_fields)
+    assert not set(revision.REACHES_THE_PODS) & beside
+    assert set(Rollout.model_fields) == {"strategy", "progress_deadline_seconds"}
+
+
+def test_the_name_of_a_revision_never_changes() -> None:
+    """Were it another one in the next version, an upgrade to that would roll out everything."""
+    assert revision_hash(wanted()) == "0fc218c501"
+    assert revision_hash(wanted(spec(**FULL))) == "a2fd44bdc2"
 
 
 def test_an_earlier_deployment_is_scaled_with_the_template_that_it_has() -> None:

@@ -15,7 +15,7 @@ Phase = Literal["Pending", "Blocked", "RollingOut", "Ready", "Degraded", "Scaled
 
 
 class RevisionStatus(ApiModel):
-    """One revision: the hash of what reaches the pods."""
+    """One revision: the hash of what was declared of the pods."""
 
     name: str = Field(max_length=63, description="Hash of the revision; suffix of its Deployment.")
     state: Literal["Progressing", "Active", "Retiring", "Failed"] = Field(
