@@ -27,7 +27,8 @@ from modelgarden.registry.errors import Missing, Refused, StorageError, Unavaila
 from modelgarden.registry.inputs import Inputs, InputSources, folder_digest
 from modelgarden.registry.lookups import Lookups
 from modelgarden.registry.sources import resolve_source
-from modelgarden.registry.store import REST_SECONDS, Store, Stores
+from modelgarden.registry.store import REST_SECONDS, Store
+from modelgarden.registry.stores import Stores
 from modelgarden.registry.versions import allocate, move_alias
 from tests.unit.builders import make_manifest
 

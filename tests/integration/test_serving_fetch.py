@@ -23,7 +23,7 @@ from modelgarden.api.layout import MERGED_DIR
 from modelgarden.api.pods import PodStorage, ServeConfig, TerminationMessage
 from modelgarden.registry.lookups import Lookups
 from modelgarden.registry.sources import resolve_source
-from modelgarden.registry.store import Stores
+from modelgarden.registry.stores import Stores
 from modelgarden_pod.errors import CorruptObject, TemporaryError
 from modelgarden_pod.retry import Patience
 from modelgarden_serve.fetch import Limits, Mendable, fetch

@@ -4,44 +4,33 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import boto3
-from boto3.exceptions import Boto3Error, S3UploadFailedError
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    IncompleteReadError,
-    NoCredentialsError,
-    PartialCredentialsError,
-)
-from urllib3.exceptions import HTTPError
+from botocore.exceptions import ClientError
 
 from modelgarden.api.artifact import FileEntry
 from modelgarden.api.layout import SHA256_METADATA, Location
 from modelgarden.api.pods import PodStorage
-from modelgarden_pod.errors import ObjectNotFound, PodError, TemporaryError, UserError
+from modelgarden.api.s3.codes import Kind, kind_of
+from modelgarden.api.s3.strangers import described, listed, refuse_strangers
+from modelgarden_pod.credentials import require_sendable
+from modelgarden_pod.errors import ObjectNotFound, TemporaryError, UserError
 from modelgarden_pod.folder import StoredFile, fetch_verified, sha256_of
 from modelgarden_pod.retry import Patience
+from modelgarden_pod.s3_errors import Denied, no_bucket, s3_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 T = TypeVar("T")
 
-_MISSING = {"404", "NoSuchKey", "NotFound", "412", "PreconditionFailed"}
-_DENIED = {
-    "401", "403", "AccessDenied", "AccountProblem", "AllAccessDisabled", "ExpiredToken", "Forbidden",
-    "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "Unauthorized",
-}  # fmt: skip
-_TEMPORARY = {"NoSuchUpload", "RequestTimeout", "RequestTimeTooSkewed", "SlowDown", "Throttling"}
 _DELETE_BATCH = 1000
 _NO_BATCHES = {"InvalidRequest", "MethodNotAllowed", "MissingContentMD5", "NotImplemented"}
 """What services answer to DeleteObjects that do not have it, or take it with a Content-MD5 only."""
@@ -55,8 +44,9 @@ def open_s3_folder(uri: str, storage: PodStorage, patience: Patience) -> S3Folde
     """Return the folder at s3://bucket/prefix.
 
     Raises:
-        UserError: the endpoint is no URL, or no credentials are given.
+        UserError: the endpoint is no URL, or the credentials cannot be sent.
     """
+    require_sendable("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
     config = Config(
         connect_timeout=5,
         read_timeout=60,
@@ -72,6 +62,7 @@ def open_s3_folder(uri: str, storage: PodStorage, patience: Patience) -> S3Folde
         client = boto3.session.Session().client(
             "s3", endpoint_url=storage.endpoint, region_name=storage.region, config=config
         )
+        refuse_strangers(client.meta.events)
         return S3Folder(client=client, location=Location.parse(uri), patience=patience)
     except ValueError as error:
         raise UserError("InvalidConfiguration", f"S3 cannot be reached as configured: {error}") from error
@@ -104,7 +95,7 @@ class S3Folder:
             found = []
             paginator = self.client.get_paginator("list_objects_v2")
             for page in paginator.paginate(Bucket=self.location.bucket, Prefix=prefix):
-                for item in page.get("Contents", ()):
+                for item in listed(page).get("Contents", ()):
                     name = item["Key"].removeprefix(prefix)
                     if name and not name.endswith("/"):
                         found.append(StoredFile(name=name, bytes=item["Size"], etag=item["ETag"].strip('"')))
@@ -116,11 +107,16 @@ class S3Folder:
         key = self._key(name)
         try:
             head = self._call(
-                "GetObject", name, lambda: self.client.head_object(Bucket=self.location.bucket, Key=key)
+                "GetObject",
+                name,
+                lambda: described(self.client.head_object(Bucket=self.location.bucket, Key=key)),
             )
         except ObjectNotFound:
             self._require_bucket()
             return None
+        except UserError:
+            self._require_bucket()
+            raise
         return StoredFile(
             name=name,
             bytes=head["ContentLength"],
@@ -202,35 +198,42 @@ class S3Folder:
         for failed in answer.get("Errors", ()):
             uri = str(replace(self.location, key=failed.get("Key", "")))
             code = failed.get("Code", "")
-            if code in _DENIED:
+            kind = kind_of(code, status=0)
+            if kind is Kind.DENIED:
                 raise Denied(code, "DeleteObject", uri)
-            if code not in _MISSING:
+            if kind is not Kind.NOT_FOUND:
                 raise TemporaryError(f"{uri}: {code}: {failed.get('Message', '')}")
 
     def _get(self, name: str, **wanted: Any) -> bytes:
         answer = self.client.get_object(Bucket=self.location.bucket, Key=self._key(name), **wanted)
-        return answer["Body"].read()
+        with answer["Body"] as body:
+            described(answer)
+            return body.read()
 
     def _require_bucket(self) -> None:
-        """A missing key and a missing bucket look the same to HeadObject: ask for the bucket itself."""
+        """HeadObject has no words for what is wrong: a listing tells a missing bucket, or that this is no S3 service."""
+        bucket = self.location.bucket
         try:
-            self._call("ListBucket", "", lambda: self.client.head_bucket(Bucket=self.location.bucket))
+            self._call(
+                "ListBucket", "", lambda: listed(self.client.list_objects_v2(Bucket=bucket, MaxKeys=1))
+            )
         except ObjectNotFound as error:
-            raise _no_bucket(self.location.bucket) from error
+            raise no_bucket(bucket) from error
         except UserError as error:
             if error.reason != "AccessDenied":  # without s3:ListBucket the bucket may well exist
                 raise
 
     def _call(self, action: str, name: str, request: Callable[[], T]) -> T:
         uri = str(self.location.child(name)) if name else self.uri
+        endpoint = self.client.meta.endpoint_url
 
         def attempt() -> T:
             try:
-                with _errors(action, uri, self.location.bucket):
+                with s3_errors(action, uri, bucket=self.location.bucket, endpoint=endpoint):
                     result = request()
             except Denied as error:
                 if action in self.granted:
-                    raise _denied_now(error) from error
+                    raise error.now() from error
                 raise
             self.granted.add(action)
             return result
@@ -240,62 +243,6 @@ class S3Folder:
 
 def _content_type(name: str) -> str:
     return _TYPES.get(Path(name).suffix, "application/octet-stream")
-
-
-def _no_bucket(bucket: str) -> UserError:
-    return UserError("BucketNotFound", f"bucket {bucket!r} does not exist; create it, or use another")
-
-
-@contextmanager
-def _errors(action: str, uri: str, bucket: str) -> Iterator[None]:
-    """Turn boto3's errors into a UserError or a TemporaryError."""
-    try:
-        yield
-    except ClientError as error:
-        raise _from_code(error, action, uri, bucket) from error
-    except (NoCredentialsError, PartialCredentialsError) as error:
-        raise UserError(
-            "AccessDenied",
-            f"no credentials for {uri}: set storage.credentialsSecretRef, or a service account with access to S3",
-        ) from error
-    except S3UploadFailedError as error:
-        cause = error.__context__
-        if isinstance(cause, ClientError):
-            raise _from_code(cause, action, uri, bucket) from error
-        raise TemporaryError(f"{uri}: {error}") from error
-    except (BotoCoreError, Boto3Error, IncompleteReadError, HTTPError) as error:
-        raise TemporaryError(f"{uri}: {error}") from error
-
-
-def _from_code(error: ClientError, action: str, uri: str, bucket: str) -> Exception:
-    code = _code(error)
-    if code == "NoSuchBucket":
-        return _no_bucket(bucket)
-    if code in _MISSING:
-        return ObjectNotFound(uri)
-    if code in _DENIED:
-        return Denied(code, action, uri)
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-    if code in _TEMPORARY or status >= 500 or status in {408, 429}:
-        return TemporaryError(f"{uri}: {error}")
-    return UserError("AccessDenied", f"S3 refused s3:{action} on {uri}: {error}")
-
-
-class Denied(UserError):  # noqa: N818 -- says what is so
-    """The credentials or the action are refused."""
-
-    def __init__(self, code: str, action: str, uri: str) -> None:
-        self.refusal = f"S3 refused s3:{action} on {uri} ({code})"
-        super().__init__("AccessDenied", f"{self.refusal}: check the credentials and grant this action")
-
-
-def _denied_now(error: Denied) -> PodError:
-    """Return a refusal of what was granted before: no wrong input, as a new pod may well have other credentials."""
-    return PodError(
-        "AccessDenied",
-        f"{error.refusal}, which it took before: the credentials were changed or expired while this pod ran; "
-        "a new pod gets those that the secret holds by then",
-    )
 
 
 def _code(error: ClientError) -> str:

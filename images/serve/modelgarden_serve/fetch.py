@@ -1,6 +1,6 @@
 """`fetch`: bring the model's files to the local disk, in parts and in parallel, verified, going on where it was cut off.
 
-What the user can mend without a new revision (rights, a missing bucket) ends with the exit code of what passes, so
+What the user can mend without a new revision (keys, rights, a missing bucket) ends with the exit code of what passes, so
 that the kubelet tries again; an artifact that is not what was resolved ends as the user's error.
 """
 
@@ -36,7 +36,7 @@ TRIES_PER_FILE = 2
 """A file with a wrong SHA-256 is fetched once more, in case the network was to blame."""
 PROGRESS_SECONDS = 10.0
 
-_MENDABLE = frozenset({"AccessDenied", "BucketNotFound", "ModelNotFound"})
+_MENDABLE = frozenset({"AccessDenied", "BucketNotFound", "ModelNotFound", "SecretInvalid"})
 
 
 class Mendable(PodError):  # noqa: N818 -- says what is so
@@ -60,7 +60,7 @@ def fetch(
 
     Raises:
         UserError: the artifact is not what was resolved, or cannot be served.
-        Mendable: the rights, the bucket or the model are missing for now.
+        Mendable: the keys are wrong, or the rights, the bucket or the model are missing for now.
         TemporaryError: storage did not answer for the patience given.
     """
     began = time.monotonic()

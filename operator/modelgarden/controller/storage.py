@@ -12,7 +12,8 @@ from modelgarden.kube.errors import Invalid
 from modelgarden.kube.resources import SECRETS
 from modelgarden.registry.errors import StorageError
 from modelgarden.registry.lookups import Lookups
-from modelgarden.registry.store import Store, Stores
+from modelgarden.registry.store import Store
+from modelgarden.registry.stores import Stores
 
 SECRET_SECONDS: Final = 4.0
 """How long a secret is kept for the resources that share it."""

@@ -8,18 +8,11 @@ StorageError
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 from modelgarden.api.conditions import Problem
-from modelgarden.api.messages import clean
 from modelgarden.api.redaction import redacted
-
-_BUCKET_CODES = frozenset({"NoSuchBucket", "InvalidBucketName"})
-_REGION_CODES = frozenset(
-    {"301", "307", "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
-)
-_PASSING_CODES = frozenset({"429", "SlowDown", "RequestTimeout", "TooManyRequests"})
-_UNSUPPORTED_CODES = frozenset({"501", "NotImplemented"})
+from modelgarden.api.s3.codes import ADVICE, PASSES, Kind, S3Failure
 
 
 class StorageError(Exception):
@@ -59,42 +52,37 @@ class Missing(StorageError):  # noqa: N818
     """A bucket or an input is not there."""
 
 
-def refusal(*, code: str, status: int, action: str, target: str, detail: str = "") -> StorageError:
-    """Return the error for an S3 error response: its code, its HTTP status, and what was asked of what."""
-    words = f": {detail.rstrip('.')}" if detail else ""
-    said = f"{action} {target}: S3 answered {code} (HTTP {status}){words}."
-    if code in _UNSUPPORTED_CODES:
-        return Refused(
-            "AccessDenied",
-            f"{said} This S3 service lacks conditional writes (If-None-Match), which the registry needs.",
-        )
-    if status >= 500 or code in _PASSING_CODES:
-        return Unavailable(f"{said} The operator keeps trying.")
-    if code in _BUCKET_CODES:
-        return Missing(
-            "BucketNotFound", f"{said} Create the bucket, or name another (of a FineTuneJob: in a new one)."
-        )
-    if code in _REGION_CODES:
-        return Missing("BucketNotFound", f"{said} The bucket is in another region: correct storage.region.")
-    return Refused(
+_OTHERWISE = (
+    "AccessDenied",
+    "Check the keys in the credentials secret, and grant them read on the inputs and write on the output.",
+)
+_REFUSALS = {
+    Kind.NO_CREDENTIALS: (
         "AccessDenied",
-        f"{said} Check the keys in the credentials secret, and grant them read on the inputs and write on "
-        "the output.",
-    )
+        "Set storage.credentialsSecretRef, or give the service accounts of the operator and of the pods a role.",
+    ),
+    Kind.BAD_CREDENTIALS: ("SecretInvalid", ADVICE[Kind.BAD_CREDENTIALS]),
+    Kind.ARCHIVED: ("AccessDenied", ADVICE[Kind.ARCHIVED]),
+    Kind.NOT_S3: ("EndpointInvalid", ADVICE[Kind.NOT_S3]),
+    Kind.UNSUPPORTED: (
+        "AccessDenied",
+        "This S3 service lacks conditional writes (If-None-Match), which the registry needs.",
+    ),
+}
+_MISSING = {
+    Kind.NO_BUCKET: "Create the bucket, or name another (of a FineTuneJob: in a new one).",
+    Kind.REGION: ADVICE[Kind.REGION],
+    Kind.NAME: "Correct the URI.",
+}
 
 
-def transport_failure(error: Exception, *, action: str, target: str) -> StorageError:
-    """Return the error for a request that got no answer from S3."""
-    if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"):
-        return Refused(
-            "AccessDenied",
-            f"{action} {target}: no S3 credentials. Set storage.credentialsSecretRef, or give the service "
-            "accounts of the operator and of the pods a role.",
-        )
-    if type(error).__name__ == "ParamValidationError":
-        return Missing("BucketNotFound", f"{action} {target}: {_short(error)}. Correct the URI.")
-    return Unavailable(f"{action} {target}: S3 does not answer ({_short(error)}). The operator keeps trying.")
-
-
-def _short(error: Any) -> str:
-    return clean(str(error), length=300)
+def storage_error(failure: S3Failure, *, action: str, target: str, endpoint: str) -> StorageError:
+    """Return the error for what went wrong when `action` was asked of `target`, both in S3's terms."""
+    kind, said = failure.kind, f"{action} {target}: {failure.told_of(endpoint)}."
+    if kind in PASSES:
+        advice = f"{ADVICE[kind]} " if kind in ADVICE else ""
+        return Unavailable(f"{said} {advice}The operator keeps trying.")
+    if kind in _MISSING:
+        return Missing("BucketNotFound", f"{said} {_MISSING[kind]}")
+    reason, advice = _REFUSALS.get(kind, _OTHERWISE)
+    return Refused(reason, f"{said} {advice}")

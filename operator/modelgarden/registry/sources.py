@@ -42,6 +42,8 @@ async def read_manifest(store: Store, location: Location) -> tuple[Manifest, str
     except NewerDocument as error:
         raise Refused("UpgradeNeeded", f"{location} cannot be read. {error}") from error
     except DocumentError as error:
+        # A web server may have an answer for every path; it has no listing.
+        await store.require_bucket(location.bucket)
         raise Refused("ArtifactInvalid", f"{location} is not a manifest: {error}.") from error
     return manifest, hashlib.sha256(content).hexdigest()
 
@@ -50,7 +52,8 @@ async def resolve_source(store: Store, uri: str, *, lookups: Lookups) -> Resolve
     """Return what lies at an S3 URI: a run (with manifest.json) or a Hugging Face folder (with config.json).
 
     Raises:
-        StorageError: ModelNotFound, ArtifactInvalid, UpgradeNeeded, BucketNotFound, AccessDenied or StorageUnavailable.
+        StorageError: ModelNotFound, ArtifactInvalid, UpgradeNeeded, BucketNotFound, EndpointInvalid, AccessDenied or
+            StorageUnavailable.
     """
     return await lookups.get((store, "source", uri), lambda: _resolve(store, uri))
 

@@ -1,40 +1,34 @@
 """S3 objects for coroutines: boto3 behind a bounded pool of threads, errors in the terms of the conditions.
 
-boto3 is imported with the first client, because an operator without work should stay small.
+What boto3 raises is read by api/s3_errors; clients and their credentials are made by stores.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import hashlib
-import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from modelgarden.api.common import OPTIONAL_SECRET_KEYS, SECRET_KEYS, Storage
 from modelgarden.api.layout import SHA256_METADATA, Location
-from modelgarden.api.redaction import keep_secret
-from modelgarden.registry.errors import Refused, Unavailable, refusal, transport_failure
+from modelgarden.api.s3.codes import Kind, S3Failure
+from modelgarden.api.s3.failures import failure_of
+from modelgarden.api.s3.strangers import described, listed
+from modelgarden.registry.errors import Missing, Refused, Unavailable, storage_error
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 T = TypeVar("T")
 
-CONNECT_SECONDS = 3
-READ_SECONDS = 10
 REST_SECONDS = 3.0
 """After S3 did not answer, further requests to it fail at once for so long, so that they hold no threads."""
 LARGEST_DOCUMENT_BYTES = 32 * 1024 * 1024
 """Manifests and records are far smaller; more is refused before it is read."""
-MOST_CLIENTS = 64
 
 
 @dataclass(frozen=True)
@@ -67,9 +61,15 @@ class Store:
             StorageError: it does not.
         """
         # Not HEAD, whose answer has no body: a missing bucket and an unknown access key could look the same.
-        await self._call(
-            "LIST", Location(bucket, ""), lambda client: client.list_objects_v2(Bucket=bucket, MaxKeys=1)
+        found = await self._call(
+            "LIST",
+            Location(bucket, ""),
+            lambda client: listed(client.list_objects_v2(Bucket=bucket, MaxKeys=1)),
         )
+        if found is None:
+            raise Missing(
+                "BucketNotFound", f"LIST s3://{bucket}: S3 finds no such bucket. Create it, or name another."
+            )
 
     async def head(self, location: Location) -> ObjectInfo | None:
         """Return what S3 says of the object, or None when it is not there.
@@ -77,11 +77,16 @@ class Store:
         Raises:
             StorageError: S3 refuses or does not answer; also when the bucket is not there.
         """
-        found = await self._call(
-            "HEAD",
-            location,
-            lambda client: client.head_object(Bucket=location.bucket, Key=location.key),
-        )
+        try:
+            found = await self._call(
+                "HEAD",
+                location,
+                lambda client: described(client.head_object(Bucket=location.bucket, Key=location.key)),
+            )
+        except (Refused, Missing):
+            # The answer has no body, and so nothing but its status to tell why; a listing's has.
+            await self.require_bucket(location.bucket)
+            raise
         if found is None:
             await self.require_bucket(location.bucket)
             return None
@@ -112,7 +117,7 @@ class Store:
         def read(client: S3Client) -> tuple[bytes, str]:
             answer = client.get_object(Bucket=location.bucket, Key=location.key)
             with answer["Body"] as body:
-                if answer["ContentLength"] > LARGEST_DOCUMENT_BYTES:
+                if described(answer)["ContentLength"] > LARGEST_DOCUMENT_BYTES:
                     raise Refused(
                         "ArtifactInvalid",
                         f"{location} has {answer['ContentLength']} bytes, more than any record has.",
@@ -171,7 +176,7 @@ class Store:
                     last_modified=item["LastModified"],
                 )
                 for page in pages
-                for item in page.get("Contents", ())
+                for item in listed(page).get("Contents", ())
             )
 
         return await self._call("LIST", prefix, read) or ()
@@ -212,126 +217,21 @@ def _translated(
     request: Callable[[S3Client], T],
     lost_condition: T | None,
 ) -> T | None:
-    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-
+    endpoint = ""
     try:
-        return request(client())
-    except ClientError as error:
-        answer: Any = error.response
-        code = str(answer.get("Error", {}).get("Code", ""))
-        status = int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        if code in ("404", "NoSuchKey"):
+        opened = client()
+        endpoint = opened.meta.endpoint_url
+        return request(opened)
+    except Exception as error:
+        failure = failure_of(error)
+        if failure is None and isinstance(
+            error, OSError
+        ):  # such as a bundle of certificates that is not there
+            failure = S3Failure(Kind.PASSING, type(error).__name__, f"S3 cannot be asked ({error})")
+        if failure is None:
+            raise
+        if failure.kind is Kind.NOT_FOUND:
             return None
-        if code in ("412", "PreconditionFailed", "ConditionalRequestConflict"):
+        if failure.kind is Kind.PRECONDITION:
             return lost_condition
-        detail = str(answer.get("Error", {}).get("Message", ""))
-        raise refusal(code=code, status=status, action=action, target=str(location), detail=detail) from error
-    except (BotoCoreError, HTTPClientError, OSError) as error:
-        raise transport_failure(error, action=action, target=str(location)) from error
-
-
-@dataclass(frozen=True)
-class _Credentials:
-    access_key: str
-    secret_key: str
-    session_token: str | None
-
-
-class Stores:
-    """The stores of all resources; those with the same endpoint, region and credentials share one client."""
-
-    def __init__(self, *, threads: int) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="storage")
-        # One service that does not answer must leave threads for the others.
-        self._lanes = max(1, threads // 2)
-        self._stores: OrderedDict[tuple[str | None, str, _Credentials | None], Store] = OrderedDict()
-        self._sessions = threading.Lock()
-
-    def for_storage(self, storage: Storage, secret: Mapping[str, Any] | None) -> Store:
-        """Return the store for a spec's storage and the Secret object that it names, if any.
-
-        Raises:
-            Refused: the secret lacks a key (SecretInvalid).
-        """
-        credentials = None if secret is None else _credentials(secret)
-        key = (storage.endpoint, storage.region, credentials)
-        store = self._stores.get(key)
-        if store is None:
-            client = _Client(storage, credentials, lock=self._sessions, connections=self._lanes)
-            store = self._stores[key] = Store(client, pool=self._pool, lanes=self._lanes)
-            if len(self._stores) > MOST_CLIENTS:
-                self._stores.popitem(last=False)
-        self._stores.move_to_end(key)
-        return store
-
-    def close(self) -> None:
-        """Let running requests end and take no more."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-class _Client:
-    """A boto3 client that is made by its first use, in the pool's thread."""
-
-    def __init__(
-        self, storage: Storage, credentials: _Credentials | None, *, lock: threading.Lock, connections: int
-    ) -> None:
-        self._storage = storage
-        self._credentials = credentials
-        self._lock = lock
-        self._connections = connections
-        self._client: S3Client | None = None
-
-    def __call__(self) -> S3Client:
-        with self._lock:
-            if self._client is None:
-                self._client = self._connect()
-            return self._client
-
-    def _connect(self) -> S3Client:
-        import boto3
-        from botocore.config import Config
-
-        keys = self._credentials
-        return boto3.client(
-            "s3",
-            endpoint_url=self._storage.endpoint,
-            region_name=self._storage.region,
-            aws_access_key_id=keys.access_key if keys else None,
-            aws_secret_access_key=keys.secret_key if keys else None,
-            aws_session_token=keys.session_token if keys else None,
-            config=Config(
-                connect_timeout=CONNECT_SECONDS,
-                read_timeout=READ_SECONDS,
-                retries={"total_max_attempts": 2, "mode": "standard"},
-                max_pool_connections=self._connections,
-                s3={"addressing_style": "path" if self._storage.endpoint else "auto"},
-                # Checksum trailers are refused by older S3 services.
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
-        )
-
-
-def _credentials(secret: Mapping[str, Any]) -> _Credentials:
-    name = secret.get("metadata", {}).get("name", "")
-    data = secret.get("data") or {}
-    values: dict[str, str] = {}
-    for key in (*SECRET_KEYS, *OPTIONAL_SECRET_KEYS):
-        try:
-            values[key] = base64.b64decode(data.get(key) or "", validate=True).decode().strip()
-        except (binascii.Error, UnicodeDecodeError) as error:
-            raise Refused("SecretInvalid", f"Key {key} of secret {name!r} is not text.") from error
-    absent = [key for key in SECRET_KEYS if not values[key]]
-    if absent:
-        raise Refused("SecretInvalid", f"Secret {name!r} lacks {' and '.join(absent)}; add {_keys(absent)}.")
-    for value in values.values():
-        keep_secret(value)
-    return _Credentials(
-        access_key=values["AWS_ACCESS_KEY_ID"],
-        secret_key=values["AWS_SECRET_ACCESS_KEY"],
-        session_token=values["AWS_SESSION_TOKEN"] or None,
-    )
-
-
-def _keys(absent: list[str]) -> str:
-    return "the key" if len(absent) == 1 else "the keys"
+        raise storage_error(failure, action=action, target=str(location), endpoint=endpoint) from error

@@ -25,7 +25,7 @@ from modelgarden.kube.cache import Cache
 from modelgarden.kube.client import Kube
 from modelgarden.kube.errors import Invalid, Lost, Missing, Retryable
 from modelgarden.kube.resources import FINETUNEJOBS, MODELDEPLOYMENTS, OWNERS, Resource
-from modelgarden.registry.store import Stores
+from modelgarden.registry.stores import Stores
 from modelgarden.runtime.endpoints import endpoints
 from modelgarden.runtime.health import Limits, Vitals
 from modelgarden.runtime.leader import Leadership

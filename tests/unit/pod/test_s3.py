@@ -4,88 +4,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-from botocore.compat import HTTPHeaders
 
 from modelgarden.api.pods import PodStorage
 from modelgarden_pod.errors import PodError, TemporaryError, UserError
 from modelgarden_pod.s3 import S3Folder, open_s3_folder
 from tests.unit.pod.hand_time import HandTime
+from tests.unit.s3_wire import Answer, Sent, Wire
 
 PART = 64 * 2**20
 PATIENCE_SECONDS = 60.0
-
-
-@dataclass
-class Sent:
-    """One request as it would have gone out."""
-
-    method: str
-    path: str
-    query: Mapping[str, list[str]]
-    headers: Mapping[str, str]
-    body_bytes: int
-
-
-@dataclass
-class Answer:
-    """What the service says."""
-
-    body: str = ""
-    status: int = 200
-
-
-class Raw:
-    """The body of an answer, as botocore reads it."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    def stream(self, *args: Any, **options: Any) -> Any:
-        yield self._body
-
-    def read(self, *args: Any, **options: Any) -> bytes:
-        body, self._body = self._body, b""
-        return body
-
-
-@dataclass
-class Wire:
-    """Takes every request in the network's place and answers as the test wants."""
-
-    answer: Callable[[Sent], Answer] = lambda sent: Answer()
-    sent: list[Sent] = field(default_factory=list)
-
-    def __call__(self, request: AWSPreparedRequest, **kwargs: Any) -> AWSResponse:
-        url = urlsplit(request.url)
-        headers = {
-            name.lower(): value.decode() if isinstance(value, bytes) else str(value)
-            for name, value in request.headers.items()
-        }
-        sent = Sent(
-            method=str(request.method),
-            path=unquote(url.path),
-            query=parse_qs(url.query, keep_blank_values=True),
-            headers=headers,
-            body_bytes=_sent_bytes(request.body),
-        )
-        self.sent.append(sent)
-        answer = self.answer(sent)
-        said = HTTPHeaders.from_dict({"ETag": '"1"'})
-        return AWSResponse(request.url, answer.status, said, Raw(answer.body.encode()))
-
-
-def _sent_bytes(body: Any) -> int:
-    """Read a body to its end, as the network would."""
-    content = body.read() if hasattr(body, "read") else body
-    return len(content or b"")
 
 
 @pytest.fixture
@@ -104,8 +34,7 @@ def folder(wire: Wire, time: HandTime, monkeypatch: pytest.MonkeyPatch) -> S3Fol
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     storage = PodStorage(endpoint="https://s3.example.com", region="us-east-1")
     folder = open_s3_folder("s3://bucket/run", storage, time.patience(total=PATIENCE_SECONDS))
-    # A handler that returns an answer takes the network's place; the stubs know of no such handler.
-    folder.client.meta.events.register("before-send.s3", wire)  # type: ignore[arg-type]
+    wire.take(folder.client)
     return folder
 
 

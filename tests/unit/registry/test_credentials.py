@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from modelgarden.api.common import Storage
+from modelgarden.api.redaction import redacted
 from modelgarden.registry.errors import Refused
-from modelgarden.registry.store import MOST_CLIENTS, Stores
+from modelgarden.registry.secrets import required_value
+from modelgarden.registry.stores import MOST_CLIENTS, Stores
 
 
 @pytest.fixture
@@ -57,6 +59,46 @@ def test_a_secret_without_a_key_is_refused_by_name(stores: Stores, given: dict[s
 
     assert refused.value.reason == "SecretInvalid"
     assert want in refused.value.message
+
+
+@pytest.mark.parametrize("key", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
+@pytest.mark.parametrize(
+    ("ending", "want"),
+    [
+        ("\n", "ends with a line break."),
+        ("\r\n", "ends with a line break (CRLF)."),
+        (" ", "ends with a space."),
+    ],
+)
+def test_a_value_with_white_space_at_its_end_is_refused_by_name_without_its_value(
+    stores: Stores, key: str, ending: str, want: str
+) -> None:
+    values = {"AWS_ACCESS_KEY_ID": "canary-id-1234", "AWS_SECRET_ACCESS_KEY": "canary-key-1234"}
+
+    with pytest.raises(Refused) as refused:
+        stores.for_storage(Storage(), secret(**{**values, key: f"canary-{key}{ending}"}))
+
+    assert refused.value.reason == "SecretInvalid"
+    assert refused.value.message.startswith(f"Key {key} of secret 's3' {want}")
+    assert "printf %s" in refused.value.message
+    assert "canary" not in refused.value.message
+
+
+def test_a_value_that_was_read_is_in_no_message_from_then_on(stores: Stores) -> None:
+    keys = secret(AWS_ACCESS_KEY_ID="canary-id-5678", AWS_SECRET_ACCESS_KEY="canary-key-5678")
+    stores.for_storage(Storage(), keys)
+
+    assert redacted("canary-id-5678 and canary-key-5678") == "*** and ***"
+
+
+def test_a_hub_token_is_held_to_the_same() -> None:
+    assert required_value(secret(HF_TOKEN="hf_canary"), "HF_TOKEN") == "hf_canary"
+    for value, want in (("hf_canary\n", "ends with a line break"), ("hf canary", "holds white space")):
+        with pytest.raises(Refused, match=f"Key HF_TOKEN of secret 's3' {want}") as refused:
+            required_value(secret(HF_TOKEN=value), "HF_TOKEN")
+        assert "canary" not in refused.value.message
+    with pytest.raises(Refused, match="Secret 's3' lacks HF_TOKEN; add the key"):
+        required_value(secret(HF_TOKEN=" "), "HF_TOKEN")
 
 
 def test_a_secret_that_is_not_text_is_refused_without_its_value(stores: Stores) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from modelgarden.api.conditions import REASONS
-from modelgarden.registry.errors import Missing, Refused, Unavailable, refusal
+from modelgarden.api.s3.codes import answered
+from modelgarden.registry.errors import Missing, Refused, Unavailable, storage_error
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,8 @@ from modelgarden.registry.errors import Missing, Refused, Unavailable, refusal
     ],
 )
 def test_an_error_answer_has_a_reason(code: str, status: int, want_type: type, want_reason: str) -> None:
-    error = refusal(code=code, status=status, action="HEAD", target="s3://b/k", detail="")
+    failure = answered(code, status, bodiless=True)
+    error = storage_error(failure, action="HEAD", target="s3://b/k", endpoint="http://s3:9000")
 
     assert type(error) is want_type
     assert error.reason == want_reason

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelgarden_pod.credentials import require_sendable
 from modelgarden_pod.errors import TemporaryError, UserError
 from modelgarden_pod.retry import Patience
 from modelgarden_train.models.files import CONFIGURATION, SAME_WEIGHTS_AGAIN, WEIGHTS
@@ -30,10 +31,11 @@ def download_snapshot(
     """Download a snapshot and return its folder and commit.
 
     Raises:
-        UserError: ModelNotFound, AccessDenied, or InvalidConfiguration where the hub may not be asked.
+        UserError: ModelNotFound, AccessDenied, SecretInvalid, or InvalidConfiguration where the hub may not be asked.
         TemporaryError: the hub does not answer.
         OSError: the disk takes no more.
     """
+    require_sendable("HF_TOKEN")
     from httpx import HTTPError
     from huggingface_hub import HfApi, get_session, snapshot_download
     from huggingface_hub.errors import HFValidationError

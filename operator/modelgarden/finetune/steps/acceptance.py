@@ -20,6 +20,7 @@ from modelgarden.finetune.outcome import Outcome
 from modelgarden.finetune.steps.step import FineTuneView
 from modelgarden.registry.errors import StorageError
 from modelgarden.registry.inputs import InputSources
+from modelgarden.registry.secrets import required_value
 
 
 async def observe(look: Look, seen: Observation) -> Observation:
@@ -75,7 +76,9 @@ async def _credentials(look: Look) -> tuple[str, ...] | Problem:
         secret = await look.means.storage.secret(namespace, name, keys=(HUB_TOKEN_KEY,))
         if isinstance(secret, Problem):
             return secret
-        if HUB_TOKEN_KEY not in (secret.get("data") or {}):
-            return Problem("SecretInvalid", f"Secret {name!r} lacks {HUB_TOKEN_KEY}; add the key.")
+        try:
+            required_value(secret, HUB_TOKEN_KEY)
+        except StorageError as error:
+            return error.problem
         versions.append(str(secret["metadata"]["resourceVersion"]))
     return tuple(versions)

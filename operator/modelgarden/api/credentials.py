@@ -1,0 +1,49 @@
+"""Which values of a secret can be sent to S3 or to the hub as they are, for the operator and its pods alike. Pure.
+
+Most faults come from a file or a command that ends in a line break. It is never taken off: what the operator would
+repair in silence, the pods and every other reader of the secret would still get.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+REWRITE: Final = (
+    "Write the value without it: `echo` adds a line break where `printf %s` does not, and base64 keeps it."
+)
+"""How such a value is made right."""
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\x80-\x9f]")
+_NAMED: Final = {"\n": "a line break", "\r": "a carriage return", "\t": "a tab", " ": "a space"}
+_IN_A_HEADER: Final = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "HF_TOKEN"})
+"""What is sent itself; the secret key only signs, so that some services take one with spaces or letters of any kind."""
+
+
+def fault_of(key: str, value: str) -> str | None:
+    """Return what is wrong with a secret's value, in words that follow the key's name; None where it can be sent.
+
+    The words never quote the value.
+    """
+    if value.endswith("\r\n"):
+        return "ends with a line break (CRLF)"
+    if value[-1:].isspace():
+        return f"ends with {_named(value[-1])}"
+    if value[:1] == "\ufeff":
+        return "begins with a byte order mark"
+    if value[:1].isspace():
+        return f"begins with {_named(value[0])}"
+    control = _CONTROL.search(value)
+    if control is not None:
+        return f"holds {_named(control[0])}"
+    if key not in _IN_A_HEADER:
+        return None
+    if any(character.isspace() for character in value):
+        return "holds white space"
+    return None if value.isascii() else "holds a character that is not ASCII"
+
+
+def _named(character: str) -> str:
+    if character in _NAMED:
+        return _NAMED[character]
+    return "white space" if character.isspace() else "a control character"
