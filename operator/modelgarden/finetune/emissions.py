@@ -40,8 +40,7 @@ def final(known: EmissionsRecord | None, left: tuple[EmissionsRecord, ...] | Non
     Without the latter the sum may lack what was spent after the last report, and says so.
     """
     if left:
-        merged = merge_records(left)
-        return merged if known is None else continued(known, merged)
+        return continued(known, merge_records(left))
     if known is None:
         return None
     ended = ended_record(known, reason=LOST)
