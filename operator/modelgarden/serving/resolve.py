@@ -156,4 +156,4 @@ def _format_not_found(what: str) -> Refused:
 
 
 def _folder(uri: str) -> str:
-    return uri.rstrip("/").removesuffix(f"/{MANIFEST}")
+    return uri.removesuffix(f"/{MANIFEST}")

@@ -167,6 +167,70 @@ def test_more_pods_than_a_record_lists_are_a_partial_record() -> None:
     assert [one.id for one in second.total.attempts] == [one.id for one in first.total.attempts]
 
 
+def test_pods_that_are_gone_leave_less_room_for_new_ones() -> None:
+    carbon: ServingCarbon | None = None
+    for number in range(KEPT_GONE + 2):
+        carbon = counted(
+            carbon, [report(f"gone-{number:02}", joules=1, start=number)], frozenset([f"gone-{number:02}"])
+        )
+    many = [report(f"p{number:02}", joules=10, start=100 + number) for number in range(60)]
+    live = frozenset(one.attempt for one in many)
+
+    carbon = counted(carbon, many, live)
+
+    assert carbon is not None
+    assert carbon.total.state == "Partial"
+    assert sum(one.reason == "Running" for one in carbon.total.attempts) == 64 - 1 - KEPT_GONE
+    holds(carbon)
+
+
+def test_silent_pods_are_listed_only_where_there_is_room() -> None:
+    told = [report(f"p{number:02}", joules=1) for number in range(62)]
+    live = frozenset(one.attempt for one in told) | {"silent-a", "silent-b", "silent-c"}
+    first = counted(None, told, live)
+
+    some = counted(first, told, live, live)
+    full = counted(counted(None, told[:61], live), [*told, report("p62", joules=1)], live | {"p62"}, live)
+
+    assert some is not None
+    assert [one.id for one in some.total.attempts if one.reason == "Lost"] == ["silent-a"]
+    assert full is not None
+    assert [one.id for one in full.total.attempts if one.reason == "Lost"] == []
+    for carbon in (some, full):
+        assert carbon.total.state == "Partial"
+        holds(carbon)
+
+
+def test_a_pod_whose_tokens_were_never_noted_counts_on() -> None:
+    first = counted(None, [report("a", joules=100)], frozenset("a"))
+    assert first is not None
+
+    second = counted(first.model_copy(update={"pods": ()}), [report("b", joules=5, start=60)], frozenset("b"))
+
+    assert totals(second) == (105, 0, 0)
+    assert second is not None
+    assert second.prompt_tokens == 0
+    holds(second)
+
+
+def test_a_pod_that_has_only_begun_to_meter_has_no_time_yet() -> None:
+    carbon = counted(None, [report("a", joules=0, seconds=0)], frozenset("a"))
+
+    assert carbon is not None
+    assert (carbon.total.duration_seconds, carbon.total.coverage_percent) == (0, 100)
+
+
+def test_coverage_is_the_mean_by_the_pods_own_time() -> None:
+    first = counted(None, [report("a", joules=1, seconds=90)], frozenset("a"))
+    half = report("b", joules=1, start=90, seconds=30)
+    half = half.model_copy(update={"emissions": half.emissions.model_copy(update={"coverage_percent": 20})})
+
+    second = counted(first, [half], frozenset("b"))
+
+    assert second is not None
+    assert second.total.coverage_percent == 80
+
+
 def test_a_restart_among_as_many_pods_as_a_record_lists_has_its_entry() -> None:
     uids = [f"p{number:02}" for number in range(64)]
     first = counted(None, [report(uid, joules=100, tokens=10) for uid in uids], frozenset(uids))
@@ -269,12 +333,13 @@ def test_the_factors_that_hold_now_take_the_place_of_those_that_the_pods_began_w
 
 
 def test_without_a_known_zone_the_total_is_partial() -> None:
-    first = counted(None, [report("a", joules=3_600_000)], frozenset("a"))
-    assert first is not None
+    for state in ("Estimated", "Measured"):
+        first = counted(None, [report("a", joules=3_600_000, state=state)], frozenset("a"))
+        assert first is not None
 
-    assert [with_factors(first, PodCarbon(zone=zone)).total.state for zone in (None, "XKX")] == [
-        "Partial"
-    ] * 2
+        assert [with_factors(first, PodCarbon(zone=zone)).total.state for zone in (None, "XKX", "DEU")] == [
+            "Partial", "Partial", state,
+        ]  # fmt: skip
 
 
 def test_milligrams_per_1000_tokens_leave_idle_energy_out() -> None:
@@ -282,6 +347,13 @@ def test_milligrams_per_1000_tokens_leave_idle_energy_out() -> None:
 
     assert carbon is not None
     assert Decimal(carbon.milligrams_per_1000_tokens or "0") == Decimal(380_950) * Decimal("1.2") * 2
+
+
+def test_tokens_of_pods_that_count_all_energy_as_idle_cost_nothing() -> None:
+    carbon = counted(None, [report("a", joules=1000, idle=1000, tokens=1)], frozenset("a"))
+
+    assert carbon is not None
+    assert carbon.milligrams_per_1000_tokens == "0.000"
 
 
 def test_a_few_tokens_have_a_figure_below_a_milligram() -> None:

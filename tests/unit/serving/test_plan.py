@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -37,6 +38,11 @@ from tests.unit.serving.builders import (
 )
 
 SERVED = {"modelgarden.dev/served": "true"}
+FAILED = {
+    "modelgarden.dev/failed": json.dumps(
+        {"reason": "PodsFailing", "message": "vLLM knows no argument --flag."}
+    )
+}
 READY = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-21T11:58:00Z"}
 _NONE: Mapping[str, str] = {}
 NO_GPU = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
@@ -110,6 +116,89 @@ def test_the_first_reconcile_makes_service_and_revision() -> None:
     assert made.status is not None
     assert made.status["url"] == "http://bot.default.svc.cluster.local/v1"
     assert made.status["selector"] == "modelgarden.dev/modeldeployment=bot"
+    assert made.status["observedGeneration"] == 2
+    assert {child["metadata"]["namespace"] for child in made.objects} == {"default"}
+
+
+def test_what_was_noted_of_a_revision_stays_noted() -> None:
+    notes = {
+        "modelgarden.dev/scaled-at": "2026-11-21T11:40:00.000000Z",
+        "modelgarden.dev/raised-at": "2026-11-21T11:30:00.000000Z",
+    }
+
+    child = planned(observed(deployments=(new(notes=notes),))).objects[1]
+
+    assert notes.items() <= child["metadata"]["annotations"].items()
+
+
+def test_fewer_replicas_are_noted_as_a_change_but_not_as_more_pods() -> None:
+    raised = {"modelgarden.dev/raised-at": "2026-11-21T11:30:00.000000Z"}
+
+    fewer = planned(observed(deployments=(new(ready=3, count=3, notes=SERVED | raised),))).objects[1]
+
+    noted = fewer["metadata"]["annotations"]
+    assert noted["modelgarden.dev/scaled-at"] == "2026-11-21T12:00:00.000000Z"
+    assert noted["modelgarden.dev/raised-at"] == raised["modelgarden.dev/raised-at"]
+
+
+def test_why_a_revision_was_rolled_back_is_noted_and_read_again() -> None:
+    made = planned(observed(deployments=(old(), new(age=1801))))
+
+    noted = next(child for child in made.objects if child["metadata"]["name"] == NEW_NAME)
+    failed = json.loads(noted["metadata"]["annotations"]["modelgarden.dev/failed"])
+    assert failed["reason"] == "ProgressDeadlineExceeded"
+    assert failed["message"].startswith("0 of 1 replicas of revision")
+
+
+def test_the_status_lists_the_revisions_newest_first() -> None:
+    made = planned(observed(deployments=(old(), new(ready=1, age=1801, notes=FAILED))))
+
+    assert made.status is not None
+    assert made.status["replicas"] == 2
+    assert made.status["revisions"] == [
+        {
+            "name": revision_hash(NEW), "state": "Failed", "replicas": 0, "readyReplicas": 1,
+            "message": "vLLM knows no argument --flag.",
+        },
+        {"name": revision_hash(OLD), "state": "Active", "replicas": 1, "readyReplicas": 1},
+    ]  # fmt: skip
+
+
+def test_a_revision_without_a_pod_is_not_active() -> None:
+    made = planned(observed(the_spec=spec(replicas=0), deployments=(new(count=0),)))
+
+    assert state(made) == {revision_hash(NEW): "Progressing"}
+    assert "modelgarden.dev/served" not in made.objects[1]["metadata"]["annotations"]
+
+
+def test_the_first_rollout_is_one_until_its_last_pod_is_ready() -> None:
+    made = planned(observed(the_spec=spec(replicas=2), deployments=(new(ready=1, count=2),)))
+
+    assert conditions(made)["Ready"] == ("True", "Serving")
+    assert phase(made) == "RollingOut"
+
+
+def test_going_back_to_what_served_before_is_a_rollout() -> None:
+    made = planned(observed(deployments=(old(), new(ready=1, notes=SERVED))))
+
+    assert conditions(made)["Progressing"] == ("True", "RollingOut")
+    assert phase(made) == "RollingOut"
+
+
+def test_a_long_message_is_told_whole_up_to_two_kib() -> None:
+    told = pod(
+        NEW, **crashed("serve", 64, json.dumps({"reason": "InvalidConfiguration", "message": "x" * 700}))
+    )
+
+    made = planned(
+        observed(deployments=(old(), new(notes={"modelgarden.dev/failed": long_failure()})), pods=(told,))
+    )
+
+    assert "y" * 1500 in message(made, "Degraded")
+
+
+def long_failure() -> str:
+    return json.dumps({"reason": "PodsFailing", "message": "y" * 1500})
 
 
 def test_it_waits_for_the_job_that_it_names() -> None:
@@ -407,6 +496,34 @@ def test_a_pod_that_ends_is_asked_sooner() -> None:
     ending["metadata"]["deletionTimestamp"] = "2026-11-21T11:59:00Z"
 
     assert planned(observed(deployments=(new(ready=1, notes=SERVED),), pods=(ending,))).requeue_after == 5
+
+
+def test_the_energy_of_a_pod_that_is_gone_stays_in_the_status() -> None:
+    first = planned(
+        observed(
+            deployments=(new(ready=1, notes=SERVED),),
+            pods=(pod(NEW, phase="Running"),),
+            reports=(report("uid-p1", joules=50),),
+        )
+    )
+    assert first.status is not None
+
+    second = planned(
+        observed(
+            deployments=(new(ready=1, notes=SERVED),),
+            pods=(pod(NEW, "p2", phase="Running"),),
+            reports=(report("uid-p2", joules=7, start=60),),
+            status=ModelDeploymentStatus.from_dict(first.status),
+        )
+    )
+
+    assert second.status is not None
+    total = second.status["carbon"]["total"]
+    assert total["energyJoules"]["total"] == 57
+    assert {one["id"]: one["reason"] for one in total["attempts"]} == {
+        "uid-p1": "Terminated",
+        "uid-p2": "Running",
+    }
 
 
 def test_the_energy_stays_in_the_status_between_two_questions() -> None:

@@ -106,7 +106,9 @@ def test_an_upgrade_writes_to_no_deployment(
         {"engine": {"args": {"maxModelLen": 128}}},
         {"resources": {"gpus": 2}},
         {"resources": {"memory": "32Gi"}},
+        {"resources": {"cpu": "3"}},
         {"podTemplate": {"labels": {"team": "search"}}},
+        {"podTemplate": {"annotations": {"example.com/team": "search"}}},
         {"podTemplate": {"nodeSelector": {"gpu": "h100"}}},
         {"storage": {"credentialsSecretRef": {"name": "other"}}},
         {"storage": {"region": "eu-west-1"}},
@@ -229,6 +231,37 @@ def test_the_name_of_a_revision_never_changes() -> None:
     """Were it another one in the next version, an upgrade to that would roll out everything."""
     assert revision_hash(wanted()) == "0fc218c501"
     assert revision_hash(wanted(spec(**FULL))) == "a2fd44bdc2"
+
+
+def test_an_earlier_deployment_whose_fetch_somebody_changed_gives_way_as_well() -> None:
+    earlier = live(made_earlier(wanted(), EARLIER), ready=1)
+    earlier["spec"]["template"]["spec"]["initContainers"][0]["image"] = "other:1"
+
+    assert revision_name(wanted(), {EARLIER: earlier}) == revision_hash(wanted())
+
+
+@pytest.mark.parametrize("kind", ["nothing", "another", "serve alone"])
+def test_a_deployment_of_which_somebody_made_something_else_is_no_earlier_one(kind: str) -> None:
+    earlier = live(made_earlier(wanted(), EARLIER), ready=1)
+    (serve,) = earlier["spec"]["template"]["spec"]["containers"]
+    bare = {"name": "serve", "env": [one for one in serve["env"] if one["name"] == "MODELGARDEN_CONFIG"]}
+    containers = {"nothing": [], "another": [{"name": "other"}], "serve alone": [bare]}[kind]
+    earlier["spec"]["template"] = {"spec": {"containers": containers}}
+
+    assert revision_name(wanted(), {EARLIER: earlier}) == revision_hash(wanted())
+
+
+def test_an_earlier_deployment_is_not_written_while_nothing_changes() -> None:
+    earlier = live(made_earlier(wanted(), EARLIER, annotations=SERVED), ready=1)
+
+    assert [child["kind"] for child in plan(observed(deployments=(earlier,))).objects] == ["Service"]
+
+
+def test_the_newest_of_several_earlier_deployments_is_the_wanted_one() -> None:
+    older = live(made_earlier(wanted(), "0000000000"), ready=1, age=900)
+    newer = live(made_earlier(wanted(), EARLIER), ready=1, age=600)
+
+    assert revision_name(wanted(), {EARLIER: newer, "0000000000": older}) == EARLIER
 
 
 def test_an_earlier_deployment_is_scaled_with_the_template_that_it_has() -> None:

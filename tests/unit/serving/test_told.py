@@ -70,6 +70,7 @@ SITUATIONS: dict[str, Callable[[], Plan]] = {
     "the spec cannot be read": lambda: unreadable(
         ModelDeploymentStatus(), generation=2, message="spec.replicas: Input should be an integer.", now=NOW
     ),
+    "nothing is known of the model": lambda: planned(resolution=Resolution()),
     "a secret is missing": lambda: planned(resolution=Resolution(refused=NO_SECRET)),
     "a secret is missing while it serves": lambda: planned(
         new(ready=1, notes=SERVED), resolution=Resolution(artifact=artifact(), refused=NO_SECRET)
