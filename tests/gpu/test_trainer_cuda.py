@@ -22,21 +22,29 @@ from tests.integration.trainer_process import (
     write_rows,
 )
 
-WITH_LITTLE_MEMORY = """
-import sys, torch
-torch.cuda.set_per_process_memory_fraction(float(sys.argv.pop(1)))
+WITH_ANOTHER_WORKER = """
+import sys
 from modelgarden_pod.process import end_process
 from modelgarden_train.__main__ import main
+from modelgarden_train.attempt.worker_process import WorkerProcess
+WorkerProcess.start.__func__.__kwdefaults__["command"] = (sys.executable, "-c", sys.argv.pop(1))
 end_process(main(sys.argv[1:]))
 """
-WITHOUT_ROOM_FOR_16_BIT = """
-import sys, torch
+"""The trainer, whose worker is another program: it is the worker that holds the GPU."""
+WORK = """
+from modelgarden_pod.process import end_process
+from modelgarden_train.attempt.worker import main
+end_process(main())
+"""
+WITH_LITTLE_MEMORY = f"""
+import torch
+torch.cuda.set_per_process_memory_fraction(FRACTION)
+{WORK}"""
+WITHOUT_ROOM_FOR_16_BIT = f"""
+import torch
 _, total = torch.cuda.mem_get_info()
 torch.cuda.mem_get_info = lambda device=None: (2**30, total)
-from modelgarden_pod.process import end_process
-from modelgarden_train.__main__ import main
-end_process(main(sys.argv[1:]))
-"""
+{WORK}"""
 
 pytestmark = [
     pytest.mark.gpu,
@@ -143,14 +151,14 @@ def run_with_memory(
     config = make_job(model, folder, rows=rows, training=training(epochs=1), formats=["Adapter"])
     process = TrainerProcess(python, folder / "process", config, attempt="only")
     assert process.run("prepare").exit_code == 0
-    return train_with(WITH_LITTLE_MEMORY, process, str(fraction))
+    return train_with(WITH_LITTLE_MEMORY.replace("FRACTION", str(fraction)), process)
 
 
-def train_with(program: str, process: TrainerProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Train a prepared run by a program that changes what the trainer finds, and return how it ended."""
+def train_with(worker: str, process: TrainerProcess) -> subprocess.CompletedProcess[str]:
+    """Train a prepared run with a worker that finds something else than there is, and return how it ended."""
     train = ["train", "--config", str(process.folder / "job.json"), "--port", str(process.port)]
     return subprocess.run(
-        [str(process.python), "-c", program, *arguments, *train],
+        [str(process.python), "-c", WITH_ANOTHER_WORKER, worker, *train],
         env=process.environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
