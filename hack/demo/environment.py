@@ -76,17 +76,16 @@ class Environment:
     def port_forward(self, namespace: str, target: str, port: int) -> Iterator[str]:
         """Forward a local port to a Service or pod and yield its base URL."""
         command = [self.kubectl_program, "-n", namespace, "port-forward", target, f":{port}"]
-        process = subprocess.Popen(
+        with subprocess.Popen(
             command, env=self._variables(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        try:
-            line = process.stdout.readline() if process.stdout else ""
-            if "Forwarding from" not in line:
-                raise DemoError(f"kubectl port-forward {target} failed: {line.strip()}")
-            yield f"http://127.0.0.1:{line.split('->')[0].strip().rsplit(':', 1)[1]}"
-        finally:
-            process.terminate()
-            process.wait()
+        ) as process:
+            try:
+                line = process.stdout.readline() if process.stdout else ""
+                if "Forwarding from" not in line:
+                    raise DemoError(f"kubectl port-forward {target} failed: {line.strip()}")
+                yield f"http://127.0.0.1:{line.split('->')[0].strip().rsplit(':', 1)[1]}"
+            finally:
+                process.terminate()
 
     def _variables(self) -> dict[str, str]:
         return {**os.environ, **({"KUBECONFIG": self.kubeconfig} if self.kubeconfig else {})}
@@ -125,14 +124,14 @@ def tear_down(say: Say) -> None:
 
 def _clusterctl(*args: str, say: Say) -> None:
     """Run hack/cluster and pass each line of its progress on."""
-    process = subprocess.Popen(
-        [*CLUSTERCTL, *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
     lines: list[str] = []
-    for line in process.stdout or ():
-        lines.append(line.rstrip())
-        say(line.strip())
-    if process.wait() != 0:
+    with subprocess.Popen(
+        [*CLUSTERCTL, *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        for line in process.stdout or ():
+            lines.append(line.rstrip())
+            say(line.strip())
+    if process.returncode != 0:
         raise DemoError(f"hack/cluster {args[0]} failed:\n" + "\n".join(lines[-15:]))
 
 

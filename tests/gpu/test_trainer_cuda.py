@@ -38,7 +38,7 @@ end_process(main())
 """
 WITH_LITTLE_MEMORY = f"""
 import torch
-torch.cuda.set_per_process_memory_fraction(FRACTION)
+torch.cuda.set_per_process_memory_fraction(MIB * 2**20 / torch.cuda.get_device_properties(0).total_memory)
 {WORK}"""
 WITHOUT_ROOM_FOR_16_BIT = f"""
 import torch
@@ -121,7 +121,7 @@ def test_a_run_on_cuda_survives_eviction_and_is_metered(
 
 
 def test_too_large_a_step_is_split_until_it_fits(python: Path, model: Path, tmp_path: Path) -> None:
-    ended = run_with_memory(0.002, python, model, tmp_path)
+    ended = run_with_memory(280, python, model, tmp_path)
 
     assert ended.returncode == 0, ended.stdout
     manifest = Manifest.model_validate_json((tmp_path / "run" / "manifest.json").read_bytes())
@@ -133,17 +133,15 @@ def test_too_large_a_step_is_split_until_it_fits(python: Path, model: Path, tmp_
 
 
 def test_a_model_that_never_fits_fails_with_the_arithmetic(python: Path, model: Path, tmp_path: Path) -> None:
-    ended = run_with_memory(0.0008, python, model, tmp_path)
+    ended = run_with_memory(64, python, model, tmp_path)
 
     print(ended.stdout[-3000:])
     assert ended.returncode == 64
     assert "OutOfMemory" in ended.stdout
 
 
-def run_with_memory(
-    fraction: float, python: Path, model: Path, folder: Path
-) -> subprocess.CompletedProcess[str]:
-    """Prepare and train with a share of the GPU's memory, on rows of about 450 tokens."""
+def run_with_memory(mib: int, python: Path, model: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Prepare and train with so many MiB of the GPU's memory, on rows of about 450 tokens."""
     rows = [
         {"prompt": f"{number} {'qwxz' * 100}", "completion": f"{number + 1} {'zxwq' * 8}"}
         for number in range(80)
@@ -151,7 +149,7 @@ def run_with_memory(
     config = make_job(model, folder, rows=rows, training=training(epochs=1), formats=["Adapter"])
     process = TrainerProcess(python, folder / "process", config, attempt="only")
     assert process.run("prepare").exit_code == 0
-    return train_with(WITH_LITTLE_MEMORY.replace("FRACTION", str(fraction)), process)
+    return train_with(WITH_LITTLE_MEMORY.replace("MIB", str(mib)), process)
 
 
 def train_with(worker: str, process: TrainerProcess) -> subprocess.CompletedProcess[str]:
