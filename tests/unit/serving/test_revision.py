@@ -31,6 +31,7 @@ from tests.unit.serving.test_manifests import FULL
 
 SERVED = {"modelgarden.dev/served": "true"}
 EARLIER = "0123456789"
+GPU = {"nvidia.com/gpu": "1"}
 
 
 @pytest.fixture(params=["defaults", "everything set"])
@@ -147,10 +148,21 @@ def test_quantities_that_the_api_server_writes_otherwise_are_the_same() -> None:
     assert revision_name(asked, {EARLIER: earlier}) == EARLIER
 
 
-@pytest.mark.parametrize("field", ["image", "env"])
-def test_an_earlier_deployment_that_somebody_changed_gives_way_to_a_rollout(field: str) -> None:
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("image", "other:1"),
+        ("env", []),
+        (
+            "resources",
+            {"requests": {"cpu": "4", **GPU, "memory": "16Gi"}, "limits": {**GPU, "memory": "32Gi"}},
+        ),
+    ],
+    ids=str,
+)
+def test_an_earlier_deployment_that_somebody_changed_gives_way_to_a_rollout(field: str, value: Any) -> None:
     earlier = live(made_earlier(wanted(), EARLIER), ready=1)
-    earlier["spec"]["template"]["spec"]["containers"][0][field] = "other:1" if field == "image" else []
+    earlier["spec"]["template"]["spec"]["containers"][0][field] = value
 
     assert revision_name(wanted(), {EARLIER: earlier}) == revision_hash(wanted())
 
