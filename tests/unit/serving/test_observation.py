@@ -88,7 +88,25 @@ def test_a_bare_deployment_is_a_revision_of_one_pod_that_is_not_there_yet() -> N
 
     assert (revision.model, revision.wanted, revision.ready, revision.held) == ("", 1, 0, 0)
     assert (revision.failed, revision.problem, revision.starved_since) == (None, None, None)
+    assert revision.outdated == 0
     assert by_revision([{**bare, "spec": {"selector": {}}}]) == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "want"),
+    [
+        ({"replicas": 2}, 2),
+        ({"replicas": 2, "updatedReplicas": 1}, 1),
+        ({"replicas": 1, "updatedReplicas": 2}, 0),
+    ],
+)
+def test_pods_of_an_older_template_are_counted(status: dict[str, int], want: int) -> None:
+    one = live(made(wanted(), replicas=2))
+    one["status"] = status
+
+    (revision,) = revisions_of(by_revision([one]), [])
+
+    assert revision.outdated == want
 
 
 @pytest.mark.parametrize("note", ["not json", "[]", '{"reason": "PodsFailing"}'])

@@ -16,7 +16,7 @@ from modelgarden.api.pods import EngineReport
 from modelgarden.controller.plan import Plan
 from modelgarden.serving.decision import ServingView
 from modelgarden.serving.observation import PodsSaid
-from modelgarden.serving.plan import plan
+from modelgarden.serving.plan import plan, unreadable
 from modelgarden.serving.resolve import Resolution
 from modelgarden.serving.revision import revision_hash
 from tests.unit.serving.builders import (
@@ -118,6 +118,20 @@ def test_the_first_reconcile_makes_service_and_revision() -> None:
     assert made.status["selector"] == "modelgarden.dev/modeldeployment=bot"
     assert made.status["observedGeneration"] == 2
     assert {child["metadata"]["namespace"] for child in made.objects} == {"default"}
+
+
+def test_a_spec_that_cannot_be_read_changes_nothing_but_what_is_said_of_it() -> None:
+    before = ModelDeploymentStatus(
+        phase="Ready", url="http://bot.default.svc.cluster.local/v1", ready_replicas=2
+    )
+
+    made = unreadable(before, generation=7, message="spec.replicas: Input should be an integer.", now=NOW)
+
+    assert (made.objects, made.deletes, made.requeue_after) == ((), (), None)
+    assert made.status is not None
+    assert (made.status["phase"], made.status["observedGeneration"]) == ("Blocked", 7)
+    assert (made.status["url"], made.status["readyReplicas"]) == (before.url, 2)
+    assert conditions(made) == {"Accepted": ("False", "InvalidSpec")}
 
 
 def test_what_was_noted_of_a_revision_stays_noted() -> None:

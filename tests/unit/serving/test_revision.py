@@ -263,10 +263,30 @@ def test_a_deployment_of_which_somebody_made_something_else_is_no_earlier_one(ki
     assert revision_name(wanted(), {EARLIER: earlier}) == revision_hash(wanted())
 
 
-def test_an_earlier_deployment_is_not_written_while_nothing_changes() -> None:
-    earlier = live(made_earlier(wanted(), EARLIER, annotations=SERVED), ready=1)
+@pytest.mark.parametrize("replicas", [None, 1, 2])
+def test_an_earlier_deployment_is_not_written_while_nothing_changes(replicas: int | None) -> None:
+    earlier = live(
+        made_earlier(wanted(), EARLIER, replicas=replicas or 1, annotations=SERVED), ready=replicas or 1
+    )
+    if replicas is None:  # the API server's default
+        del earlier["spec"]["replicas"]
 
-    assert [child["kind"] for child in plan(observed(deployments=(earlier,))).objects] == ["Service"]
+    after = plan(observed(the_spec=spec(replicas=replicas or 1), deployments=(earlier,)))
+
+    assert [child["kind"] for child in after.objects] == ["Service"]
+
+
+def test_an_earlier_deployment_of_another_revision_gives_way_with_the_template_that_it_has() -> None:
+    older = wanted(sha256=OTHER_DIGEST)
+    before = live(made_earlier(older, EARLIER, annotations=SERVED), ready=1, age=900)
+
+    waits = plan(observed(deployments=(before, live(made(wanted())))))
+    goes = plan(observed(deployments=(before, live(made(wanted()), ready=1))))
+
+    assert f"bot-{EARLIER}" not in {child["metadata"]["name"] for child in waits.objects}
+    (given_up,) = [child for child in goes.objects if child["metadata"]["name"] == f"bot-{EARLIER}"]
+    assert given_up["spec"] == {**before["spec"], "replicas": 0}
+    assert given_up["metadata"]["annotations"]["modelgarden.dev/scaled-at"] == "2026-11-21T12:00:00.000000Z"
 
 
 def test_the_newest_of_several_earlier_deployments_is_the_wanted_one() -> None:
