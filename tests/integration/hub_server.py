@@ -65,6 +65,8 @@ class Hub:
         """Answers of 503 still to come, by a part of the path."""
         self.stalled: dict[str, int] = {}
         """Requests still to come that are never answered, by a part of the path."""
+        self.quotes = False
+        """Refusals quote the token, as a library or a proxy may."""
         self.cuts: dict[str, list[int]] = {}
         """Bytes after which the next answers are cut, by the file's name."""
         self.asked: list[Asked] = []
@@ -238,6 +240,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(
         self, status: int, *, message: str, code: str | None = None, commit: str | None = None
     ) -> None:
+        if self.hub.quotes:
+            message = f"{message}: {self.headers.get('Authorization')} of {self.path}"
         body = json.dumps({"error": message}).encode()
         headers = {"Content-Type": "application/json", "X-Error-Message": message}
         if code:

@@ -35,6 +35,8 @@ class ServingNode:
         self.answering: Healthy = lambda _: True
         """Which pods become ready as soon as they run; the others load until `answer`."""
         self.exit_code = 1
+        self.last_words = "vLLM ended before it was ready"
+        """What those that crash leave."""
         self.addresses: dict[str, str] = {}
         """IPs of pods by name, where a test answers for them."""
         self.fewest_ready = 10**6
@@ -86,7 +88,7 @@ class ServingNode:
         if self.healthy(pod):
             self._write(pod, state={"running": {"startedAt": _now()}}, ready=self.answering(pod))
             return
-        message = TerminationMessage(reason="PodsFailing", message="vLLM ended before it was ready").encode()
+        message = TerminationMessage(reason="PodsFailing", message=self.last_words).encode()
         ended = {
             "exitCode": self.exit_code, "reason": "Error", "message": message,
             "startedAt": _now(), "finishedAt": _now(),

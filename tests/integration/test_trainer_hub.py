@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from tests.integration.trainer_process import (
 
 NAME = "garden/tiny"
 MIB = 2**20
+CANARIES = Path(__file__).with_name("hub_canaries.py")
 NOT_WANTED = {
     "README.md": b"# Tiny",
     "pytorch_model.bin": b"a pickle",
@@ -263,6 +265,59 @@ def test_a_refusal_ends_prepare_at_once_and_says_what_to_do(
     assert (ended.exit_code, ended.message.reason) == (64, want_reason), ended.log
     assert want_text in ended.message.message
     assert not (job.root / "run/dataset/report.json").exists()
+
+
+CANARY = "hf_Canary0Hub9Token"
+
+
+@pytest.mark.parametrize(
+    ("change", "tokens"),
+    [(gate, {CANARY}), (know, set()), (lambda hub: hub.forbidden.add(CANARY), {CANARY})],
+    ids=["gated", "revoked", "without the right to read"],
+)
+def test_no_refusal_of_the_hub_tells_the_token(change: Change, tokens: set[str], job: Job, hub: Hub) -> None:
+    change(hub)
+    hub.tokens, hub.quotes = tokens, True
+
+    ended = job.process(variables={"HF_TOKEN": CANARY}).run("prepare")
+
+    assert (ended.exit_code, ended.message.reason) == (64, "AccessDenied"), ended.log
+    assert hub.requests()
+    assert "Canary" not in ended.log + ended.message.message
+
+
+def test_a_token_that_ends_in_a_line_break_is_sent_to_nobody(job: Job, hub: Hub) -> None:
+    ended = job.process(variables={"HF_TOKEN": f"{CANARY}\n"}).run("prepare")
+
+    assert (ended.exit_code, ended.message.reason) == (64, "SecretInvalid"), ended.log
+    assert "HF_TOKEN, from the secret that the spec names, ends with a line break" in ended.message.message
+    assert "Canary" not in ended.log + ended.message.message
+    assert not hub.requests()
+
+
+def test_no_error_of_the_hubs_client_tells_the_token(job: Job) -> None:
+    pod = job.process(variables={"HF_TOKEN": CANARY})
+
+    ended = subprocess.run(
+        [job.python, CANARIES],
+        env=pod.environment(),
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+        check=True,
+    )
+
+    tried = [line.split("\t")[0] for line in ended.stdout.splitlines()]
+    assert {
+        "GatedRepoError",
+        "HfHubHTTPError",
+        "LocalEntryNotFoundError",
+        "ConnectError",
+        "LocalProtocolError",
+    } <= set(tried)
+    assert ended.stdout.count('"reason":"AccessDenied"') >= 2
+    assert "***" in ended.stdout
+    assert "Canary" not in ended.stdout + ended.stderr
 
 
 def test_a_disk_that_takes_no_more_is_no_outage_of_the_hub(
