@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from modelgarden.kube.resources import FINETUNEJOBS, MODELDEPLOYMENTS
 from tests.integration.harness.api import NAMESPACES, SERVICE_ACCOUNTS, Api, Obj
 from tests.integration.harness.garden import Garden
 from tests.integration.harness.node import FakeNode
-from tests.integration.harness.process import OperatorProcess
+from tests.integration.harness.process import PROGRAM, OperatorProcess
 from tests.integration.harness.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +31,7 @@ LONGEST_FIRST = (
     "test_finetune_crash.py", "test_runtime_faults.py", "test_runtime_leadership.py", "test_serving_rollout.py",
     "test_energy_traps.py", "test_finetune_life_cycle.py", "test_runtime_outage.py", "test_trainer_local.py",
     "test_finetune_main_path.py", "test_crd_equivalence.py", "test_chart.py", "test_runtime_restart.py",
-    "test_serving_restart.py", "test_trainer_merge.py", "test_serving_fetch.py", "test_runtime_health.py",
+    "test_serving_restart.py", "test_upgrade.py", "test_trainer_merge.py", "test_serving_fetch.py", "test_runtime_health.py",
     "test_registry.py", "test_finetune_invalid_spec.py", "test_rollout_simulation.py", "test_supervise.py",
     "test_s3.py", "test_trainer_supervisor.py",
 )  # fmt: skip
@@ -153,10 +153,12 @@ def start_operator(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Ite
     """Starts operators that serve the test's namespace only; all of them share one Lease in it."""
     started: list[OperatorProcess] = []
 
-    def start(*, leading: bool = True, **settings: object) -> OperatorProcess:
+    def start(
+        *, leading: bool = True, program: Sequence[str] = PROGRAM, **settings: object
+    ) -> OperatorProcess:
         log = tmp_path / f"operator-{len(started)}.log"
         own = {"watch_namespaces": namespace, "lease_namespace": namespace, "log_level": "DEBUG"}
-        process = OperatorProcess(cluster.kubeconfig, log, {**own, **settings})
+        process = OperatorProcess(cluster.kubeconfig, log, {**own, **settings}, program=program)
         started.append(process)
         OPERATORS.append(process)
         process.start()

@@ -9,7 +9,6 @@ from tests.integration.conftest import StartOperator
 from tests.integration.harness.api import Api, phase
 from tests.integration.harness.garden import Garden
 from tests.integration.harness.node import FakeNode
-from tests.integration.harness.process import OperatorProcess
 from tests.integration.harness.waiting import stays, wait_for
 
 
@@ -25,18 +24,6 @@ def phases(api: Api, namespace: str) -> dict[str, str]:
     """Return the phase of every resource."""
     owners = [one for resource in (FINETUNEJOBS, MODELDEPLOYMENTS) for one in api.list(resource, namespace)]
     return {owner["metadata"]["name"]: phase(owner) for owner in owners}
-
-
-def wait_until_idle(operator: OperatorProcess, reconciles: int) -> None:
-    """Wait until the operator has done so many reconciles and nothing waits."""
-    wait_for(
-        lambda: (
-            operator.metric("modelgarden_reconcile_seconds_count") >= reconciles
-            and operator.metric("modelgarden_queue_depth") == 0
-            and operator.metric("modelgarden_reconciles_running") == 0
-        ),
-        what=f"{reconciles} reconciles",
-    )
 
 
 @pytest.fixture
@@ -74,13 +61,13 @@ def test_a_restart_with_settled_resources_writes_nothing(
 ) -> None:
     first = start_operator()
     wait_for(lambda: phases(api, garden.namespace) == settled, what="settled phases")
-    wait_until_idle(first, reconciles=len(settled))
+    first.wait_until_idle(reconciles=len(settled))
     assert sum(first.writes().values()) > 0
     assert first.stop() == 0
     before = versions(api, garden.namespace)
 
     second = start_operator()
-    wait_until_idle(second, reconciles=len(settled))
+    second.wait_until_idle(reconciles=len(settled))
 
     assert second.writes() == {}
     assert versions(api, garden.namespace) == before

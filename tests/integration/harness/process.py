@@ -9,7 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hack.cluster import probes
@@ -20,13 +20,22 @@ _SAMPLE = re.compile(r"^(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 Labels = frozenset[tuple[str, str]]
+PROGRAM = ("-m", "modelgarden")
 
 
 class OperatorProcess:
     """One replica of the operator. `start` and `stop` may be called again and again."""
 
-    def __init__(self, kubeconfig: Path, log: Path, settings: Mapping[str, object] | None = None) -> None:
+    def __init__(
+        self,
+        kubeconfig: Path,
+        log: Path,
+        settings: Mapping[str, object] | None = None,
+        *,
+        program: Sequence[str] = PROGRAM,
+    ) -> None:
         self.log = log
+        self._program = program
         self.health_port, self.metrics_port = probes.free_ports(2)
         defaults: dict[str, object] = {
             "train_image": "modelgarden.dev/train:test",
@@ -63,7 +72,7 @@ class OperatorProcess:
         assert not self.running, "the operator runs already"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "modelgarden"], env=self._environment, stdout=log, stderr=log
+                [sys.executable, *self._program], env=self._environment, stdout=log, stderr=log
             )
         if ready:
             wait_for(self._ready, timeout, what="the operator's readiness", longest_pause=CLOSE_POLL_SECONDS)
@@ -75,6 +84,17 @@ class OperatorProcess:
             timeout,
             what="the operator's leadership",
             longest_pause=CLOSE_POLL_SECONDS,
+        )
+
+    def wait_until_idle(self, reconciles: int) -> None:
+        """Wait until it has done so many reconciles and no resource waits for one."""
+        wait_for(
+            lambda: (
+                self.metric("modelgarden_reconcile_seconds_count") >= reconciles
+                and self.metric("modelgarden_queue_depth") == 0
+                and self.metric("modelgarden_reconciles_running") == 0
+            ),
+            what=f"{reconciles} reconciles",
         )
 
     def stop(self, timeout: float = 20.0) -> int:
