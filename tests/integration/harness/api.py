@@ -15,6 +15,7 @@ from modelgarden.kube.resources import FINETUNEJOBS, MODELDEPLOYMENTS, Resource
 
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
+REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet")
 RESOURCE_QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
 
 Obj = dict[str, Any]
