@@ -18,6 +18,7 @@ from tests.integration.harness.api import RESOURCE_QUOTAS, Api, Obj, condition, 
 from tests.integration.harness.garden import ROWS, SECRET, Garden
 from tests.integration.harness.node import FakeNode
 from tests.integration.harness.waiting import stays, wait_for
+from tests.integration.strange_services import Page, web_server
 from tests.integration.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("operator")
@@ -184,6 +185,16 @@ def test_a_missing_bucket_is_told_and_creating_it_is_enough(
     garden.objects.put_object(Bucket=bucket, Key="model/config.json", Body=b"{}")
 
     node.wait_for_pod("bot-prepare", MENDED_SECONDS + POD_SECONDS)
+
+
+def test_an_endpoint_that_is_no_s3_service_is_told_before_anything_is_looked_for(garden: Garden) -> None:
+    with web_server(Page(b'{"error": "not found"}', 404, {"Content-Type": "application/json"})) as endpoint:
+        garden.create_finetunejob("bot", storage={**garden.storage, "endpoint": endpoint})
+
+        job = blocked_by(garden, "Accepted", "EndpointInvalid")
+
+    assert f"{endpoint} is no S3 service" in condition(job, "Accepted")["message"]
+    assert garden.api.list(JOBS, garden.namespace) == []
 
 
 def test_a_missing_hub_token_is_told_and_creating_it_is_enough(garden: Garden, node: FakeNode) -> None:

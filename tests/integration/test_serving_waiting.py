@@ -19,6 +19,7 @@ from tests.integration.harness.node import FakeNode
 from tests.integration.harness.reports import pod_report
 from tests.integration.harness.waiting import stays, wait_for
 from tests.integration.serving_node import ServingNode
+from tests.integration.strange_services import Page, web_server
 from tests.integration.trainer import Trainer
 from tests.unit.builders import make_manifest
 
@@ -127,6 +128,16 @@ def test_it_goes_on_serving_when_its_job_is_deleted_and_rolls_to_the_next_one(
         lambda: garden.modeldeployment("bot")["status"]["artifact"] != before, what="the next artifact"
     )
     assert becomes_ready(garden, serving)["status"]["artifact"]["version"] == 2
+
+
+def test_an_endpoint_that_is_no_s3_service_is_told(garden: Garden, serving: ServingNode) -> None:
+    with web_server(Page(b"<!DOCTYPE html><p>Welcome<br>")) as endpoint:
+        garden.create_modeldeployment("bot", storage={**garden.storage, "endpoint": endpoint})
+
+        found = says(garden, "ModelResolved", "EndpointInvalid")
+
+    assert f"{endpoint} is no S3 service" in condition(found, "ModelResolved")["message"]
+    assert serving.deployments() == {}
 
 
 def test_an_artifact_without_a_merge_is_told(garden: Garden, node: FakeNode) -> None:
