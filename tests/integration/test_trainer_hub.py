@@ -9,6 +9,7 @@ import re
 import shlex
 import signal
 import subprocess
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -333,6 +334,56 @@ def test_a_disk_that_takes_no_more_is_no_outage_of_the_hub(
 
     assert (ended.exit_code, ended.message.reason) == (1, "PrepareFailed"), ended.log
     assert "File too large; free some on the node's disk" in ended.message.message
+
+
+def refuse(hub: Hub) -> str:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def stall(hub: Hub) -> str:
+    hub.stalled = {"/": 10**6}
+    return hub.endpoint
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "want_text"),
+    [
+        pytest.param(
+            lambda hub: "http://hub.invalid",
+            r"cannot be fetched from hub\.invalid: ConnectError: ",
+            id="no such host",
+        ),
+        pytest.param(
+            refuse,
+            r"cannot be fetched from 127\.0\.0\.1:[0-9]+: ConnectError: .*refused",
+            id="nobody listens",
+        ),
+        pytest.param(stall, r"127\.0\.0\.1:[0-9]+ has not answered for 5 s", id="it never answers"),
+    ],
+)
+def test_a_hub_out_of_reach_is_told_within_ten_seconds_while_prepare_waits(
+    endpoint: Callable[[Hub], str], want_text: str, job: Job, hub: Hub
+) -> None:
+    process = replace(job, endpoint=endpoint(hub)).process()
+    process.start("prepare")
+    wait_for(lambda: process.report() is not None, START_SECONDS, what="prepare to answer")
+
+    wait_for(lambda: outage(process) is not None, 10, what="the outage to be told")
+
+    told = outage(process)
+    assert told is not None
+    assert told.startswith(f"hf://{NAME}")
+    assert re.search(want_text, told), told
+    process.send(signal.SIGTERM)
+    assert process.wait(60).exit_code == 143
+
+
+def outage(process: TrainerProcess) -> str | None:
+    """Return what the pod says of its hub."""
+    report = process.report()
+    return report.outage if report else None
 
 
 def test_waiting_for_a_hub_that_is_away_ends_with_sigterm(job: Job, hub: Hub) -> None:

@@ -52,6 +52,28 @@ def test_a_wrong_row_ends_prepare_with_its_line_and_field(python: Path, model: P
     assert not list((tmp_path / "run").rglob("*.parquet"))
 
 
+def test_rows_that_no_parser_takes_end_prepare_with_their_lines(
+    python: Path, model: Path, tmp_path: Path
+) -> None:
+    process = make_process(python, model, tmp_path, rows=make_rows(2))
+    row = '{"prompt": "a", "completion": "b", "more": %s}\n'
+    with (tmp_path / "rows.jsonl").open("a") as file:
+        file.write(row % ("[" * 100_000 + "]" * 100_000))
+        file.write(row % ("9" * 5000))
+        file.write(row % f'"{"x" * 20_000_000}"')
+        file.write(row % "NaN")
+
+    ended = process.run("prepare")
+
+    assert (ended.exit_code, ended.message.reason) == (64, "DatasetInvalid")
+    assert ended.message.message.startswith(
+        "4 rows are wrong: line 3: lists or objects are nested too deeply; "
+        "line 4: a number has more than 4300 digits; write it as a string; "
+        "line 5: the row is longer than 4 MiB; split it or leave it out; and 1 more. A row looks like "
+    )
+    assert "Traceback" not in ended.log
+
+
 def test_a_full_training_of_a_base_model_without_a_chat_template(
     python: Path, model: Path, tmp_path: Path
 ) -> None:

@@ -103,7 +103,7 @@ class TrainerProcess:
         """Start a command."""
         job = self.folder / "job.json"
         job.write_text(json.dumps(self.config))
-        port = ["--port", str(self.port)] if command == "train" else []
+        port = ["--port", str(self.port)] if command != "evaluate" else []
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [self.python, "-m", "modelgarden_train", command, "--config", job, *port, *options],

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -24,6 +26,22 @@ class Outage:
     """What storage or hub last failed with, None while they answer; for those who report on this process."""
 
     message: str | None = None
+
+    @contextmanager
+    def told_if_silent(self, what: str, *, after: float) -> Iterator[None]:
+        """Tell it as an outage when what runs inside takes longer than so many seconds, without an end to its wait."""
+
+        def tell() -> None:
+            self.message = f"{what} for {after:.0f} s"
+
+        timer = threading.Timer(after, tell)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()  # so that it tells nothing later
 
 
 @dataclass(frozen=True)
@@ -41,6 +59,10 @@ class Patience:
     def limited(self, total: float) -> Patience:
         """Return the same patience for another time."""
         return replace(self, total=total)
+
+    def apart(self) -> Patience:
+        """Return the same patience for something whose outages are told apart from those of all else."""
+        return replace(self, outage=Outage())
 
     def retry(self, what: str, action: Callable[[], T]) -> T:
         """Return the result of the action, repeating it while it raises TemporaryError.

@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
             leave_out_torch()
             from modelgarden_train.commands.prepare import prepare
 
-            return prepare(run)
+            return prepare(run, port=options.port)
         from modelgarden_train.commands.evaluate import evaluate
 
         return evaluate(run, output=options.output)
@@ -63,14 +63,14 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     for name, text in helps.items():
         command = commands.add_parser(name, help=text)
         command.add_argument("--config", type=Path, help="RunConfig as JSON. Default: $MODELGARDEN_CONFIG")
-        if name == "train":
+        if name != "evaluate":
             command.add_argument(
                 "--port",
                 type=int,
                 default=PROGRESS_PORT,
-                help="port of /progress and /metrics. Default: %(default)s",
+                help="port of /progress. Default: %(default)s",
             )
-        if name == "evaluate":
+        else:
             command.add_argument("--output", type=Path, help="file for the result. Default: standard output")
     return parser.parse_args(arguments)
 

@@ -89,7 +89,7 @@ class ServeConfig(Configuration):
 
 
 class TrainReport(Document):
-    """Body of GET /progress of a training pod."""
+    """Body of GET /progress of a pod that prepares or trains."""
 
     attempt: str
     progress: Progress
@@ -98,7 +98,7 @@ class TrainReport(Document):
     emissions: EmissionsRecord | None = None
     """Over all attempts of the run so far."""
     outage: Message | None = None
-    """What storage last failed with, while the pod waits for it to answer again."""
+    """What storage or hub last failed with, while the pod waits for it to answer again."""
 
 
 class ServeReport(Document):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from modelgarden_pod.errors import TemporaryError, UserError
+from modelgarden_pod.retry import Patience
 from tests.unit.pod.hand_time import HandTime
 
 
@@ -91,3 +94,38 @@ def test_an_outage_is_told_for_as_long_as_it_lasts() -> None:
 
     patience.retry("work", lambda: None)
     assert limited.outage.message is None
+
+
+def test_a_wait_without_an_end_is_told_while_it_lasts() -> None:
+    outage = Patience().outage
+    told = threading.Event()
+
+    def look() -> str | None:
+        while outage.message is None:
+            assert not told.wait(0.001)
+        return outage.message
+
+    with outage.told_if_silent("hub.example has not answered", after=0.01):
+        assert look() == "hub.example has not answered for 0 s"
+
+
+def test_what_answers_in_time_is_not_told() -> None:
+    outage = Patience().outage
+
+    with outage.told_if_silent("hub.example has not answered", after=600):
+        pass
+
+    assert outage.message is None
+    assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+
+
+def test_outages_of_one_are_told_apart_from_those_of_another() -> None:
+    time = HandTime()
+    storage = time.patience(total=1.0)
+    hub = storage.apart()
+
+    with pytest.raises(TemporaryError):
+        hub.retry("hub", away)
+    storage.retry("storage", lambda: None)
+
+    assert (storage.outage.message, hub.outage.message) == (None, "away")

@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -28,13 +28,18 @@ class ProgressBoard:
     """The newest state, written by the training thread and read by HTTP threads."""
 
     def __init__(
-        self, attempt: str, *, emissions: Callable[[], EmissionsRecord], outage: Outage | None = None
+        self,
+        attempt: str,
+        *,
+        emissions: Callable[[], EmissionsRecord] | None = None,
+        outages: Sequence[Outage] = (),
+        stage: str = "Restoring",
     ) -> None:
         self._lock = threading.Lock()
         self._attempt = attempt
         self._emissions = emissions
-        self._outage = outage or Outage()
-        self._progress = Progress(stage="Restoring")
+        self._outages = tuple(outages)
+        self._progress = Progress(stage=stage)
         self._hyperparameters: dict[str, str] = {}
         self._revision: str | None = None
         self._window: list[tuple[float, int, int]] = []
@@ -93,7 +98,7 @@ class ProgressBoard:
 
     def report(self) -> TrainReport:
         """Return the body of /progress."""
-        emissions = self._emissions()
+        emissions = self._emissions() if self._emissions else None
         with self._lock:
             return TrainReport(
                 attempt=self._attempt,
@@ -101,7 +106,7 @@ class ProgressBoard:
                 resolved_hyperparameters=self._hyperparameters,
                 model_revision=self._revision,
                 emissions=emissions,
-                outage=self._outage.message,
+                outage=next((one.message for one in self._outages if one.message), None),
             )
 
     def metrics(self) -> CollectorRegistry:

@@ -1,27 +1,35 @@
 """The command prepare: check the dataset on a CPU before a GPU is taken, and write it as the model will see it.
 
-Needs the base model's tokenizer only. The report is written last; where it is already, the work is done.
+Needs the base model's tokenizer only. The report is written last; where it is already, the work is done. Rows are on
+the disk, whatever their number and size: in memory is some of their text at a time, and an index.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from modelgarden.api.artifact import DatasetReport
 from modelgarden.api.finetunejob import DatasetStatus
 from modelgarden.api.layout import DATASET_REPORT, DATASET_TRAIN, DATASET_VALIDATION
 from modelgarden.api.pods import TerminationMessage
 from modelgarden_pod.errors import UserError
+from modelgarden_pod.http import json_route, serve_routes
+from modelgarden_pod.retry import Patience
+from modelgarden_train.attempt.progress import ProgressBoard
 from modelgarden_train.attempt.run import Run
+from modelgarden_train.data.batching import in_batches
 from modelgarden_train.data.chat import complete_tokenizer, render, token_ids
 from modelgarden_train.data.prepared import PreparedRow, digest_of, read_report, write_split
-from modelgarden_train.data.reading import read_rows
+from modelgarden_train.data.reading import Checked, check_rows
 from modelgarden_train.data.rows import Row
 from modelgarden_train.data.sources import fetch_source
 from modelgarden_train.data.splits import split_rows, without_duplicates
-from modelgarden_train.models.base_model import fetch_base_model
+from modelgarden_train.data.spool import Spool
+from modelgarden_train.models.base_model import BaseModel, fetch_base_model
 from modelgarden_train.models.environment import go_offline
 from modelgarden_train.models.loading import load_tokenizer
 
@@ -30,17 +38,32 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+RENDERED_CHARACTERS: Final = 512 * 1024
+"""Text that is rendered and tokenized at a time: a tokenizer takes some 300 bytes for each token."""
 
-def prepare(run: Run) -> TerminationMessage:
-    """Prepare the dataset of a run.
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is prepared, and what of the model it takes."""
+
+    dataset: Checked
+    etag: str | None
+    model: BaseModel
+
+
+def prepare(run: Run, *, port: int) -> TerminationMessage:
+    """Prepare the dataset of a run, and tell on the port how far it is.
 
     Raises:
-        UserError: DatasetInvalid, DatasetNotFound, ModelInvalid, ModelNotFound, AccessDenied.
-        TemporaryError: storage does not answer.
+        UserError: DatasetInvalid, DatasetNotFound, ModelInvalid, ModelNotFound, AccessDenied; or the port is taken.
+        TemporaryError: storage or hub does not answer.
     """
+    hub = run.patience.apart()
+    board = ProgressBoard(run.attempt, outages=[run.patience.outage, hub.outage], stage="Loading")
+    serve_routes({"/progress": json_route(board.report)}, port=port)
     report = read_report(run.folder)
     if report is None:
-        report = _prepare(run)
+        report = _prepare(run, board, hub=hub)
     status = report.status
     dropped = ", ".join(f"{count} {reason}" for reason, count in status.dropped.items()) or "none"
     return TerminationMessage(
@@ -50,51 +73,75 @@ def prepare(run: Run) -> TerminationMessage:
     )
 
 
-def _prepare(run: Run) -> DatasetReport:
-    config = run.config
-    source = run.workspace / "dataset.jsonl"
-    etag = fetch_source(config, source, patience=run.patience)
-    parsed = read_rows(source, config.dataset_format)
-    model = fetch_base_model(config, run.workspace / "tokenizer", weights=False, patience=run.patience)
+def _prepare(run: Run, board: ProgressBoard, *, hub: Patience) -> DatasetReport:
+    inputs = _fetch(run, hub=hub)
     go_offline()
-    tokenizer = load_tokenizer(model.path)
+    tokenizer = load_tokenizer(inputs.model.path)
     if complete_tokenizer(tokenizer):
         logger.warning("The base model has no chat template; a plain one is used and saved with the artifact")
 
-    distinct = without_duplicates(parsed.rows)
-    limit = config.training.max_sequence_length
-    prepared = [(row, prepared) for row, prepared in _render(tokenizer, distinct) if prepared.tokens <= limit]
-    if not prepared:
-        raise UserError(
-            "DatasetInvalid",
-            f"every row is longer than training.maxSequenceLength ({limit} tokens); shorten the rows or raise it",
+    board.stage("Preparing")
+    limit = run.config.training.max_sequence_length
+    with Spool(run.workspace / "prepared.jsonl") as spool:
+        distinct = 0
+        rows = without_duplicates(inputs.dataset.read())
+        for batch in in_batches(rows, size=lambda row: row.characters, most=RENDERED_CHARACTERS):
+            distinct += len(batch)
+            for row, prepared in zip(batch, _prepared(tokenizer, batch), strict=True):
+                if prepared.tokens <= limit:
+                    spool.add(row, prepared)
+        if not spool.rows:
+            raise UserError(
+                "DatasetInvalid",
+                f"every row is longer than training.maxSequenceLength ({limit} tokens); "
+                "shorten the rows or raise it",
+            )
+        board.stage("Uploading")
+        return _upload(run, inputs, spool, distinct=distinct)
+
+
+def _fetch(run: Run, *, hub: Patience) -> Inputs:
+    """Fetch and check the dataset; the model's files come beside it, as its hub may be far or away."""
+    config = run.config
+    beside = ThreadPoolExecutor(max_workers=1)
+    try:
+        model = beside.submit(
+            fetch_base_model, config, run.workspace / "tokenizer", weights=False, patience=hub
         )
-    by_digest = {row.digest: prepared_row for row, prepared_row in prepared}
-    training, validation = (
-        [by_digest[row.digest] for row in split]
-        for split in split_rows(
-            [row for row, _ in prepared], share=config.validation_split, seed=config.training.seed
-        )
+        source = run.workspace / "dataset.jsonl"
+        etag = fetch_source(config, source, patience=run.patience)
+        dataset = check_rows(source, config.dataset_format)
+        return Inputs(dataset=dataset, etag=etag, model=model.result())
+    finally:
+        beside.shutdown(wait=False, cancel_futures=True)
+
+
+def _upload(run: Run, inputs: Inputs, spool: Spool, *, distinct: int) -> DatasetReport:
+    """Split what was prepared and write it; the report comes last."""
+    config = run.config
+    training_rows, validation_rows = split_rows(
+        spool.rows, share=config.validation_split, seed=config.training.seed
     )
+    training, validation = spool.read(training_rows), spool.read(validation_rows)
     dropped = {
-        "Duplicate": len(parsed.rows) - len(distinct),
-        "TooLong": len(distinct) - len(prepared),
+        "Duplicate": inputs.dataset.rows - distinct,
+        "TooLong": distinct - len(spool.rows),
     }
     report = DatasetReport(
         source=config.dataset_source,
-        source_etag=etag,
-        model_revision=model.revision,
-        model_listing=model.listing,
+        source_etag=inputs.etag,
+        model_revision=inputs.model.revision,
+        model_listing=inputs.model.listing,
         status=DatasetStatus(
-            rows=len(parsed.rows),
+            rows=inputs.dataset.rows,
             training_rows=len(training),
             validation_rows=len(validation),
             dropped={reason: count for reason, count in dropped.items() if count},
-            tokens=sum(row.tokens for row in training),
-            format=parsed.format,
+            tokens=sum(row.tokens for row in training_rows),
+            format=inputs.dataset.format,
             digest=digest_of(training, validation),
         ),
-        longest_row_tokens=max(row.tokens for _, row in prepared),
+        longest_row_tokens=max(row.tokens for row in spool.rows),
         files=(
             write_split(run.folder, DATASET_TRAIN, training, scratch=run.workspace),
             write_split(run.folder, DATASET_VALIDATION, validation, scratch=run.workspace),
@@ -104,20 +151,17 @@ def _prepare(run: Run) -> DatasetReport:
     return report
 
 
-def _render(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> list[tuple[Row, PreparedRow]]:
+def _prepared(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> list[PreparedRow]:
     rendered = render(tokenizer, rows)
     prompts = token_ids(tokenizer, [row.prompt for row in rendered])
     completions = token_ids(tokenizer, [row.completion for row in rendered])
     return [
-        (
-            row,
-            PreparedRow(
-                prompt=text.prompt,
-                completion=text.completion,
-                question=row.question,
-                answer=row.answer,
-                tokens=len(prompt) + len(completion),
-            ),
+        PreparedRow(
+            prompt=text.prompt,
+            completion=text.completion,
+            question=row.question,
+            answer=row.answer,
+            tokens=len(prompt) + len(completion),
         )
         for row, text, prompt, completion in zip(rows, rendered, prompts, completions, strict=True)
     ]

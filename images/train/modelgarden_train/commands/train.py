@@ -32,7 +32,7 @@ def train(config: RunConfig, workspace: Path, *, stop: StopRequest, port: int) -
             return done
         meter = EnergyMeter(config.carbon, attempt=run.attempt, gpus=config.gpus)
         attempts = Attempts(run.folder, attempt=run.attempt, meter=meter)
-        board = ProgressBoard(run.attempt, emissions=attempts.total, outage=run.patience.outage)
+        board = ProgressBoard(run.attempt, emissions=attempts.total, outages=[run.patience.outage])
         with attempts.metered():
             serve_routes(
                 {

@@ -7,10 +7,12 @@ the assistant's answer. The answer is what is learned; all before it is the prom
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Any
 
 from modelgarden.api.finetunejob import DatasetFormat
-from modelgarden_train.data.rows import Message, Row
+from modelgarden_train.data.lines import type_name
+from modelgarden_train.data.rows import Message, Row, RowError
 
 EXAMPLES: dict[DatasetFormat, str] = {
     "PromptCompletion": '{"prompt": "What is the capital of France?", "completion": "Paris"}',
@@ -18,12 +20,11 @@ EXAMPLES: dict[DatasetFormat, str] = {
     '{"role": "assistant", "content": "Paris"}]}',
 }
 _ROLES = ("system", "user", "assistant", "tool")
+_MOST_SHOWN = 10
+"""Fields that are listed, of a row that may have any number of them."""
+_LONGEST_SHOWN = 40
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 """A surrogate without its other half: JSON can name one, UTF-8 and so every tokenizer cannot."""
-
-
-class RowError(ValueError):
-    """What is wrong with a row."""
 
 
 def detect_format(value: dict[str, Any]) -> DatasetFormat:
@@ -36,7 +37,8 @@ def detect_format(value: dict[str, Any]) -> DatasetFormat:
         return "Messages"
     if "prompt" in value or "completion" in value:
         return "PromptCompletion"
-    found = ", ".join(map(repr, value)) or "none"
+    shown = [_shown(name) for name in islice(value, _MOST_SHOWN)]
+    found = ", ".join([*shown, "..."] if len(value) > _MOST_SHOWN else shown) or "none"
     raise RowError(
         f"the fields {found} fit no format; use {EXAMPLES['PromptCompletion']} or {EXAMPLES['Messages']}"
     )
@@ -88,7 +90,7 @@ def _messages(value: dict[str, Any]) -> tuple[Message, ...]:
             raise RowError(f'field "{at}" must be an object, found {type_name(message)}')
         role = _text(message, "role", at=f"{at}.")
         if role not in _ROLES:
-            raise RowError(f'field "{at}.role" is {role!r}; use one of {", ".join(_ROLES)}')
+            raise RowError(f'field "{at}.role" is {_shown(role)}; use one of {", ".join(_ROLES)}')
         parsed.append({"role": role, "content": _text(message, "content", at=f"{at}.")})
     if not parsed or parsed[-1]["role"] != "assistant":
         raise RowError('field "messages" must end with a message of the role assistant')
@@ -97,7 +99,6 @@ def _messages(value: dict[str, Any]) -> tuple[Message, ...]:
     return tuple(parsed)
 
 
-def type_name(value: object) -> str:
-    """Return the name of a JSON value's type."""
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
-    return names.get(type(value), "a number")
+def _shown(text: str) -> str:
+    """Return a name of the user's, quoted, and cut where it is no name."""
+    return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}...")

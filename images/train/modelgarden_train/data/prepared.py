@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final, Protocol, get_type_hints
 
 from modelgarden.api.artifact import DatasetReport, FileEntry
 from modelgarden.api.documents import TRAIN_IMAGE
@@ -15,6 +16,10 @@ from modelgarden_pod.documents import read_document
 from modelgarden_pod.errors import UserError
 from modelgarden_pod.folder import Folder
 from modelgarden_pod.storage import read_or_none
+from modelgarden_train.data.batching import in_batches
+
+GROUP_CHARACTERS: Final = 16 * 1024**2
+"""Text of one row group of a file: what is in memory while it is written."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,11 @@ class PreparedRow:
     answer: str
     tokens: int
 
+    @property
+    def characters(self) -> int:
+        """Length of all its texts."""
+        return len(self.prompt) + len(self.completion) + len(self.question) + len(self.answer)
+
 
 @dataclass(frozen=True)
 class PreparedDataset:
@@ -40,7 +50,15 @@ class PreparedDataset:
     """In the order of evaluation."""
 
 
-def digest_of(training: Sequence[PreparedRow], validation: Sequence[PreparedRow]) -> str:
+class Split(Protocol):
+    """Rows of one split, which need not be in memory."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[PreparedRow]: ...
+
+
+def digest_of(training: Split, validation: Split) -> str:
     """Return the SHA-256 over the rows of both splits."""
     digest = hashlib.sha256()
     for split in (training, validation):
@@ -50,14 +68,17 @@ def digest_of(training: Sequence[PreparedRow], validation: Sequence[PreparedRow]
     return digest.hexdigest()
 
 
-def write_split(folder: Folder, name: str, rows: Sequence[PreparedRow], *, scratch: Path) -> FileEntry:
+def write_split(folder: Folder, name: str, rows: Split, *, scratch: Path) -> FileEntry:
     """Write one split as Parquet."""
     import pyarrow
     import pyarrow.parquet
 
-    table = pyarrow.Table.from_pylist([asdict(row) for row in rows])
+    kinds = {str: pyarrow.string(), int: pyarrow.int64()}
+    schema = pyarrow.schema([(name, kinds[kind]) for name, kind in get_type_hints(PreparedRow).items()])
     path = scratch / Path(name).name
-    pyarrow.parquet.write_table(table, path, compression="zstd")
+    with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        for batch in in_batches(rows, size=lambda row: row.characters, most=GROUP_CHARACTERS):
+            writer.write_table(pyarrow.Table.from_pylist([asdict(row) for row in batch], schema=schema))
     return folder.upload(path, name)
 
 

@@ -1,50 +1,53 @@
-"""Reads the file of a dataset, JSON Lines, and names what is wrong with its rows."""
+"""Reads the file of a dataset, JSON Lines, and names what is wrong with its rows. No row stays in memory."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from modelgarden.api.finetunejob import DatasetFormat
 from modelgarden_pod.errors import UserError
-from modelgarden_train.data.formats import EXAMPLES, RowError, detect_format, parse_row, type_name
-from modelgarden_train.data.rows import Row
+from modelgarden_train.data.formats import EXAMPLES, detect_format, parse_row
+from modelgarden_train.data.lines import parse_line, read_lines
+from modelgarden_train.data.rows import Row, RowError
 
 _MOST_PROBLEMS_SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Parsed:
-    """All rows of a file and the format that they have."""
+class Checked:
+    """A file whose rows are all right."""
 
-    rows: tuple[Row, ...]
+    path: Path
+    rows: int
     format: DatasetFormat
 
+    def read(self) -> Iterator[Row]:
+        """Yield the rows."""
+        for number, line in read_lines(self.path):
+            yield replace(parse_row(parse_line(line), self.format), line=number)
 
-def read_rows(path: Path, format: DatasetFormat) -> Parsed:  # noqa: A002 -- the field's name in the API
-    """Parse a JSON Lines file.
+
+def check_rows(path: Path, format: DatasetFormat) -> Checked:  # noqa: A002 -- the field's name in the API
+    """Look at every row of a JSON Lines file.
 
     Raises:
         UserError: DatasetInvalid, with line, field and an example for the first wrong rows.
     """
-    rows: list[Row] = []
     problems: list[str] = []
-    wrong = 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                value = _parse_line(line)
-                if format == "Auto":
-                    format = detect_format(value)  # noqa: A001
-                rows.append(replace(parse_row(value, format), line=number))
-            except RowError as error:
-                wrong += 1
-                if len(problems) < _MOST_PROBLEMS_SHOWN:
-                    problems.append(f"line {number}: {error}")
+    rows = wrong = 0
+    for number, line in read_lines(path):
+        try:
+            value = parse_line(line)
+            if format == "Auto":
+                format = detect_format(value)  # noqa: A001
+            parse_row(value, format)
+            rows += 1
+        except RowError as error:
+            wrong += 1
+            if len(problems) < _MOST_PROBLEMS_SHOWN:
+                problems.append(f"line {number}: {error}")
     if wrong:
         rest = f"; and {wrong - len(problems)} more" if wrong > len(problems) else ""
         count = "1 row is" if wrong == 1 else f"{wrong} rows are"
@@ -54,16 +57,4 @@ def read_rows(path: Path, format: DatasetFormat) -> Parsed:  # noqa: A002 -- the
         raise UserError(
             "DatasetInvalid", "the dataset has no rows; upload a JSON Lines file with at least two"
         )
-    return Parsed(rows=tuple(rows), format=format)
-
-
-def _parse_line(line: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(line.decode("utf-8-sig").rstrip("\r\n"))
-    except UnicodeDecodeError as error:
-        raise RowError(f"byte {error.start + 1} is not UTF-8") from error
-    except json.JSONDecodeError as error:
-        raise RowError(f"column {error.colno} is not JSON: {error.msg}") from error
-    if not isinstance(value, dict):
-        raise RowError(f"a JSON object is expected, found {type_name(value)}")
-    return value
+    return Checked(path=path, rows=rows, format=format)

@@ -6,8 +6,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 Message = dict[str, str]
+
+
+class RowError(ValueError):
+    """What is wrong with a row."""
 
 
 @dataclass(frozen=True)
@@ -33,21 +38,26 @@ class Row:
         return "\n".join(f"{message['role']}: {message['content']}" for message in asked)
 
     @property
+    def characters(self) -> int:
+        """Length of all its texts."""
+        return sum(len(message["content"]) for message in self.messages)
+
+    @property
     def answer(self) -> str:
         """The reference answer."""
         return self.messages[-1]["content"]
 
-    @property
-    def prompt_digest(self) -> str:
-        """Identity of the prompt."""
+    @cached_property
+    def prompt_digest(self) -> bytes:
+        """Identity of the prompt: a SHA-256."""
         return _digest(self.messages[:-1])
 
-    @property
-    def digest(self) -> str:
-        """Identity of the row."""
+    @cached_property
+    def digest(self) -> bytes:
+        """Identity of the row: a SHA-256."""
         return _digest(self.messages)
 
 
-def _digest(messages: Sequence[Message]) -> str:
+def _digest(messages: Sequence[Message]) -> bytes:
     canonical = json.dumps(messages, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(canonical.encode()).digest()

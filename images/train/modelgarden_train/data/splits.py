@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
 from modelgarden_pod.errors import UserError
 from modelgarden_train.data.rows import Row
 
 
-def without_duplicates(rows: Iterable[Row]) -> list[Row]:
-    """Return the rows, the first of equal ones only."""
-    first: dict[str, Row] = {}
+class Identified(Protocol):
+    """A row, or what stands for one."""
+
+    @property
+    def digest(self) -> bytes:
+        """Identity of the row."""
+        ...
+
+    @property
+    def prompt_digest(self) -> bytes:
+        """Identity of its prompt."""
+        ...
+
+
+Entry = TypeVar("Entry", bound=Identified)
+
+
+def without_duplicates(rows: Iterable[Row]) -> Iterator[Row]:
+    """Yield the rows, the first of equal ones only."""
+    seen: set[bytes] = set()
     for row in rows:
-        first.setdefault(row.digest, row)
-    return list(first.values())
+        digest = row.digest
+        if digest not in seen:
+            seen.add(digest)
+            yield row
 
 
-def split_rows(rows: Sequence[Row], *, share: float, seed: int) -> tuple[list[Row], list[Row]]:
+def split_rows(rows: Sequence[Entry], *, share: float, seed: int) -> tuple[list[Entry], list[Entry]]:
     """Return training and validation rows; all rows of a prompt are on one side, whatever the order of the file.
 
     The prompts are ordered by SHA-256 of seed and prompt, and the first `share` of them are held out: at least
@@ -27,7 +47,7 @@ def split_rows(rows: Sequence[Row], *, share: float, seed: int) -> tuple[list[Ro
         UserError: DatasetInvalid, there are fewer than two distinct prompts.
     """
     order = {
-        prompt: hashlib.sha256(f"{seed}:{prompt}".encode()).hexdigest()
+        prompt: hashlib.sha256(f"{seed}:{prompt.hex()}".encode()).digest()
         for prompt in {row.prompt_digest for row in rows}
     }
     if len(order) < 2:

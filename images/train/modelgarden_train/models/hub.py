@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlparse
 
 from modelgarden_pod.credentials import require_sendable
 from modelgarden_pod.errors import TemporaryError, UserError
+from modelgarden_pod.process import described
 from modelgarden_pod.retry import Patience
 from modelgarden_train.models.files import CONFIGURATION, SAME_WEIGHTS_AGAIN, WEIGHTS
 
@@ -21,8 +23,12 @@ _DISK_ADVICE: dict[int, str] = {
     errno.ENOSPC: _ROOM, errno.EDQUOT: _ROOM, errno.EFBIG: _ROOM,
     errno.EACCES: _WRITE, errno.EPERM: _WRITE, errno.EROFS: _WRITE,
 }  # fmt: skip
-HUB_ANSWER_SECONDS = 10.0
+HUB_ANSWER_SECONDS: Final = 10.0
 """How long the hub may be silent, as HF_HUB_DOWNLOAD_TIMEOUT has it for files; its client waits for ever elsewhere."""
+HUB_CONNECT_SECONDS: Final = 4.0
+"""How long a connection may take. Short, so that a pod without a network tells so within 10 s of its start."""
+TOLD_SECONDS: Final = 5.0
+"""After how long it is told that nothing was heard of the hub; the name's resolution has time limits of its own."""
 
 
 def download_snapshot(
@@ -41,12 +47,14 @@ def download_snapshot(
     from huggingface_hub.errors import HFValidationError
 
     name = source.removeprefix("hf://")
+    host = urlparse(HfApi().endpoint).netloc
     patterns = [*CONFIGURATION, *WEIGHTS] if weights else list(CONFIGURATION)
 
     def download() -> tuple[Path, str]:
         try:
             _end_silence(get_session())
-            found = HfApi().model_info(name, revision=revision)
+            with patience.outage.told_if_silent(f"{source}: {host} has not answered", after=TOLD_SECONDS):
+                found = HfApi().model_info(name, revision=revision)
             commit = found.sha or "main"
             # fnmatch's * crosses folders: those hold the same weights for other engines.
             ignored = ["*/*", *SAME_WEIGHTS_AGAIN]
@@ -56,7 +64,9 @@ def download_snapshot(
             if failed := disk_error(error):
                 raise failed from error
             refusal = _refusal(error, source, revision)
-            raise refusal or TemporaryError(f"{source}: {error}") from error
+            raise refusal or TemporaryError(
+                f"{source} cannot be fetched from {host}: {_cause(error)}"
+            ) from error
 
     return patience.retry(f"Download of {source}", download)
 
@@ -80,8 +90,16 @@ def _bound(request: Request) -> None:
     asked: dict[str, float | None] = request.extensions.get("timeout", {})
     request.extensions["timeout"] = {
         phase: HUB_ANSWER_SECONDS if asked.get(phase) is None else asked[phase]
-        for phase in ("connect", "read", "write", "pool")
-    }
+        for phase in ("read", "write", "pool")
+    } | {"connect": HUB_CONNECT_SECONDS}
+
+
+def _cause(error: Exception) -> str:
+    """Return what the network failed with, of an error that may tell of the local cache instead."""
+    from httpx import HTTPError
+
+    beneath = error.__cause__
+    return described(beneath if isinstance(beneath, HTTPError) else error)
 
 
 def _refusal(error: Exception, source: str, revision: str | None) -> UserError | None:

@@ -6,6 +6,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from modelgarden.api.emissions import merge_records
+from modelgarden_pod.retry import Outage
 from modelgarden_train.attempt.progress import ProgressBoard
 from tests.unit.train.builders import make_record
 
@@ -61,6 +62,21 @@ def test_the_report_carries_what_was_chosen(board: ProgressBoard) -> None:
     assert report.model_revision == "abc"
     assert (report.progress.checkpoint_step, report.progress.resumed_from_step) == (7, 3)
     assert report.emissions == make_record(1)
+
+
+def test_the_first_of_those_that_are_away_is_told() -> None:
+    storage, hub = Outage(), Outage()
+    board = ProgressBoard("pod-1", outages=[storage, hub], stage="Loading")
+    assert board.report().outage is None
+
+    hub.message = "hub.example cannot be reached"
+
+    report = board.report()
+    assert (report.outage, report.progress.stage, report.emissions) == (
+        "hub.example cannot be reached",
+        "Loading",
+        None,
+    )
 
 
 def test_metrics_follow_the_progress(board: ProgressBoard) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from modelgarden.api.finetunejob import DatasetFormat
 from modelgarden_pod.errors import UserError
 from modelgarden_train.data.formats import parse_row
-from modelgarden_train.data.reading import Parsed, read_rows
+from modelgarden_train.data.reading import check_rows
+from modelgarden_train.data.rows import Row
 
 
 def pair(prompt: str, completion: str = "answer") -> dict[str, Any]:
@@ -23,10 +25,21 @@ def chat(*turns: tuple[str, str]) -> dict[str, Any]:
     return {"messages": [{"role": role, "content": content} for role, content in turns]}
 
 
+@dataclass(frozen=True)
+class Parsed:
+    """The rows of a file and the format that was found."""
+
+    rows: tuple[Row, ...]
+    format: DatasetFormat
+
+
 def read(lines: Sequence[object], folder: Path, dataset_format: DatasetFormat = "Auto") -> Parsed:
     path = folder / "rows.jsonl"
     path.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
-    return read_rows(path, dataset_format)
+    checked = check_rows(path, dataset_format)
+    rows = tuple(checked.read())
+    assert len(rows) == checked.rows
+    return Parsed(rows, checked.format)
 
 
 def test_prompt_and_completion_are_a_question_and_its_answer(tmp_path: Path) -> None:
@@ -56,6 +69,30 @@ def test_a_longer_conversation_is_shown_as_a_whole() -> None:
     ("line", "want_message"),
     [
         pytest.param('{"prompt": "a", "completion": ', "is not JSON: Expecting value", id="broken JSON"),
+        pytest.param(
+            '{"prompt": "a", "completion": "b", "x": ' + "[" * 100_000 + "]" * 100_000 + "}",
+            "lists or objects are nested too deeply",
+            id="lists in lists",
+        ),
+        pytest.param(
+            '{"prompt": "a", "completion": "b", "x": ' + '{"y":' * 100_000 + "1" + "}" * 100_001,
+            "lists or objects are nested too deeply",
+            id="objects in objects",
+        ),
+        pytest.param(
+            '{"prompt": "a", "completion": "b", "x": ' + "9" * 5000 + "}",
+            "a number has more than 4300 digits; write it as a string",
+            id="an integer of 5,000 digits",
+        ),
+        pytest.param('{"prompt": "a", "completion": NaN}', "NaN is no JSON; write a number", id="NaN"),
+        pytest.param(
+            '{"prompt": "a", "completion": "b", "x": [-Infinity]}', "-Infinity is no JSON", id="infinity"
+        ),
+        pytest.param(
+            {"prompt": "a" * (4 * 2**20), "completion": "b"},
+            "the row is longer than 4 MiB; split it or leave it out",
+            id="more text than any model takes",
+        ),
         pytest.param("[1]", "a JSON object is expected, found a list", id="a list"),
         pytest.param(
             pair("a") | {"completion": 4}, '"completion" must be a string, found a number', id="a number"
@@ -121,12 +158,24 @@ def test_fields_of_no_format_are_listed_with_an_example_of_each(tmp_path: Path) 
         read([{"question": "a", "reply": "b"}], tmp_path)
 
 
+def test_what_is_quoted_of_a_row_is_short(tmp_path: Path) -> None:
+    role = "x" * 1_000_000
+    with pytest.raises(UserError, match=r"is 'x{40}\.\.\.'; use one of") as raised:
+        read([chat((role, "a"), ("assistant", "b"))], tmp_path)
+    assert len(raised.value.message) < 500
+
+    fields = {f"field {number}" + "y" * 1000: 1 for number in range(1000)}
+    with pytest.raises(UserError, match=r"'field 9y{33}\.\.\.', \.\.\. fit no format") as raised:
+        read([fields], tmp_path)
+    assert len(raised.value.message) < 1000
+
+
 def test_a_byte_that_is_no_text_is_named(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"prompt": "\xff"}\n')
 
     with pytest.raises(UserError, match="line 1: byte 13 is not UTF-8"):
-        read_rows(path, "Auto")
+        check_rows(path, "Auto")
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:

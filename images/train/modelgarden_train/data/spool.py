@@ -1,0 +1,68 @@
+"""Prepared rows on their way: on the disk, with an index in memory that is enough to split them by."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from modelgarden_train.data.prepared import PreparedRow
+from modelgarden_train.data.rows import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """What stands for a row, however long that is."""
+
+    digest: bytes
+    prompt_digest: bytes
+    tokens: int
+    offset: int
+    """Where it begins in the spool."""
+
+
+class Spool:
+    """A file of prepared rows: first written, then read in any order. A context, which removes the file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("w+b")
+        self.rows: list[Spooled] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def add(self, row: Row, prepared: PreparedRow) -> None:
+        """Keep a row."""
+        offset = self._file.tell()
+        self._file.write(json.dumps(asdict(prepared), ensure_ascii=False).encode() + b"\n")
+        self.rows.append(Spooled(row.digest, row.prompt_digest, prepared.tokens, offset))
+
+    def read(self, rows: Sequence[Spooled]) -> SpooledRows:
+        """Return rows in the order that is given."""
+        return SpooledRows(self, rows)
+
+    def row(self, spooled: Spooled) -> PreparedRow:
+        """Return one row."""
+        self._file.seek(spooled.offset)
+        return PreparedRow(**json.loads(self._file.readline()))
+
+
+class SpooledRows:
+    """Rows that are read when they are asked for."""
+
+    def __init__(self, spool: Spool, rows: Sequence[Spooled]) -> None:
+        self._spool = spool
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[PreparedRow]:
+        return map(self._spool.row, self._rows)
