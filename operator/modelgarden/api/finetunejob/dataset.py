@@ -14,7 +14,9 @@ DatasetFormat = Literal["Auto", "PromptCompletion", "Messages"]
 class Dataset(ApiModel):
     """The training data."""
 
-    source: S3Uri = Field(description="JSON Lines file in S3: s3://bucket/path.jsonl, one object per line.")
+    source: S3Uri = Field(
+        description="JSON Lines file in S3: s3://bucket/path.jsonl, one object per line of at most 4 MiB."
+    )
     format: DatasetFormat = Field(
         default="Auto",
         description="PromptCompletion: fields prompt and completion. Messages: field messages with role and content. "
