@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from modelgarden.api.artifact import Manifest
 from tests.integration.harness.waiting import wait_for
 from tests.integration.trainer_process import (
     START_SECONDS,
+    Ended,
     TrainerProcess,
     make_config,
     make_rows,
@@ -22,29 +22,15 @@ from tests.integration.trainer_process import (
     write_rows,
 )
 
-WITH_ANOTHER_WORKER = """
-import sys
-from modelgarden_pod.process import end_process
-from modelgarden_train.__main__ import main
-from modelgarden_train.attempt.worker_process import WorkerProcess
-WorkerProcess.start.__func__.__kwdefaults__["command"] = (sys.executable, "-c", sys.argv.pop(1))
-end_process(main(sys.argv[1:]))
-"""
-"""The trainer, whose worker is another program: it is the worker that holds the GPU."""
-WORK = """
-from modelgarden_pod.process import end_process
-from modelgarden_train.attempt.worker import main
-end_process(main())
-"""
-WITH_LITTLE_MEMORY = f"""
+WITH_LITTLE_MEMORY = """
 import torch
 torch.cuda.set_per_process_memory_fraction(MIB * 2**20 / torch.cuda.get_device_properties(0).total_memory)
-{WORK}"""
-WITHOUT_ROOM_FOR_16_BIT = f"""
+"""
+WITHOUT_ROOM_FOR_16_BIT = """
 import torch
 _, total = torch.cuda.mem_get_info()
 torch.cuda.mem_get_info = lambda device=None: (2**30, total)
-{WORK}"""
+"""
 
 pytestmark = [
     pytest.mark.gpu,
@@ -123,11 +109,11 @@ def test_a_run_on_cuda_survives_eviction_and_is_metered(
 def test_too_large_a_step_is_split_until_it_fits(python: Path, model: Path, tmp_path: Path) -> None:
     ended = run_with_memory(280, python, model, tmp_path)
 
-    assert ended.returncode == 0, ended.stdout
+    assert ended.exit_code == 0, ended.log
     manifest = Manifest.model_validate_json((tmp_path / "run" / "manifest.json").read_bytes())
     used = manifest.hyperparameters
     print(used)
-    assert "Out of GPU memory, trying a smaller plan" in ended.stdout
+    assert "Out of GPU memory, trying a smaller plan" in ended.log
     assert int(used["microBatchSize"]) < 32
     assert int(used["microBatchSize"]) * int(used["gradientAccumulation"]) == 32
 
@@ -135,12 +121,12 @@ def test_too_large_a_step_is_split_until_it_fits(python: Path, model: Path, tmp_
 def test_a_model_that_never_fits_fails_with_the_arithmetic(python: Path, model: Path, tmp_path: Path) -> None:
     ended = run_with_memory(64, python, model, tmp_path)
 
-    print(ended.stdout[-3000:])
-    assert ended.returncode == 64
-    assert "OutOfMemory" in ended.stdout
+    print(ended.log[-3000:])
+    assert ended.exit_code == 64
+    assert ended.message.reason == "OutOfMemory"
 
 
-def run_with_memory(mib: int, python: Path, model: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+def run_with_memory(mib: int, python: Path, model: Path, folder: Path) -> Ended:
     """Prepare and train with so many MiB of the GPU's memory, on rows of about 450 tokens."""
     rows = [
         {"prompt": f"{number} {'qwxz' * 100}", "completion": f"{number + 1} {'zxwq' * 8}"}
@@ -149,20 +135,8 @@ def run_with_memory(mib: int, python: Path, model: Path, folder: Path) -> subpro
     config = make_job(model, folder, rows=rows, training=training(epochs=1), formats=["Adapter"])
     process = TrainerProcess(python, folder / "process", config, attempt="only")
     assert process.run("prepare").exit_code == 0
-    return train_with(WITH_LITTLE_MEMORY.replace("MIB", str(mib)), process)
-
-
-def train_with(worker: str, process: TrainerProcess) -> subprocess.CompletedProcess[str]:
-    """Train a prepared run with a worker that finds something else than there is, and return how it ended."""
-    train = ["train", "--config", str(process.folder / "job.json"), "--port", str(process.port)]
-    return subprocess.run(
-        [str(process.python), "-c", WITH_ANOTHER_WORKER, worker, *train],
-        env=process.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    process.patch_worker(WITH_LITTLE_MEMORY.replace("MIB", str(mib)))
+    return process.run("train")
 
 
 def test_qlora_is_merged_on_the_cpu_where_the_gpu_has_no_room_for_16_bit(
@@ -172,10 +146,11 @@ def test_qlora_is_merged_on_the_cpu_where_the_gpu_has_no_room_for_16_bit(
     process = TrainerProcess(python, tmp_path / "process", config, attempt="only")
     assert process.run("prepare").exit_code == 0
 
-    ended = train_with(WITHOUT_ROOM_FOR_16_BIT, process)
+    process.patch_worker(WITHOUT_ROOM_FOR_16_BIT)
+    ended = process.run("train")
 
-    assert ended.returncode == 0, ended.stdout
-    assert "merging on the CPU" in ended.stdout
-    assert "Checked the merged model" in ended.stdout
+    assert ended.exit_code == 0, ended.log
+    assert "merging on the CPU" in ended.log
+    assert "Checked the merged model" in ended.log
     manifest = Manifest.model_validate_json((tmp_path / "run" / "manifest.json").read_bytes())
     assert set(manifest.formats) == {"Adapter", "Merged16Bit"}
