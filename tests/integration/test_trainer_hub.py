@@ -8,8 +8,8 @@ import os
 import re
 import shlex
 import signal
-import subprocess
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
