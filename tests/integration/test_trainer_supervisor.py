@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from modelgarden_train.attempt.supervisor import Grace, Supervisor
 from modelgarden_train.attempt.worker_process import WorkerProcess
 from modelgarden_train.data.prepared import PreparedRow, write_split
 from tests.integration.harness.waiting import wait_for
-from tests.integration.trainer_process import SOURCES
+from tests.integration.trainer_process import SOURCES, lives
 from tests.unit.builders import make_dataset_report, make_evaluation
 from tests.unit.train.builders import make_config, make_record
 
@@ -279,6 +280,23 @@ def test_inputs_that_are_missing_end_the_worker_too(scene: Scene) -> None:
         scene.supervise("for_ever()")
 
     wait_for(lambda: not scene.worker_lives, 10, what="the worker to end")
+
+
+def test_a_process_that_is_to_end_with_its_parent_does_whatever_ends_that(scene: Scene) -> None:
+    child = "import signal; from modelgarden_pod.process import end_with_parent; end_with_parent(); "
+    child += "print('ready', flush=True); signal.pause()"
+    parent = "import signal, subprocess, sys; child = subprocess.Popen([sys.executable, '-c', sys.argv[1]]); "
+    parent += "print(child.pid, flush=True); signal.pause()"
+    with subprocess.Popen(
+        [sys.executable, "-c", parent, child], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        words = [process.stdout.readline().strip(), process.stdout.readline().strip()]
+        process.kill()
+    pid = next(int(word) for word in words if word != "ready")
+    assert "ready" in words
+
+    wait_for(lambda: not lives(pid), 10, what="the child to end")
 
 
 def test_the_worker_gets_no_secret_and_asks_no_hub(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
