@@ -192,9 +192,9 @@ def make_pod(
     return pod
 
 
-def running_pod(step: StepName, *, name: str = "bot-pod-1") -> dict[str, Any]:
-    """Return a pod whose container runs."""
-    return make_pod(step, name=name, phase="Running", state={"running": {"startedAt": stamp(60)}})
+def running_pod(step: StepName, *, name: str = "bot-pod-1", started: float = 60) -> dict[str, Any]:
+    """Return a pod whose container runs since `started`, as `stamp` takes it."""
+    return make_pod(step, name=name, phase="Running", state={"running": {"startedAt": stamp(started)}})
 
 
 def ended_pod(

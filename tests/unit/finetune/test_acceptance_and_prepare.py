@@ -424,9 +424,18 @@ def test_a_prepare_pod_that_waits_for_the_hub_says_so() -> None:
     found = conditions_of(plan)["DatasetReady"]
     assert found["reason"] == "StorageUnavailable"
     assert "connection refused." in found["message"]
-    assert plan.requeue_after == 4.0
+    assert plan.requeue_after == 10.0
     assert plan.event is not None
     assert plan.event.type == "Warning"
+
+
+@pytest.mark.parametrize(("age", "want"), [(0, 9.0), (3, 6.0), (9, 10.0)])
+def test_a_prepare_pod_is_looked_at_when_it_has_run_for_a_moment_and_now_and_then(
+    age: float, want: float
+) -> None:
+    job = JobBuilder(make_subject(), "prepare").with_pod(running_pod("prepare", started=age))
+
+    assert plan_of(make_subject(), prepare=job.state()).requeue_after == want
 
 
 def test_a_pod_that_the_kubelet_cannot_start_is_told() -> None:

@@ -18,6 +18,7 @@ from modelgarden.api.messages import sentence
 from modelgarden.api.names import EXIT_USER_ERROR
 from modelgarden.api.pods import TrainReport
 from modelgarden.controller.conditions import Finding
+from modelgarden.controller.times import moment_or_none
 from modelgarden.controller.waiting import RECHECK_SECONDS, SOON_SECONDS
 from modelgarden.finetune.look import Look
 from modelgarden.finetune.manifests import prepare_job
@@ -31,9 +32,12 @@ from modelgarden.kube.resources import JOBS
 from modelgarden.registry.errors import StorageError
 from modelgarden.registry.store import Store
 from modelgarden.workloads.jobs import JobState
+from modelgarden.workloads.pods import PodState
 
-ASK_SECONDS: Final = 4.0
-"""How often a running pod is asked: it runs for moments where nothing is wrong, and its first trouble is soon told."""
+FIRST_ASK_SECONDS: Final = 9.0
+"""Age of a running pod when it is first asked: one without a network has found out, most others have ended."""
+ASK_SECONDS: Final = 10.0
+"""How often it is asked from then on."""
 RETRY_SECONDS: Final = 300.0
 """Wait before prepare runs again for a reason whose mending cannot be seen from here, such as a hub's model."""
 
@@ -50,6 +54,8 @@ async def observe(look: Look, seen: Observation) -> Observation:
         return seen
     pod = job.newest.leader if job.newest is not None else None
     if pod is not None and pod.running:
+        if _first_asked_in(pod, look.means.clock()) > 0:
+            return seen
         return replace(seen, prepare_report=await look.progress.newest(pod, interval_seconds=ASK_SECONDS))
     if pod is not None:
         look.progress.forget(pod)
@@ -130,7 +136,8 @@ def _under_way(view: FineTuneView, job: JobState) -> Outcome:
     if view.subject.spec.suspend:
         return _not_ready("Suspended", "spec.suspend is true: the prepare Job goes on when it is false.")
     if job.newest is not None and job.newest.running:
-        return _running(job, view.seen.prepare_report)
+        again = _first_asked_in(job.newest.leader, view.now) or ASK_SECONDS
+        return _running(job, view.seen.prepare_report, requeue_after=again)
     waiting = waiting_for(job, view.now)
     if waiting.problem.reason != "Pending":
         return _not_ready(
@@ -139,11 +146,17 @@ def _under_way(view: FineTuneView, job: JobState) -> Outcome:
     return _after_an_attempt(job, requeue_after=waiting.requeue_after)
 
 
-def _running(job: JobState, report: TrainReport | None) -> Outcome:
+def _running(job: JobState, report: TrainReport | None, *, requeue_after: float) -> Outcome:
     if report is None or report.outage is None:
-        return _after_an_attempt(job, requeue_after=ASK_SECONDS)
+        return _after_an_attempt(job, requeue_after=requeue_after)
     message = f"Job {job.name} waits and tries again: {sentence(report.outage)}"
-    return _not_ready("StorageUnavailable", message, requeue_after=ASK_SECONDS)
+    return _not_ready("StorageUnavailable", message, requeue_after=requeue_after)
+
+
+def _first_asked_in(pod: PodState, now: datetime) -> float:
+    """Return the seconds until a running pod is first asked; a start that cannot be read is long ago."""
+    started = moment_or_none(pod.started_at)
+    return max(0.0, FIRST_ASK_SECONDS - (now - started).total_seconds()) if started else 0.0
 
 
 def _after_an_attempt(job: JobState, *, requeue_after: float | None) -> Outcome:
