@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -112,6 +113,7 @@ _FACTORS = {
 }  # fmt: skip
 
 
+@lru_cache(maxsize=1024)  # every look at a resource reads its quantities anew
 def amount(quantity: int | str) -> Fraction:
     """Return what a Quantity stands for, in cores or bytes.
 

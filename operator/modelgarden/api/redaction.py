@@ -152,7 +152,7 @@ def _redacted(text: str) -> str:
     return text
 
 
-_redacted_before: Final = lru_cache(maxsize=512)(_redacted)
+_redacted_before: Final = lru_cache(maxsize=8192)(_redacted)
 """Of a thousand resources, most say at every look what they said at the last one."""
 
 

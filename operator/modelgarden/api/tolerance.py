@@ -45,7 +45,7 @@ def _read(
     left_out: frozenset[Place] = frozenset()
     while True:
         try:
-            return parse(_without(value, left_out)), left_out
+            return parse(_without(value, left_out) if left_out else value), left_out
         except ValidationError as error:
             faults = _first_of_all_unknown(error.errors(include_url=False, include_context=False))
             places = {place_of(fault) for fault in faults}

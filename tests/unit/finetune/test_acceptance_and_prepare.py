@@ -429,13 +429,23 @@ def test_a_prepare_pod_that_waits_for_the_hub_says_so() -> None:
     assert plan.event.type == "Warning"
 
 
-@pytest.mark.parametrize(("age", "want"), [(0, 9.0), (3, 6.0), (9, 10.0)])
+@pytest.mark.parametrize(
+    ("model", "age", "want"),
+    [
+        ("hf://example/base", 0, 9.0),
+        ("hf://example/base", 3, 6.0),
+        ("hf://example/base", 9, 10.0),
+        ("s3://garden/base", 9, 21.0),
+        ("s3://garden/base", 30, 10.0),
+    ],
+)
 def test_a_prepare_pod_is_looked_at_when_it_has_run_for_a_moment_and_now_and_then(
-    age: float, want: float
+    model: str, age: float, want: float
 ) -> None:
-    job = JobBuilder(make_subject(), "prepare").with_pod(running_pod("prepare", started=age))
+    subject = make_subject(model={"source": model})
+    job = JobBuilder(subject, "prepare").with_pod(running_pod("prepare", started=age))
 
-    assert plan_of(make_subject(), prepare=job.state()).requeue_after == want
+    assert plan_of(subject, prepare=job.state()).requeue_after == want
 
 
 def test_a_pod_that_the_kubelet_cannot_start_is_told() -> None:

@@ -34,8 +34,10 @@ from modelgarden.registry.store import Store
 from modelgarden.workloads.jobs import JobState
 from modelgarden.workloads.pods import PodState
 
-FIRST_ASK_SECONDS: Final = 9.0
-"""Age of a running pod when it is first asked: one without a network has found out, most others have ended."""
+FIRST_ASK_OF_THE_HUB_SECONDS: Final = 9.0
+"""Age of a running pod that needs a hub when it is first asked: without a network it has found out by then."""
+FIRST_ASK_SECONDS: Final = 30.0
+"""Of any other. Most have ended before it, so that a thousand of them cost few questions."""
 ASK_SECONDS: Final = 10.0
 """How often it is asked from then on."""
 RETRY_SECONDS: Final = 300.0
@@ -54,7 +56,7 @@ async def observe(look: Look, seen: Observation) -> Observation:
         return seen
     pod = job.newest.leader if job.newest is not None else None
     if pod is not None and pod.running:
-        if _first_asked_in(pod, look.means.clock()) > 0:
+        if _first_asked_in(look.subject, pod, look.means.clock()) > 0:
             return seen
         return replace(seen, prepare_report=await look.progress.newest(pod, interval_seconds=ASK_SECONDS))
     if pod is not None:
@@ -136,7 +138,7 @@ def _under_way(view: FineTuneView, job: JobState) -> Outcome:
     if view.subject.spec.suspend:
         return _not_ready("Suspended", "spec.suspend is true: the prepare Job goes on when it is false.")
     if job.newest is not None and job.newest.running:
-        again = _first_asked_in(job.newest.leader, view.now) or ASK_SECONDS
+        again = _first_asked_in(view.subject, job.newest.leader, view.now) or ASK_SECONDS
         return _running(job, view.seen.prepare_report, requeue_after=again)
     waiting = waiting_for(job, view.now)
     if waiting.problem.reason != "Pending":
@@ -153,10 +155,11 @@ def _running(job: JobState, report: TrainReport | None, *, requeue_after: float)
     return _not_ready("StorageUnavailable", message, requeue_after=requeue_after)
 
 
-def _first_asked_in(pod: PodState, now: datetime) -> float:
+def _first_asked_in(subject: Subject, pod: PodState, now: datetime) -> float:
     """Return the seconds until a running pod is first asked; a start that cannot be read is long ago."""
     started = moment_or_none(pod.started_at)
-    return max(0.0, FIRST_ASK_SECONDS - (now - started).total_seconds()) if started else 0.0
+    first = FIRST_ASK_OF_THE_HUB_SECONDS if _needs_hub(subject) else FIRST_ASK_SECONDS
+    return max(0.0, first - (now - started).total_seconds()) if started else 0.0
 
 
 def _after_an_attempt(job: JobState, *, requeue_after: float | None) -> Outcome:
@@ -206,7 +209,11 @@ def _tried_again(subject: Subject, why: Problem) -> bool:
     """Tell whether the reason can go away without a change of the fingerprint."""
     if why.reason in _SEEN_IN_FINGERPRINT | _ONLY_WITH_OTHER_INPUTS:
         return False
-    return why.reason not in _MODEL_REASONS or subject.spec.model.source.startswith("hf://")
+    return why.reason not in _MODEL_REASONS or _needs_hub(subject)
+
+
+def _needs_hub(subject: Subject) -> bool:
+    return subject.spec.model.source.startswith("hf://")
 
 
 def _hope(subject: Subject, why: Problem) -> str:
