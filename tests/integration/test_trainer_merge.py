@@ -28,7 +28,7 @@ tools, base, adapter, rows, losses = sys.argv[1:]
 sys.path.insert(0, tools)
 from tiny_model import make_model
 make_model(Path(base))
-rows = [PreparedRow(**row) for row in json.loads(rows)]
+rows = [PreparedRow.from_record(row) for row in json.loads(rows)]
 tokenizer = AutoTokenizer.from_pretrained(base)
 torch.manual_seed(1)
 model = AutoModelForCausalLM.from_pretrained(base)
@@ -58,11 +58,10 @@ def trainer_environment(python: Path, tmp_path: Path, monkeypatch: pytest.Monkey
 def make_task(folder: Path) -> MergeTask:
     rows = tuple(
         PreparedRow(
-            prompt=f"<|user|>Say the number after {number}<|end|><|assistant|>",
-            completion=f"{number + 1}<|end|>",
+            input_ids=list(range(10 + number, 34 + number)),
+            spans=((20, 24),),
             question=str(number),
             answer=str(number + 1),
-            tokens=24,
         )
         for number in range(8)
     )

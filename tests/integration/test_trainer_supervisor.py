@@ -34,7 +34,7 @@ from tests.integration.trainer_process import SOURCES, lives
 from tests.unit.builders import make_dataset_report, make_evaluation
 from tests.unit.train.builders import make_config, make_record
 
-ROWS = [PreparedRow(prompt="2+2?", completion="4", question="2+2?", answer="4", tokens=3)]
+ROWS = [PreparedRow(input_ids=[3, 4, 5], spans=((2, 3),), question="2+2?", answer="4")]
 
 BEGIN = """
 import os, signal, socket, subprocess, sys, time

@@ -59,8 +59,12 @@ class BaseEvaluation(Document):
 
 
 class DatasetReport(Document):
-    """`dataset/report.json`, written last by prepare."""
+    """`dataset/report.json`, written last by prepare.
 
+    Of the second major version are the files' rows: token ids and what of them is learned, no longer rendered texts.
+    """
+
+    schema_version: str = Field(default="2.0")
     source: str
     source_etag: str | None = None
     model_revision: str | None = None

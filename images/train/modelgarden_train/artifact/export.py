@@ -21,7 +21,7 @@ from modelgarden_train.artifact.merge import (
     with_adapter_merged,
 )
 from modelgarden_train.artifact.room import bytes_in_16_bit, fits_gpu
-from modelgarden_train.data.chat import stop_token_ids, token_ids
+from modelgarden_train.data.chat import stop_token_ids
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.evaluation.inference import completion_losses
 from modelgarden_train.models.loading import inference, load_model, release_memory
@@ -35,7 +35,7 @@ CHECKED_ROWS = 16
 CPU_TOKENS = 1024
 """Tokens that are scored on a CPU: a model of 8 B parameters takes 16 TFLOP for them."""
 LARGEST_DIFFERENCE: dict[Method, float] = {"LoRA": 0.05, "Full": 0.05, "QLoRA": 0.25}
-"""Mean difference of a completion token's log-probability between trained and merged model, in nats. Rounding to
+"""Mean difference of a reference token's log-probability between trained and merged model, in nats. Rounding to
 bfloat16 moves it by about 0.01; a QLoRA merge also swaps the 4-bit base for the 16-bit one. A wrong merge moves it
 by what was learned."""
 
@@ -137,8 +137,7 @@ class Export:
 
     def _stop_tokens(self) -> list[int]:
         """What ends an answer, as the training taught it."""
-        completions = token_ids(self._tokenizer, [row.completion for row in self._rows])
-        return stop_token_ids(self._tokenizer, completions)
+        return stop_token_ids(self._tokenizer, [row.reference_ids for row in self._rows])
 
     def _check(self, wanted: Sequence[Sequence[float]], found: Sequence[Sequence[float]]) -> None:
         difference = mean_difference(wanted, found)

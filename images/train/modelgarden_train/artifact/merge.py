@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,8 @@ class MergeTask:
 
     def to_json(self) -> str:
         """Return the JSON form."""
-        return json.dumps(asdict(self), default=str)
+        rows = [row.to_record() for row in self.rows]
+        return json.dumps({**vars(self), "rows": rows}, default=str)
 
     @classmethod
     def from_json(cls, text: str) -> MergeTask:
@@ -53,7 +54,7 @@ class MergeTask:
             adapter=Path(value["adapter"]),
             target=Path(value["target"]),
             stop_tokens=tuple(value["stop_tokens"]),
-            rows=tuple(PreparedRow(**row) for row in value["rows"]),
+            rows=tuple(map(PreparedRow.from_record, value["rows"])),
         )
 
 

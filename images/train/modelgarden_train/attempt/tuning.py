@@ -17,7 +17,8 @@ from modelgarden_train.attempt.reporting import Reporter
 from modelgarden_train.attempt.run import CHECKPOINTS
 from modelgarden_train.attempt.signals import StopRequest
 from modelgarden_train.data.chat import complete_tokenizer
-from modelgarden_train.data.prepared import PreparedRow, read_split
+from modelgarden_train.data.prepared import PreparedRow
+from modelgarden_train.data.prepared_rows import read_split
 from modelgarden_train.evaluation.scores import ModelResult, combine, evaluate_model
 from modelgarden_train.models.loading import load_model, load_tokenizer, release_memory, with_adapters
 from modelgarden_train.objectives.checkpoint import Checkpoint
@@ -69,7 +70,7 @@ class Tuning:
         self._require_room_to_merge()
         tokenizer = load_tokenizer(self._inputs.model)
         complete_tokenizer(tokenizer)
-        held_out = read_split(self._inputs.validation)[: self._config.evaluation.max_rows]
+        held_out = read_split(self._inputs.validation, tokenizer)[: self._config.evaluation.max_rows]
         before = self._evaluate_base(tokenizer, held_out)
 
         self._reporter.stage("Training")
@@ -135,7 +136,7 @@ class Tuning:
         scope = Scope(
             config=self._config,
             tokenizer=tokenizer,
-            rows=read_split(self._inputs.training),
+            rows=read_split(self._inputs.training, tokenizer),
             checkpoints=self._workspace / CHECKPOINTS,
             base_scores=self._base_scores,
             watcher=self._reporter,

@@ -14,7 +14,8 @@ from modelgarden_pod.errors import UserError
 from modelgarden_pod.storage import download_entries, read_or_none
 from modelgarden_train.attempt.run import Run
 from modelgarden_train.data.chat import complete_tokenizer
-from modelgarden_train.data.prepared import fetch_prepared, read_split
+from modelgarden_train.data.prepared import fetch_prepared
+from modelgarden_train.data.prepared_rows import read_split
 from modelgarden_train.evaluation.scores import ModelResult, combine, evaluate_model
 from modelgarden_train.models.base_model import fetch_base_model
 from modelgarden_train.models.environment import go_offline
@@ -30,7 +31,6 @@ def evaluate(run: Run, *, output: Path | None) -> TerminationMessage:
     """
     merged = _fetch_merged(run)
     dataset = fetch_prepared(run.folder, scratch=run.workspace)
-    rows = read_split(dataset.validation)[: run.config.evaluation.max_rows]
     base = fetch_base_model(
         run.config,
         run.workspace / "model",
@@ -40,6 +40,7 @@ def evaluate(run: Run, *, output: Path | None) -> TerminationMessage:
     )
     go_offline()
     import_unsloth(run.config)
+    rows = read_split(dataset.validation, load_tokenizer(base.path))[: run.config.evaluation.max_rows]
 
     def result(folder: Path) -> ModelResult:
         tokenizer = load_tokenizer(folder)

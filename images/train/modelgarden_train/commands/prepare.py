@@ -7,7 +7,7 @@ the disk, whatever their number and size: in memory is some of their text at a t
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -22,10 +22,10 @@ from modelgarden_pod.retry import Patience
 from modelgarden_train.attempt.progress import ProgressBoard
 from modelgarden_train.attempt.run import Run
 from modelgarden_train.data.batching import in_batches
-from modelgarden_train.data.chat import complete_tokenizer, render, token_ids
+from modelgarden_train.data.chat import complete_tokenizer, encode
 from modelgarden_train.data.prepared import PreparedRow, digest_of, read_report, write_split
 from modelgarden_train.data.reading import Checked, check_rows
-from modelgarden_train.data.rows import Row
+from modelgarden_train.data.rows import Row, RowError
 from modelgarden_train.data.sources import fetch_source
 from modelgarden_train.data.splits import split_rows, without_duplicates
 from modelgarden_train.data.spool import Spool
@@ -151,17 +151,10 @@ def _upload(run: Run, inputs: Inputs, spool: Spool, *, distinct: int) -> Dataset
     return report
 
 
-def _prepared(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> list[PreparedRow]:
-    rendered = render(tokenizer, rows)
-    prompts = token_ids(tokenizer, [row.prompt for row in rendered])
-    completions = token_ids(tokenizer, [row.completion for row in rendered])
-    return [
-        PreparedRow(
-            prompt=text.prompt,
-            completion=text.completion,
-            question=row.question,
-            answer=row.answer,
-            tokens=len(prompt) + len(completion),
+def _prepared(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> Iterator[PreparedRow]:
+    for row, encoded in zip(rows, encode(tokenizer, rows), strict=True):
+        if isinstance(encoded, RowError):
+            raise UserError("DatasetInvalid", f"line {row.line}: {encoded}")
+        yield PreparedRow(
+            input_ids=encoded.ids, spans=encoded.spans, question=row.question, answer=row.answer
         )
-        for row, text, prompt, completion in zip(rows, rendered, prompts, completions, strict=True)
-    ]

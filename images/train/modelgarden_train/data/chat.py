@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from modelgarden_pod.errors import UserError
-from modelgarden_train.data.rows import Message, Row
+from modelgarden_train.data.rows import Message, Row, RowError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -26,9 +26,17 @@ _PLAINEST: list[Message] = [{"role": "user", "content": "Hi"}, {"role": "assista
 
 
 @dataclass(frozen=True)
-class Rendered:
-    """A row as text: prompt, and completion with its end-of-turn token."""
+class Encoded:
+    """A row as the model sees it."""
 
+    ids: list[int]
+    """Of the whole conversation, up to the end of the last turn."""
+    spans: tuple[tuple[int, int], ...]
+    """What is learned: from the first token of an answer to the one that ends it, which is left out of the range."""
+
+
+@dataclass(frozen=True)
+class _Rendered:
     prompt: str
     completion: str
 
@@ -52,47 +60,54 @@ def complete_tokenizer(tokenizer: PreTrainedTokenizerBase) -> bool:
     return True
 
 
-def render(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Row]) -> list[Rendered]:
-    """Return rows as the texts that are trained on.
+def encode(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> list[Encoded | RowError]:
+    """Return rows as the tokens that are trained on, or what the template has against one.
 
     Raises:
-        UserError: DatasetInvalid, the template refuses a conversation; ModelInvalid, it refuses any or does not
-            begin a conversation as it continues it.
+        UserError: ModelInvalid, the template refuses any conversation.
     """
     ends = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     ends.add(str(tokenizer.eos_token))
-    return [_render(tokenizer, row, ends=ends) for row in rows]
+    found = [_render(tokenizer, row, ends=ends) for row in rows]
+    rendered = [one for one in found if isinstance(one, _Rendered)]
+    prompts = iter(token_ids(tokenizer, [one.prompt for one in rendered]))
+    completions = iter(token_ids(tokenizer, [one.completion for one in rendered]))
+    return [one if isinstance(one, RowError) else _joined(next(prompts), next(completions)) for one in found]
 
 
-def _render(tokenizer: PreTrainedTokenizerBase, row: Row, *, ends: Collection[str]) -> Rendered:
+def _joined(prompt: list[int], completion: list[int]) -> Encoded:
+    return Encoded(ids=prompt + completion, spans=((len(prompt), len(prompt) + len(completion)),))
+
+
+def _render(tokenizer: PreTrainedTokenizerBase, row: Row, *, ends: Collection[str]) -> _Rendered | RowError:
     try:
         prompt = _apply(tokenizer, row.prompt_messages, add_generation_prompt=True)
         whole = _apply(tokenizer, list(row.messages), add_generation_prompt=False)
-    except Exception as error:  # a template raises what it likes
-        raise _refusal(tokenizer, row, error) from error
+    except Exception as error:  # noqa: BLE001 -- a template raises what it likes
+        return _refusal(tokenizer, error)
     if not whole.startswith(prompt):
-        raise UserError(
-            "ModelInvalid",
-            f"line {row.line}: the chat template renders a finished conversation differently from the prompt that "
-            "asks for its answer, so training would not fit serving; use a model whose template only appends",
+        return RowError(
+            "the chat template renders a finished conversation differently from the prompt that asks for its answer, "
+            "so training would not fit serving; use a model whose template only appends"
         )
     completion = whole[len(prompt) :]
     if not any(token in completion for token in ends):
         # The template closes a turn with ordinary text, at which generation cannot stop.
         completion += str(tokenizer.eos_token)
-    return Rendered(prompt=prompt, completion=completion)
+    return _Rendered(prompt=prompt, completion=completion)
 
 
-def _refusal(tokenizer: PreTrainedTokenizerBase, row: Row, error: Exception) -> UserError:
-    """Return the failure of a row; it is the model's where not even the plainest conversation can be rendered."""
+def _refusal(tokenizer: PreTrainedTokenizerBase, error: Exception) -> RowError:
+    """Return what is wrong with a row.
+
+    Raises:
+        UserError: ModelInvalid, not even the plainest conversation can be rendered.
+    """
     try:
         _apply(tokenizer, _PLAINEST, add_generation_prompt=False)
-    except Exception:  # noqa: BLE001 -- a template raises what it likes
-        return UserError("ModelInvalid", f"line {row.line}: the chat template fails: {error}")
-    return UserError(
-        "DatasetInvalid",
-        f"line {row.line}: the model's chat template refuses the conversation: {error}; correct the row",
-    )
+    except Exception as plain:  # a template raises what it likes
+        raise UserError("ModelInvalid", f"the chat template fails: {plain}") from plain
+    return RowError(f"the model's chat template refuses the conversation: {error}; correct the row")
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol, get_type_hints
+from typing import Any, Final, Protocol, Self
 
 from modelgarden.api.artifact import DatasetReport, FileEntry
 from modelgarden.api.documents import TRAIN_IMAGE
@@ -18,26 +19,65 @@ from modelgarden_pod.folder import Folder
 from modelgarden_pod.storage import read_or_none
 from modelgarden_train.data.batching import in_batches
 
-GROUP_CHARACTERS: Final = 16 * 1024**2
-"""Text of one row group of a file: what is in memory while it is written."""
+GROUP_BYTES: Final = 16 * 1024**2
+"""Size of one row group of a file: what is in memory while it is written."""
+_TOKEN_BYTES: Final = 4
+
+Span = tuple[int, int]
+"""Where a piece of a row begins and where it has ended, in tokens."""
 
 
 @dataclass(frozen=True)
 class PreparedRow:
     """One row as the model sees it, and as people wrote it."""
 
-    prompt: str
-    """Rendered with the chat template, up to where the answer begins."""
-    completion: str
-    """The rendered answer with its end-of-turn token."""
+    input_ids: list[int]
+    """The whole row, as its chat template renders it."""
+    spans: tuple[Span, ...]
+    """What is learned, in the order of the row: each of the assistant's turns with the token that ends it."""
     question: str
     answer: str
-    tokens: int
 
     @property
-    def characters(self) -> int:
-        """Length of all its texts."""
-        return len(self.prompt) + len(self.completion) + len(self.question) + len(self.answer)
+    def tokens(self) -> int:
+        """Length of the row."""
+        return len(self.input_ids)
+
+    @property
+    def prompt_ids(self) -> list[int]:
+        """What the model is asked with: all before the last span."""
+        return self.input_ids[: self.spans[-1][0]]
+
+    @property
+    def reference_ids(self) -> list[int]:
+        """What it should answer: the last span."""
+        start, end = self.spans[-1]
+        return self.input_ids[start:end]
+
+    @property
+    def bytes(self) -> int:
+        """About what it takes in a file that is not compressed."""
+        return _TOKEN_BYTES * len(self.input_ids) + len(self.question) + len(self.answer)
+
+    def to_record(self) -> dict[str, Any]:
+        """Return it as plain values, by the columns of a file."""
+        return {
+            "input_ids": self.input_ids,
+            "spans": [bound for span in self.spans for bound in span],
+            "question": self.question,
+            "answer": self.answer,
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Read the plain values."""
+        bounds = record["spans"]
+        return cls(
+            input_ids=record["input_ids"],
+            spans=tuple(zip(bounds[::2], bounds[1::2], strict=True)),
+            question=record["question"],
+            answer=record["answer"],
+        )
 
 
 @dataclass(frozen=True)
@@ -64,22 +104,32 @@ def digest_of(training: Split, validation: Split) -> str:
     for split in (training, validation):
         digest.update(f"{len(split)}\n".encode())
         for row in split:
-            digest.update(json.dumps(asdict(row), ensure_ascii=False, sort_keys=True).encode())
+            texts = json.dumps([row.tokens, row.spans, row.question, row.answer], ensure_ascii=False)
+            digest.update(texts.encode())
+            digest.update(array("i", row.input_ids).tobytes())
     return digest.hexdigest()
 
 
 def write_split(folder: Folder, name: str, rows: Split, *, scratch: Path) -> FileEntry:
     """Write one split as Parquet."""
-    import pyarrow
     import pyarrow.parquet
 
-    kinds = {str: pyarrow.string(), int: pyarrow.int64()}
-    schema = pyarrow.schema([(name, kinds[kind]) for name, kind in get_type_hints(PreparedRow).items()])
     path = scratch / Path(name).name
-    with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
-        for batch in in_batches(rows, size=lambda row: row.characters, most=GROUP_CHARACTERS):
-            writer.write_table(pyarrow.Table.from_pylist([asdict(row) for row in batch], schema=schema))
+    with pyarrow.parquet.ParquetWriter(path, table_of(()).schema, compression="zstd") as writer:
+        for batch in in_batches(rows, size=lambda row: row.bytes, most=GROUP_BYTES):
+            writer.write_table(table_of(batch))
     return folder.upload(path, name)
+
+
+def table_of(rows: Sequence[PreparedRow]) -> Any:
+    """Return rows as an Arrow table, which is what a file holds."""
+    import pyarrow
+
+    numbers, text = pyarrow.large_list(pyarrow.int32()), pyarrow.large_string()
+    schema = pyarrow.schema(
+        [("input_ids", numbers), ("spans", numbers), ("question", text), ("answer", text)]
+    )
+    return pyarrow.Table.from_pylist([row.to_record() for row in rows], schema=schema)
 
 
 def read_report(folder: Folder) -> DatasetReport | None:
@@ -112,10 +162,3 @@ def fetch_prepared(folder: Folder, *, scratch: Path) -> PreparedDataset:
         return path
 
     return PreparedDataset(report=report, training=fetch(DATASET_TRAIN), validation=fetch(DATASET_VALIDATION))
-
-
-def read_split(path: Path) -> tuple[PreparedRow, ...]:
-    """Return the rows of one split."""
-    import pyarrow.parquet
-
-    return tuple(PreparedRow(**row) for row in pyarrow.parquet.read_table(path).to_pylist())

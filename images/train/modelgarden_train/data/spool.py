@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -41,7 +41,7 @@ class Spool:
     def add(self, row: Row, prepared: PreparedRow) -> None:
         """Keep a row."""
         offset = self._file.tell()
-        self._file.write(json.dumps(asdict(prepared), ensure_ascii=False).encode() + b"\n")
+        self._file.write(json.dumps(prepared.to_record(), ensure_ascii=False).encode() + b"\n")
         self.rows.append(Spooled(row.digest, row.prompt_digest, prepared.tokens, offset))
 
     def read(self, rows: Sequence[Spooled]) -> SpooledRows:
@@ -51,7 +51,7 @@ class Spool:
     def row(self, spooled: Spooled) -> PreparedRow:
         """Return one row."""
         self._file.seek(spooled.offset)
-        return PreparedRow(**json.loads(self._file.readline()))
+        return PreparedRow.from_record(json.loads(self._file.readline()))
 
 
 class SpooledRows:

@@ -1,4 +1,4 @@
-"""What a model makes of prepared rows: the losses of their completions, and the answers that it generates."""
+"""What a model makes of prepared rows: the losses of their reference answers, and the answers that it generates."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from modelgarden_train.data.chat import stop_token_ids, token_ids
+from modelgarden_train.data.chat import stop_token_ids
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.models.loading import release_memory
 
@@ -23,29 +23,24 @@ Item = TypeVar("Item")
 def completion_losses(
     model: Any, tokenizer: PreTrainedTokenizerBase, rows: Sequence[PreparedRow]
 ) -> list[list[float]]:
-    """Return the negative log-likelihood of every completion token, row by row."""
+    """Return the negative log-likelihood of every token of the reference answers, row by row."""
     import torch
 
-    prompts = token_ids(tokenizer, [row.prompt for row in rows])
-    completions = token_ids(tokenizer, [row.completion for row in rows])
     vocabulary = model.get_input_embeddings().weight.shape[0]
-    longest = max(
-        len(prompt) + len(completion) for prompt, completion in zip(prompts, completions, strict=True)
-    )
-    first_size = max(1, LOGITS_BYTES // (4 * vocabulary * longest))
+    lengths = [row.spans[-1][1] for row in rows]
+    first_size = max(1, LOGITS_BYTES // (4 * vocabulary * max(lengths)))
 
     def score(batch: list[int]) -> list[list[float]]:
-        sequences = [prompts[index] + completions[index] for index in batch]
+        sequences = [rows[index].input_ids[: lengths[index]] for index in batch]
         ids, mask = _padded(sequences, tokenizer.pad_token_id, left=False, device=model.device)
         with torch.inference_mode():
             logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
         losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none").cpu()
         return [
-            losses[place, len(prompts[index]) - 1 : len(sequences[place]) - 1].tolist()
+            losses[place, rows[index].spans[-1][0] - 1 : lengths[index] - 1].tolist()
             for place, index in enumerate(batch)
         ]
 
-    lengths = [len(prompt) + len(completion) for prompt, completion in zip(prompts, completions, strict=True)]
     return _in_batches(score, batches(lengths, size=first_size))
 
 
@@ -56,12 +51,11 @@ def generate(
     import torch
     from transformers import GenerationConfig
 
-    prompts = token_ids(tokenizer, [row.prompt for row in rows])
-    completions = token_ids(tokenizer, [row.completion for row in rows])
+    prompts = [row.prompt_ids for row in rows]
     lengths = [len(prompt) for prompt in prompts]
     positions = getattr(model.config, "max_position_embeddings", None)
     limits = [answer_limit(length, wanted=max_new_tokens, positions=positions) for length in lengths]
-    stops = stop_token_ids(tokenizer, completions)
+    stops = stop_token_ids(tokenizer, [row.reference_ids for row in rows])
 
     def answer(batch: list[int]) -> list[str]:
         settings = GenerationConfig(

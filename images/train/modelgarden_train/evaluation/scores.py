@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from modelgarden.api.artifact import Evaluation, GeneratedRow
 from modelgarden.api.evaluation import DIRECTIONS, EXACT_MATCH, PERPLEXITY, EvaluationStatus, Metric, Score
 from modelgarden_pod.errors import UserError
-from modelgarden_train.data.chat import token_ids
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.evaluation.inference import completion_losses, generate
 from modelgarden_train.evaluation.statistics import perplexity, share
@@ -56,8 +55,7 @@ def exact_matches(
 
     A thinking template puts an empty thought before the reference, and that is what the model learns to answer.
     """
-    completions = token_ids(tokenizer, [row.completion for row in rows])
-    rendered = tokenizer.batch_decode(completions, skip_special_tokens=True)
+    rendered = tokenizer.batch_decode([row.reference_ids for row in rows], skip_special_tokens=True)
     return sum(
         answer in (row.answer.strip(), text.strip())
         for answer, row, text in zip(answers, rows, rendered, strict=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from modelgarden_train.data.chat import token_ids
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.objectives.arguments import training_arguments
 from modelgarden_train.objectives.follow import follower
@@ -13,20 +11,15 @@ from modelgarden_train.objectives.memory import StepPlan
 from modelgarden_train.objectives.order import LengthGroupedSampler
 from modelgarden_train.objectives.scope import Scope, TokenCount
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
 IGNORED_LABEL = -100
 
 
-def tokenized(tokenizer: PreTrainedTokenizerBase, rows: Sequence[PreparedRow]) -> list[dict[str, list[int]]]:
-    """Return token ids and labels; the prompt's labels are ignored by the loss."""
-    prompts = token_ids(tokenizer, [row.prompt for row in rows])
-    completions = token_ids(tokenizer, [row.completion for row in rows])
-    return [
-        {"input_ids": prompt + completion, "labels": [IGNORED_LABEL] * len(prompt) + completion}
-        for prompt, completion in zip(prompts, completions, strict=True)
-    ]
+def labelled(row: PreparedRow) -> dict[str, list[int]]:
+    """Return token ids and labels; the loss ignores the labels of what is not learned."""
+    labels = [IGNORED_LABEL] * row.tokens
+    for start, end in row.spans:
+        labels[start:end] = row.input_ids[start:end]
+    return {"input_ids": row.input_ids, "labels": labels}
 
 
 def sft_trainer(scope: Scope, model: Any, plan: StepPlan) -> Any:
@@ -42,7 +35,7 @@ def sft_trainer(scope: Scope, model: Any, plan: StepPlan) -> Any:
         counted.tokens += sum(len(row["input_ids"]) for row in rows)
         return pad(rows)
 
-    rows = tokenized(scope.tokenizer, scope.rows)
+    rows = [labelled(row) for row in scope.rows]
     sampler = LengthGroupedSampler(
         [len(row["input_ids"]) for row in rows],
         batch=plan.effective_batch,

@@ -13,7 +13,7 @@ from modelgarden_train.data.prepared import PreparedRow
 
 
 def test_a_task_reaches_the_other_process_as_it_was() -> None:
-    row = PreparedRow(prompt="p", completion="c", question="q", answer="a", tokens=2)
+    row = PreparedRow(input_ids=[5, 6, 7, 8], spans=((1, 2), (3, 4)), question="q", answer="a")
     task = MergeTask(
         base=Path("/model"), adapter=Path("/adapter"), target=Path("/merged"), stop_tokens=(4,), rows=(row,)
     )

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from modelgarden_pod.errors import UserError
-from modelgarden_train.data.chat import PLAIN_TEMPLATE, Rendered, complete_tokenizer, render, stop_token_ids
+from modelgarden_train.data.chat import PLAIN_TEMPLATE, complete_tokenizer, encode, stop_token_ids
 from modelgarden_train.data.formats import parse_row
-from modelgarden_train.data.rows import Row
+from modelgarden_train.data.rows import Row, RowError
 
 ROW = replace(parse_row({"prompt": "2+2?", "completion": "4"}, "PromptCompletion"), line=7)
 
@@ -41,6 +41,10 @@ class StandIn:
         }
     )
 
+    def __call__(self, texts: list[str], **options: Any) -> dict[str, list[list[int]]]:
+        assert options == {"add_special_tokens": False}
+        return {"input_ids": [[ord(letter) for letter in text] for text in texts]}
+
     def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> str:
         for message in messages:
             if message["role"] in self.refused_roles:
@@ -51,16 +55,16 @@ class StandIn:
         return "".join(turns) + ("[assistant]" if options["add_generation_prompt"] else "")
 
 
-def rendered_row(tokenizer: StandIn, row: Row = ROW) -> Rendered:
-    """Return one row as text."""
-    return render(tokenizer, [row])[0]
+def learned(tokenizer: StandIn, row: Row = ROW) -> tuple[str, str]:
+    """Return the prompt of a row, and what is learned of it."""
+    encoded = encode(tokenizer, [row])[0]
+    assert not isinstance(encoded, RowError)
+    ((start, end),) = encoded.spans
+    return "".join(map(chr, encoded.ids[:start])), "".join(map(chr, encoded.ids[start:end]))
 
 
 def test_prompt_and_completion_are_cut_where_the_answer_begins() -> None:
-    rendered = rendered_row(StandIn())
-
-    assert rendered.prompt == "[user]2+2?<end>[assistant]"
-    assert rendered.completion == "4<end>"
+    assert learned(StandIn()) == ("[user]2+2?<end>[assistant]", "4<end>")
 
 
 @pytest.mark.parametrize(
@@ -72,15 +76,21 @@ def test_prompt_and_completion_are_cut_where_the_answer_begins() -> None:
     ],
 )
 def test_every_completion_teaches_the_model_to_end(end_of_turn: str, want: str) -> None:
-    assert rendered_row(StandIn(end_of_turn=end_of_turn)).completion == want
+    assert learned(StandIn(end_of_turn=end_of_turn))[1] == want
+
+
+def refusal(tokenizer: StandIn, row: Row = ROW) -> str:
+    """Return what a template has against a row."""
+    encoded = encode(tokenizer, [row])[0]
+    assert isinstance(encoded, RowError)
+    return str(encoded)
 
 
 def test_a_template_that_rewrites_what_was_said_is_refused() -> None:
-    with pytest.raises(UserError, match=r"line 7: .* renders a finished conversation differently"):
-        rendered_row(StandIn(appends=False))
+    assert "renders a finished conversation differently" in refusal(StandIn(appends=False))
 
 
-def test_a_conversation_that_the_template_refuses_is_named_with_its_line() -> None:
+def test_a_conversation_that_the_template_refuses_leaves_the_others_alone() -> None:
     value = {
         "messages": [
             {"role": "system", "content": "Be short."},
@@ -88,17 +98,17 @@ def test_a_conversation_that_the_template_refuses_is_named_with_its_line() -> No
             {"role": "assistant", "content": "4"},
         ]
     }
-    row = replace(parse_row(value, "Messages"), line=12)
+    tokenizer = StandIn(refused_roles=("system",))
+    row = parse_row(value, "Messages")
 
-    with pytest.raises(UserError, match=r"line 12: .* refuses the conversation: no system here") as raised:
-        rendered_row(StandIn(refused_roles=("system",)), row)
-
-    assert raised.value.reason == "DatasetInvalid"
+    assert "refuses the conversation: no system here" in refusal(tokenizer, row)
+    others = encode(tokenizer, [ROW, row, ROW])
+    assert [isinstance(one, RowError) for one in others] == [False, True, False]
 
 
 def test_a_template_that_refuses_the_plainest_conversation_is_the_models_fault() -> None:
-    with pytest.raises(UserError, match=r"line 7: .* no user here") as raised:
-        rendered_row(StandIn(refused_roles=("user",)))
+    with pytest.raises(UserError, match="the chat template fails: no user here") as raised:
+        refusal(StandIn(refused_roles=("user",)))
 
     assert raised.value.reason == "ModelInvalid"
 

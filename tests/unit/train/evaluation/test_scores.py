@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
@@ -16,8 +15,8 @@ SPECIAL = "<end>"
 class Characters:
     """A tokenizer of characters, and of one special token."""
 
-    def __call__(self, texts: Sequence[str], **options: Any) -> dict[str, list[list[int]]]:
-        return {"input_ids": [[ord(letter) for letter in text.replace(SPECIAL, "\0")] for text in texts]}
+    def encode(self, text: str) -> list[int]:
+        return [ord(letter) for letter in text.replace(SPECIAL, "\0")]
 
     def batch_decode(self, ids: Sequence[Sequence[int]], *, skip_special_tokens: bool) -> list[str]:
         assert skip_special_tokens
@@ -44,6 +43,8 @@ class Characters:
 def test_an_answer_is_right_as_people_or_as_the_template_write_it(
     completion: str, answer: str, generated: str, want: int
 ) -> None:
-    row = PreparedRow(prompt="2+2?", completion=completion, question="2+2?", answer=answer, tokens=9)
+    tokenizer = Characters()
+    ids = tokenizer.encode("2+2?") + tokenizer.encode(completion)
+    row = PreparedRow(input_ids=ids, spans=((4, len(ids)),), question="2+2?", answer=answer)
 
-    assert exact_matches(Characters(), [row], [generated]) == want
+    assert exact_matches(tokenizer, [row], [generated]) == want
