@@ -230,7 +230,7 @@ def test_a_configuration_is_not_followed_in_part(kind: type[Document], name: str
 
 @pytest.mark.parametrize(
     "change",
-    [{"method": "DPO"}, {"formats": ["Merged16Bit", "GGUF"]}, {"datasetFormat": "Alpaca"}],
+    [{"method": "DPO"}, {"formats": ["Merged16Bit", "GGUF"]}, {"datasetFormat": "Transcript"}],
     ids=["method", "formats", "datasetFormat"],
 )
 def test_a_configuration_with_a_value_of_a_later_minor_version_says_what_to_upgrade(

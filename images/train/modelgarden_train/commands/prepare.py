@@ -23,6 +23,7 @@ from modelgarden_train.attempt.progress import ProgressBoard
 from modelgarden_train.attempt.run import Run
 from modelgarden_train.data.batching import in_batches
 from modelgarden_train.data.chat import complete_tokenizer, encode
+from modelgarden_train.data.learnable import require_learnable
 from modelgarden_train.data.prepared import PreparedRow, digest_of, read_report, write_split
 from modelgarden_train.data.reading import Checked, check_rows
 from modelgarden_train.data.rows import Row, RowError
@@ -153,6 +154,7 @@ def _upload(run: Run, inputs: Inputs, spool: Spool, *, distinct: int) -> Dataset
 
 def _prepared(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> Iterator[PreparedRow]:
     for row, encoded in zip(rows, encode(tokenizer, rows), strict=True):
+        require_learnable(row)
         if isinstance(encoded, RowError):
             raise UserError("DatasetInvalid", f"line {row.line}: {encoded}")
         yield PreparedRow(

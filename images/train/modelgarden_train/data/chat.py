@@ -68,11 +68,21 @@ def encode(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> list[Enco
     """
     ends = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     ends.add(str(tokenizer.eos_token))
-    found = [_render(tokenizer, row, ends=ends) for row in rows]
+    found = [
+        _text(tokenizer, row) if row.kind == "Text" else _render(tokenizer, row, ends=ends) for row in rows
+    ]
     rendered = [one for one in found if isinstance(one, _Rendered)]
     prompts = iter(token_ids(tokenizer, [one.prompt for one in rendered]))
     completions = iter(token_ids(tokenizer, [one.completion for one in rendered]))
-    return [one if isinstance(one, RowError) else _joined(next(prompts), next(completions)) for one in found]
+    return [_joined(next(prompts), next(completions)) if isinstance(one, _Rendered) else one for one in found]
+
+
+def _text(tokenizer: PreTrainedTokenizerBase, row: Row) -> Encoded:
+    """Return a text that is learned as a whole; nothing comes before its first token, so that one is given."""
+    ids: list[int] = tokenizer(row.answer)["input_ids"]
+    if ids[-1:] != [tokenizer.eos_token_id]:
+        ids = [*ids, tokenizer.eos_token_id]
+    return Encoded(ids=ids, spans=((1, len(ids)),))
 
 
 def _joined(prompt: list[int], completion: list[int]) -> Encoded:

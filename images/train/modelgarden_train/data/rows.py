@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, Literal
 
-Message = dict[str, str]
+Message = dict[str, Any]
+"""As chat templates take it: role and content; of the assistant also tool_calls, of a tool also tool_call_id and name.
+
+The content is a text, or in a row with images a list of parts: {"type": "text", "text": ...} and {"type": "image"}.
+"""
+Tool = dict[str, Any]
+"""A tool that the assistant may call, as OpenAI describes it: {"type": "function", "function": {"name": ...}}."""
+Kind = Literal["Conversation", "Text", "Preference", "KTO", "PromptAnswer", "Vision"]
+"""What can be learned of a row: an answer, a text, which of two answers is better, whether an answer is good, how to
+reach an answer that can be checked, an answer to an image."""
 
 
 class RowError(ValueError):
     """What is wrong with a row."""
+
+
+class EmptyAnswerError(RowError):
+    """The answer has no text."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +33,17 @@ class Row:
     """One example."""
 
     messages: tuple[Message, ...]
-    """Conversation, the assistant's answer last."""
+    """Conversation, the assistant's answer last. Of a Text the text alone; of a Preference with the better answer."""
     line: int = field(default=0, compare=False)
     """Where it stands in the file."""
+    kind: Kind = "Conversation"
+    tools: tuple[Tool, ...] = ()
+    rejected: Message | None = None
+    """The worse answer of a Preference."""
+    label: bool | None = None
+    """Whether the answer of a KTO row is good."""
+    images: tuple[str, ...] = ()
+    """Paths below the dataset's source, in the order of the conversation's image parts."""
 
     @property
     def prompt_messages(self) -> list[Message]:
@@ -31,33 +52,54 @@ class Row:
 
     @property
     def question(self) -> str:
-        """The prompt as people write it."""
+        """The prompt as people write it; a Text has none."""
         asked = [message for message in self.messages[:-1] if message["role"] != "system"]
         if len(asked) == 1:
-            return asked[0]["content"]
-        return "\n".join(f"{message['role']}: {message['content']}" for message in asked)
-
-    @property
-    def characters(self) -> int:
-        """Length of all its texts."""
-        return sum(len(message["content"]) for message in self.messages)
+            return message_text(asked[0])
+        return "\n".join(f"{message['role']}: {message_text(message)}" for message in asked)
 
     @property
     def answer(self) -> str:
         """The reference answer."""
-        return self.messages[-1]["content"]
+        return message_text(self.messages[-1])
+
+    @property
+    def characters(self) -> int:
+        """Length of all its texts."""
+        worse = len(message_text(self.rejected)) if self.rejected else 0
+        tools = len(_canonical(self.tools)) if self.tools else 0
+        return sum(len(message_text(message)) for message in self.messages) + worse + tools
 
     @cached_property
     def prompt_digest(self) -> bytes:
-        """Identity of the prompt: a SHA-256."""
-        return _digest(self.messages[:-1])
+        """Identity of the prompt, of a Text of the text: a SHA-256."""
+        prompt = self.messages[:-1] or self.messages
+        if self.tools or self.images:
+            return _digest([prompt, self.tools, self.images])
+        return _digest(prompt)
 
     @cached_property
     def digest(self) -> bytes:
         """Identity of the row: a SHA-256."""
-        return _digest(self.messages)
+        if self.kind == "Conversation" and not self.tools:
+            return _digest(self.messages)
+        return _digest([self.kind, self.messages, self.tools, self.rejected, self.label, self.images])
 
 
-def _digest(messages: Sequence[Message]) -> bytes:
-    canonical = json.dumps(messages, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).digest()
+def message_text(message: Message) -> str:
+    """Return a message as people read it."""
+    content = message["content"]
+    if not isinstance(content, str):
+        content = "\n".join(part.get("text", "[image]") for part in content)
+    if calls := message.get("tool_calls"):
+        told = [_canonical(call["function"]) for call in calls]
+        return "\n".join([content, *told] if content else told)
+    return str(content)
+
+
+def _digest(value: object) -> bytes:
+    return hashlib.sha256(_canonical(value).encode()).digest()
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))

@@ -8,7 +8,20 @@ from pydantic import Field, model_validator
 
 from modelgarden.api.base import ApiModel, Rule, S3Uri
 
-DatasetFormat = Literal["Auto", "PromptCompletion", "Messages"]
+DatasetFormat = Literal[
+    "Auto",
+    "PromptCompletion",
+    "Messages",
+    "Alpaca",
+    "InstructionResponse",
+    "ShareGPT",
+    "Text",
+    "Preference",
+    "KTO",
+    "PromptAnswer",
+    "Vision",
+]
+"""Names of the formats that a dataset's rows may have; docs/datasets.md has an example of each."""
 
 
 class Dataset(ApiModel):
@@ -19,7 +32,10 @@ class Dataset(ApiModel):
     )
     format: DatasetFormat = Field(
         default="Auto",
-        description="PromptCompletion: fields prompt and completion. Messages: field messages with role and content. "
+        description="PromptCompletion: prompt, completion. Messages: messages with role and content, tool calls, images. "
+        "Alpaca: instruction, input, output. InstructionResponse: instruction, response. ShareGPT: conversations with "
+        "from and value. Text: text. Preference: prompt, chosen, rejected. KTO: prompt, completion, label. PromptAnswer: "
+        "prompt, answer. Vision: image, text, response. SFT learns the first six. "
         "Default: Auto, decided by the first row; every row must then have that format.",
     )
     validation_split: Annotated[float, Field(ge=0.01, le=0.5)] = Field(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from modelgarden_pod.errors import UserError
-from modelgarden_train.data.chat import PLAIN_TEMPLATE, complete_tokenizer, encode, stop_token_ids
+from modelgarden_train.data.chat import PLAIN_TEMPLATE, Encoded, complete_tokenizer, encode, stop_token_ids
 from modelgarden_train.data.formats import parse_row
 from modelgarden_train.data.rows import Row, RowError
 
@@ -41,7 +41,9 @@ class StandIn:
         }
     )
 
-    def __call__(self, texts: list[str], **options: Any) -> dict[str, list[list[int]]]:
+    def __call__(self, texts: Any, **options: Any) -> dict[str, Any]:
+        if isinstance(texts, str):
+            return {"input_ids": [1, *map(ord, texts)]}
         assert options == {"add_special_tokens": False}
         return {"input_ids": [[ord(letter) for letter in text] for text in texts]}
 
@@ -77,6 +79,12 @@ def test_prompt_and_completion_are_cut_where_the_answer_begins() -> None:
 )
 def test_every_completion_teaches_the_model_to_end(end_of_turn: str, want: str) -> None:
     assert learned(StandIn(end_of_turn=end_of_turn))[1] == want
+
+
+def test_a_text_is_learned_to_its_end_but_for_the_token_that_nothing_comes_before() -> None:
+    row = parse_row({"text": "Hi"}, "Text")
+
+    assert encode(StandIn(), [row]) == [Encoded(ids=[1, 72, 105, 2], spans=((1, 4),))]
 
 
 def refusal(tokenizer: StandIn, row: Row = ROW) -> str:

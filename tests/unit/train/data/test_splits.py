@@ -13,6 +13,8 @@ from modelgarden_train.data.formats import parse_row
 from modelgarden_train.data.rows import Row
 from modelgarden_train.data.splits import split_rows, without_duplicates
 
+TEXT = st.characters(codec="utf-8", exclude_characters="\0")
+
 
 def pair(prompt: str, completion: str = "answer") -> dict[str, Any]:
     return {"prompt": prompt, "completion": completion}
@@ -40,7 +42,7 @@ def test_one_distinct_prompt_cannot_be_split() -> None:
 
 
 @given(
-    prompts=st.lists(st.text(min_size=1, max_size=3), min_size=2, max_size=60),
+    prompts=st.lists(st.text(TEXT, min_size=1, max_size=3), min_size=2, max_size=60),
     share=st.floats(0.01, 0.5),
     seed=st.integers(0, 2**31 - 1),
 )

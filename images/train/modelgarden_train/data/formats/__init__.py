@@ -1,0 +1,166 @@
+"""The formats of a dataset's rows: which one a row has, and the row that it means. Pure.
+
+Whatever the format, a row ends with the answer; all before it is the prompt. Docs: docs/datasets.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+
+from modelgarden.api.finetunejob import DatasetFormat
+from modelgarden_train.data.formats.answers import (
+    alpaca_row,
+    instruction_response_row,
+    kto_row,
+    prompt_answer_row,
+    prompt_completion_row,
+    text_row,
+)
+from modelgarden_train.data.formats.fields import shown
+from modelgarden_train.data.formats.messages import messages_row
+from modelgarden_train.data.formats.preference import preference_row
+from modelgarden_train.data.formats.sharegpt import sharegpt_row
+from modelgarden_train.data.formats.vision import vision_row
+from modelgarden_train.data.lines import type_name
+from modelgarden_train.data.rows import Row, RowError
+
+
+@dataclass(frozen=True)
+class _Format:
+    read: Callable[[dict[str, Any]], Row]
+    fields: tuple[str, ...]
+    """That a row of it may have."""
+    told_by: tuple[frozenset[str], ...]
+    """Fields of which a row has one group wholly, if it is of this format."""
+    example: str
+
+
+def _told(*groups: str) -> tuple[frozenset[str], ...]:
+    return tuple(frozenset(group.split()) for group in groups)
+
+
+_FORMATS: Final[dict[DatasetFormat, _Format]] = {
+    "Preference": _Format(
+        preference_row,
+        ("prompt", "chosen", "rejected", "tools"),
+        _told("chosen", "rejected"),
+        '{"prompt": "What is the capital of France?", "chosen": "Paris", "rejected": "Lyon"}',
+    ),
+    "Messages": _Format(
+        messages_row,
+        ("messages", "tools"),
+        _told("messages"),
+        '{"messages": [{"role": "user", "content": "What is the capital of France?"}, '
+        '{"role": "assistant", "content": "Paris"}]}',
+    ),
+    "ShareGPT": _Format(
+        sharegpt_row,
+        ("conversations", "system", "tools"),
+        _told("conversations"),
+        '{"conversations": [{"from": "human", "value": "What is the capital of France?"}, '
+        '{"from": "gpt", "value": "Paris"}]}',
+    ),
+    "Vision": _Format(
+        vision_row,
+        ("image", "images", "text", "response"),
+        _told("image", "images"),
+        '{"image": "images/1.png", "text": "What is this?", "response": "A cat"}',
+    ),
+    "InstructionResponse": _Format(
+        instruction_response_row,
+        ("instruction", "response"),
+        _told("instruction response"),
+        '{"instruction": "What is the capital of France?", "response": "Paris"}',
+    ),
+    "Alpaca": _Format(
+        alpaca_row,
+        ("instruction", "input", "output"),
+        _told("instruction"),
+        '{"instruction": "Translate to French.", "input": "Good day", "output": "Bonjour"}',
+    ),
+    "KTO": _Format(
+        kto_row,
+        ("prompt", "completion", "label"),
+        _told("prompt completion label"),
+        '{"prompt": "What is the capital of France?", "completion": "Paris", "label": true}',
+    ),
+    "PromptAnswer": _Format(
+        prompt_answer_row,
+        ("prompt", "answer"),
+        _told("prompt answer"),
+        '{"prompt": "What is 2 + 2?", "answer": "4"}',
+    ),
+    "PromptCompletion": _Format(
+        prompt_completion_row,
+        ("prompt", "completion"),
+        _told("prompt", "completion"),
+        '{"prompt": "What is the capital of France?", "completion": "Paris"}',
+    ),
+    "Text": _Format(text_row, ("text",), _told("text"), '{"text": "Paris is the capital of France."}'),
+}
+"""In the order in which they are tried."""
+
+EXAMPLES: Final[dict[DatasetFormat, str]] = {name: one.example for name, one in _FORMATS.items()}
+_MOST_SHOWN: Final = 10
+"""Fields that are listed, of a row that may have any number of them."""
+
+
+def detect_format(value: dict[str, Any], columns: Mapping[str, str] | None = None) -> DatasetFormat:
+    """Return the format of a row by the names of its fields.
+
+    Raises:
+        RowError: it has the fields of none.
+    """
+    value = _renamed(_as_object(value), columns or {})
+    for name, known in _FORMATS.items():
+        if any(group <= value.keys() for group in known.told_by):
+            return name
+    listed = [shown(name) for name in islice(value, _MOST_SHOWN)]
+    found = ", ".join([*listed, "..."] if len(value) > _MOST_SHOWN else listed) or "none"
+    formats = ", ".join(f"{name} ({', '.join(known.fields)})" for name, known in _FORMATS.items())
+    raise RowError(f"the fields {found} fit no format; rename them with columns, or use one of {formats}")
+
+
+def parse_row(
+    value: dict[str, Any],
+    format: DatasetFormat,  # noqa: A002 -- the field's name in the API
+    columns: Mapping[str, str] | None = None,
+) -> Row:
+    """Return the row that a JSON object means; `columns` names the object's field for each field of the format.
+
+    With Auto the object's own fields say which format it has.
+
+    Raises:
+        RowError: a field is missing, empty or of the wrong type.
+    """
+    given = _as_object(value)
+    known = _FORMATS[detect_format(given, columns) if format == "Auto" else format]
+    if columns:
+        for field in columns:
+            if field not in known.fields:
+                raise RowError(
+                    f"columns names the field {shown(field)}; it may name {', '.join(known.fields)}"
+                )
+        given = _renamed(given, columns)
+    return known.read(given)
+
+
+def _as_object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RowError(f"a JSON object is expected, found {type_name(value)}")
+    return value
+
+
+def _renamed(value: dict[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+    """Return a row with its fields under the names that the formats have for them."""
+    if not columns:
+        return value
+    for field, column in columns.items():
+        if column not in value:
+            raise RowError(f"the column {shown(column)} is missing, which columns.{field} names")
+    taken = set(columns.values())
+    kept = {name: item for name, item in value.items() if name not in taken}
+    return {**kept, **{field: value[column] for field, column in columns.items()}}
