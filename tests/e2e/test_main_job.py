@@ -93,7 +93,7 @@ def test_held_out_questions_are_not_in_the_training_split(
     root = report["artifact"]["uri"].removesuffix("/manifest.json")
     rows = json.loads(read(environment, f"{root}/evaluation.json"))["rows"]
     table = parquet.read_table(io.BytesIO(read(environment, f"{root}/dataset/train.parquet")))
-    trained = " ".join(str(value) for value in table.column("prompt").to_pylist())
+    trained = " ".join(str(value) for value in table.column("question").to_pylist())
     held_out = [row["prompt"] for row in rows]
     assert len(set(held_out)) >= 50
     assert not [prompt for prompt in held_out if prompt in trained]
