@@ -69,7 +69,7 @@ verify: ## Check format, lint, types, layers, generated files and the chart
 	@$(CLUSTERCTL) helm lint --strict charts/modelgarden
 
 .PHONY: mutants
-mutants: ## Break the decisions on purpose and count what the unit tests notice (hours; ONLY='modelgarden.serving.rollout*')
+mutants: ## Break the decisions on purpose and count what the unit tests notice (20 minutes; ONLY='modelgarden.serving.rollout*')
 	@$(RUN) --group mutants python -m hack.mutants $(if $(ONLY),'$(ONLY)')
 
 .PHONY: crds
