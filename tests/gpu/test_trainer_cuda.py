@@ -113,9 +113,9 @@ def test_too_large_a_step_is_split_until_it_fits(python: Path, model: Path, tmp_
     manifest = Manifest.model_validate_json((tmp_path / "run" / "manifest.json").read_bytes())
     used = manifest.hyperparameters
     print(used)
-    assert "Out of GPU memory, trying a smaller plan" in ended.log
-    assert int(used["microBatchSize"]) < 32
-    assert int(used["microBatchSize"]) * int(used["gradientAccumulation"]) == 32
+    assert "Out of GPU memory, trying smaller passes" in ended.log
+    assert used["effectiveBatchSize"] == "32"
+    assert int(used["tokensPerPass"]) < 32 * 450
 
 
 def test_a_model_that_never_fits_fails_with_the_arithmetic(python: Path, model: Path, tmp_path: Path) -> None:

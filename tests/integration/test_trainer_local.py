@@ -98,7 +98,7 @@ def test_a_full_training_of_a_base_model_without_a_chat_template(
     assert trained.message.manifest_sha256 == hashlib.sha256(body).hexdigest()
     assert manifest.formats == {"Merged16Bit": "artifact/merged"}
     assert manifest.hyperparameters["chatTemplate"] == "plain"
-    assert manifest.hyperparameters["microBatchSize"] == "32"
+    assert manifest.hyperparameters["batching"] == "padding-free"
     for entry in manifest.files:
         content = (run / entry.path).read_bytes()
         assert (len(content), hashlib.sha256(content).hexdigest()) == (entry.bytes, entry.sha256)
@@ -132,7 +132,21 @@ def test_a_full_training_of_a_base_model_without_a_chat_template(
     assert float(rescored.tuned.value) == pytest.approx(float(scores["perplexity"].tuned.value), rel=0.05)
 
 
-OUT_OF_MEMORY = """
+OF_LITTLE_MEMORY = """
+import torch
+from modelgarden_train.objectives import passes
+
+make = passes.packed
+
+def packed(rows):
+    if sum(len(row["input_ids"]) for row in rows) > 300:
+        raise torch.OutOfMemoryError("made up")
+    return make(rows)
+
+passes.packed = packed
+"""
+
+ONLY_WITH_CHECKPOINTING = """
 import os, torch
 from modelgarden_train.objectives import sft
 
@@ -144,8 +158,8 @@ def sft_trainer(scope, model, plan):
 
     def training_step(*args, **kwargs):
         with open(os.environ["STEPS"], "a") as file:
-            file.write(f"{plan.micro_batch} {trainer.state.global_step}\\n")
-        if plan.micro_batch > 8 and trainer.state.global_step > 5:
+            file.write(f"{plan.gradient_checkpointing} {trainer.state.global_step}\\n")
+        if not plan.gradient_checkpointing and trainer.state.global_step > 5:
             raise torch.OutOfMemoryError("made up")
         return step(*args, **kwargs)
 
@@ -156,38 +170,53 @@ sft.sft_trainer = sft_trainer
 """
 
 
-def test_a_step_that_does_not_fit_is_split_and_goes_on_from_the_newest_checkpoint(
-    python: Path, model: Path, tmp_path: Path
-) -> None:
+def make_process_with_checkpoints(python: Path, model: Path, folder: Path) -> TrainerProcess:
     process = make_process(
         python,
         model,
-        tmp_path,
+        folder,
         rows=make_rows(120),
         formats=["Adapter"],
         checkpoint={"everySteps": 5, "keep": 1},
     )
     assert process.run("prepare").exit_code == 0
-    steps = tmp_path / "steps"
-    process.variables = {"STEPS": str(steps)}
-    process.patch_worker(OUT_OF_MEMORY)
+    return process
+
+
+def test_a_step_that_does_not_fit_is_split_where_it_is(python: Path, model: Path, tmp_path: Path) -> None:
+    process = make_process_with_checkpoints(python, model, tmp_path)
+    process.patch_worker(OF_LITTLE_MEMORY)
 
     trained = process.run("train")
 
     assert trained.exit_code == 0, trained.log
-    assert trained.log.count("Out of GPU memory, trying a smaller plan") == 2
-    manifest = Manifest.model_validate_json((tmp_path / "run/manifest.json").read_bytes())
-    used = manifest.hyperparameters
-    assert (used["microBatchSize"], used["gradientAccumulation"], used["effectiveBatchSize"]) == (
-        "8",
-        "4",
-        "32",
-    )
+    assert trained.log.count("Out of GPU memory, trying smaller passes") >= 1
+    assert "trying a smaller plan" not in trained.log
+    used = Manifest.model_validate_json((tmp_path / "run/manifest.json").read_bytes()).hyperparameters
+    assert used["effectiveBatchSize"] == "32"
+    assert int(used["tokensPerPass"]) <= 300
+    assert used["gradientCheckpointing"] == "false"
+
+
+def test_where_no_split_fits_it_goes_on_with_checkpointing_from_the_newest_checkpoint(
+    python: Path, model: Path, tmp_path: Path
+) -> None:
+    process = make_process_with_checkpoints(python, model, tmp_path)
+    steps = tmp_path / "steps"
+    process.variables = {"STEPS": str(steps)}
+    process.patch_worker(ONLY_WITH_CHECKPOINTING)
+
+    trained = process.run("train")
+
+    assert trained.exit_code == 0, trained.log
+    assert "Out of GPU memory, trying a smaller plan" in trained.log
+    used = Manifest.model_validate_json((tmp_path / "run/manifest.json").read_bytes()).hyperparameters
+    assert (used["effectiveBatchSize"], used["gradientCheckpointing"]) == ("32", "true")
     begun: dict[str, int] = {}
     for line in steps.read_text().splitlines():
-        plan, step = line.split()
-        begun.setdefault(plan, int(step))
-    assert begun == {"32": 0, "16": 5, "8": 5}
+        checkpointing, step = line.split()
+        begun.setdefault(checkpointing, int(step))
+    assert begun == {"False": 0, "True": 5}
 
 
 @pytest.mark.parametrize(

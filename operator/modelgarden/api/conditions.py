@@ -80,7 +80,7 @@ REASONS: Final[dict[str, str]] = {
     "ArtifactInvalid": "The artifact does not match its manifest.",
     "Succeeded": "Trained, evaluated and registered.",
     "InvalidConfiguration": "The trainer refused the configuration; see the message.",
-    "OutOfMemory": "Training does not fit the memory even with the smallest micro-batch.",
+    "OutOfMemory": "Training does not fit the memory even one row at a time.",
     "BackoffLimitExceeded": "The training pod failed more often than backoffLimit allows.",
     "DeadlineExceeded": "activeDeadlineSeconds has passed.",
     "TrainingFailed": "The training pod failed for another reason; see its log.",

@@ -24,8 +24,9 @@ def training_arguments(scope: Scope, plan: StepPlan) -> dict[str, Any]:
     return {
         "output_dir": str(scope.checkpoints),
         "num_train_epochs": training.epochs,
-        "per_device_train_batch_size": plan.micro_batch,
-        "gradient_accumulation_steps": plan.gradient_accumulation,
+        # The trainer's batch is the whole step; `passes` splits it by tokens, which rows of any length share alike.
+        "per_device_train_batch_size": plan.effective_batch,
+        "gradient_accumulation_steps": 1,
         "gradient_checkpointing": plan.gradient_checkpointing,
         "learning_rate": training.learning_rate,
         "lr_scheduler_type": "cosine",
@@ -44,6 +45,8 @@ def training_arguments(scope: Scope, plan: StepPlan) -> dict[str, Any]:
         "logging_strategy": "steps",
         "logging_steps": max(1, steps // LOGS),
         "logging_first_step": True,
+        # A loss that is no number would be logged as the mean of the others, and the training go on.
+        "logging_nan_inf_filter": False,
         "disable_tqdm": True,
         "report_to": "none",
     }

@@ -15,7 +15,7 @@ from modelgarden_train.objectives.scope import Scope
 logger = logging.getLogger(__name__)
 
 Objective = Callable[[Scope, Any, StepPlan], Any]
-"""Makes the trainer of a model."""
+"""Makes the trainer of a model, whose `passes` split its steps."""
 
 
 def train_within_memory(
@@ -37,17 +37,19 @@ def train_within_memory(
 
     while True:
         model = load(plan)
+        trainer = objective(scope, model, plan)
         try:
-            _fit(objective(scope, model, plan), resume=resume)
+            _fit(trainer, resume=resume)
         except OutOfMemoryError:
             pass  # left first: the exception keeps every tensor of the failed step alive
         else:
             return model
-        smaller = plan.smaller()
+        plan = trainer.passes.plan
+        smaller = plan.smaller(plan.budget)
         if smaller is None:
             raise _does_not_fit(scope, model, plan=plan)
         logger.warning("Out of GPU memory, trying a smaller plan", extra={"plan": str(smaller)})
-        del model
+        del model, trainer
         release_memory()
         plan, resume = smaller, scope.watcher.newest or resume
 

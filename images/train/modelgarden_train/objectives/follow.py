@@ -10,12 +10,16 @@ from modelgarden_pod.errors import UserError
 from modelgarden_train.models.loading import peak_gpu_memory_mib
 from modelgarden_train.objectives.checkpoint import Checkpoint
 from modelgarden_train.objectives.hyperparameters import hyperparameters
+from modelgarden_train.objectives.memory import StepPlan
+from modelgarden_train.objectives.passes import Passes
 from modelgarden_train.objectives.scope import Scope, TokenCount
 
 
-def follower(scope: Scope, counted: TokenCount) -> Any:
+def follower(scope: Scope, counted: TokenCount, passes: Passes) -> Any:
     """Return the callback that a trainer of Transformers takes."""
     from transformers import TrainerCallback
+
+    told = _Hyperparameters(scope, passes)
 
     class Follow(TrainerCallback):  # type: ignore[misc]
         """Shows progress, has checkpoints uploaded, and stops at a step where SIGTERM has come."""
@@ -26,13 +30,10 @@ def follower(scope: Scope, counted: TokenCount) -> Any:
         def on_train_begin(
             self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
         ) -> None:
-            scope.watcher.resolved(
-                hyperparameters(
-                    scope.config, args, steps=state.max_steps, model=model, tokenizer=scope.tokenizer
-                )
-            )
+            told.tell(args, steps=state.max_steps, model=model)
 
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+            told.tell(args, steps=state.max_steps, model=model)
             control.should_save |= state.global_step >= state.max_steps
             if scope.watcher.stopping:
                 control.should_save = control.should_training_stop = True
@@ -63,3 +64,20 @@ def follower(scope: Scope, counted: TokenCount) -> Any:
             scope.watcher.saved(Checkpoint(step=state.global_step, path=path))
 
     return Follow()
+
+
+class _Hyperparameters:
+    """Tells with which hyperparameters the training goes on, again where the memory had them changed."""
+
+    def __init__(self, scope: Scope, passes: Passes) -> None:
+        self._scope = scope
+        self._passes = passes
+        self._told: StepPlan | None = None
+
+    def tell(self, arguments: Any, *, steps: int, model: Any) -> None:
+        if self._told == self._passes.plan:
+            return
+        self._told = self._passes.plan
+        self._scope.watcher.resolved(
+            hyperparameters(self._scope, arguments=arguments, passes=self._passes, steps=steps, model=model)
+        )

@@ -5,18 +5,20 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
-from modelgarden.api.pods import RunConfig
 from modelgarden_train.data.chat import PLAIN_TEMPLATE
 from modelgarden_train.models.loading import ADAPTED_MODULES
+from modelgarden_train.objectives.passes import Passes
+from modelgarden_train.objectives.scope import Scope
 
 _OPTIMIZERS = {"adamw_torch_fused": "AdamW"}
 """What people call the optimizers of Transformers."""
 
 
 def hyperparameters(
-    config: RunConfig, arguments: Any, *, steps: int, model: Any, tokenizer: Any
+    scope: Scope, *, arguments: Any, passes: Passes, steps: int, model: Any
 ) -> dict[str, str]:
     """Return every hyperparameter as used, for the status and the manifest; `arguments` are Transformers' own."""
+    config, plan = scope.config, passes.plan
     optimizer = _name(arguments.optim)
     used = {
         "method": config.method,
@@ -29,12 +31,12 @@ def hyperparameters(
         "optimizer": _OPTIMIZERS.get(optimizer, optimizer),
         "maxGradientNorm": arguments.max_grad_norm,
         "effectiveBatchSize": arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps,
-        "microBatchSize": arguments.per_device_train_batch_size,
-        "gradientAccumulation": arguments.gradient_accumulation_steps,
+        "batching": "padding-free" if passes.why_padded is None else f"padded: {passes.why_padded}",
+        "tokensPerPass": plan.budget,
         "gradientCheckpointing": str(arguments.gradient_checkpointing).lower(),
         "maxSequenceLength": config.training.max_sequence_length,
         "seed": arguments.seed,
-        "chatTemplate": "plain" if tokenizer.chat_template == PLAIN_TEMPLATE else "model",
+        "chatTemplate": "plain" if scope.tokenizer.chat_template == PLAIN_TEMPLATE else "model",
     }
     adapters = getattr(model, "peft_config", None)
     if adapters:

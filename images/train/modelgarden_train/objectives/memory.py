@@ -1,21 +1,27 @@
-"""How a step is split so that it fits the memory. Pure.
+"""How many tokens go through the model at once, so that a step fits the memory. Pure.
 
-The effective batch size is the user's and never changes. The micro-batch is its largest divisor within a budget of
-tokens; when CUDA runs out of memory, the next smaller divisor is tried, then gradient checkpointing, then the job
-fails with the arithmetic.
+The effective batch size is the user's and never changes. A step is split into passes within a budget of tokens. When
+CUDA runs out of memory the budget is halved, down to the longest row, then gradient checkpointing is tried, then the
+job fails with the arithmetic. Where a step takes several passes and memory is left, the budget grows.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from modelgarden.api.finetunejob import Method
 from modelgarden_pod.errors import UserError
 
-GPU_TOKENS = 16_384
-"""Tokens of a first micro-batch on a GPU; more do not make a step faster on the GPUs of today."""
-CPU_TOKENS = 8_192
-_LIGHTER: dict[Method, tuple[str, ...]] = {
+GPU_TOKENS: Final = 16_384
+"""Tokens of a first pass on a GPU: the GPUs of today are busy with them."""
+MOST_GPU_TOKENS: Final = 4 * GPU_TOKENS
+CPU_TOKENS: Final = 8_192
+USABLE: Final = 0.9
+"""Share of the GPU's memory that a larger budget may count on; the rest is what fragments of it cannot be used."""
+_WORTH_IT: Final = 1.25
+"""Factor by which a budget grows at least."""
+_LIGHTER: Final[dict[Method, tuple[str, ...]]] = {
     "Full": ("method LoRA or QLoRA",),
     "LoRA": ("method QLoRA",),
     "QLoRA": (),
@@ -24,42 +30,57 @@ _LIGHTER: dict[Method, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
+class Peak:
+    """What the passes of one step took of a GPU's memory, in bytes."""
+
+    tokens: int
+    """Of the largest pass."""
+    before: int
+    """In use between the steps: weights and the optimizer's state."""
+    most: int
+    """In use at the peak."""
+    total: int
+    """What this process can have."""
+
+
+@dataclass(frozen=True)
 class StepPlan:
     """One optimizer step."""
 
     effective_batch: int
-    micro_batch: int
+    budget: int
+    """Most tokens of a pass, unless a single row has more."""
     longest_row: int
-    """Tokens of the longest row: what the largest micro-batch is padded to."""
+    """Tokens of the longest row."""
     gradient_checkpointing: bool = False
+    limit: int = MOST_GPU_TOKENS
+    """What the budget may grow to: more is no faster, or did not fit."""
 
-    @property
-    def gradient_accumulation(self) -> int:
-        """Micro-batches per optimizer step."""
-        return self.effective_batch // self.micro_batch
-
-    def smaller(self) -> StepPlan | None:
-        """Return the next plan that needs less memory, None where there is none."""
-        below = [size for size in divisors(self.effective_batch) if size < self.micro_batch]
-        if below:
-            return replace(self, micro_batch=below[-1])
+    def smaller(self, tokens: int) -> StepPlan | None:
+        """Return the next plan that needs less memory than a pass of so many tokens, None where there is none."""
+        shortened = max(self.longest_row, min(self.budget, tokens) // 2)
+        if shortened < min(self.budget, tokens):
+            return replace(self, budget=shortened, limit=min(self.limit, tokens))
         if not self.gradient_checkpointing:
-            return replace(self, gradient_checkpointing=True)
+            return replace(self, gradient_checkpointing=True, limit=MOST_GPU_TOKENS)
         return None
+
+    def larger(self, peak: Peak) -> StepPlan:
+        """Return the plan with what the memory holds beyond the peak of a step, or the same one."""
+        per_token = max(1.0, (peak.most - peak.before) / peak.tokens)
+        holds = int((peak.total * USABLE - peak.before) / per_token)
+        budget = min(holds, self.limit)
+        return replace(self, budget=budget) if budget >= self.budget * _WORTH_IT else self
 
 
 def first_plan(*, effective_batch: int, longest_row: int, gpu: bool) -> StepPlan:
     """Return the plan to begin with."""
-    budget = GPU_TOKENS if gpu else CPU_TOKENS
-    fitting = [size for size in divisors(effective_batch) if size * longest_row <= budget]
+    tokens = GPU_TOKENS if gpu else CPU_TOKENS
     return StepPlan(
-        effective_batch=effective_batch, micro_batch=fitting[-1] if fitting else 1, longest_row=longest_row
+        effective_batch=effective_batch,
+        budget=max(longest_row, min(tokens, effective_batch * longest_row)),
+        longest_row=longest_row,
     )
-
-
-def divisors(number: int) -> list[int]:
-    """Return the divisors in rising order."""
-    return [candidate for candidate in range(1, number + 1) if number % candidate == 0]
 
 
 def out_of_memory(
@@ -72,8 +93,8 @@ def out_of_memory(
         smaller.append("a smaller training.lora.rank")
     return UserError(
         "OutOfMemory",
-        f"training does not fit the GPU's {total_bytes / gib:.1f} GiB even with micro-batch {plan.micro_batch} of "
-        f"{plan.longest_row} tokens and gradient checkpointing: {used_bytes / gib:.1f} GiB were in use for "
+        f"training does not fit the GPU's {total_bytes / gib:.1f} GiB even with one row of "
+        f"{plan.longest_row} tokens at a time and gradient checkpointing: {used_bytes / gib:.1f} GiB were in use for "
         f"{parameters / 1e6:.1f} M parameters, {trainable / 1e6:.1f} M of them trained at 16 bytes each "
         f"({16 * trainable / gib:.1f} GiB for weights, gradients and AdamW). Use a GPU with more memory, "
         f"{_any_of(*_LIGHTER[method], *smaller)}",

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: TRL's SFTTrainer with completion-only loss, on rows in our order."""
+"""Supervised fine-tuning: TRL's SFTTrainer with the loss on the assistant's answers, on rows in our order and passes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.objectives.arguments import training_arguments
 from modelgarden_train.objectives.follow import follower
 from modelgarden_train.objectives.memory import StepPlan
-from modelgarden_train.objectives.order import LengthGroupedSampler
+from modelgarden_train.objectives.order import ShuffledSampler
+from modelgarden_train.objectives.packing import why_padded
+from modelgarden_train.objectives.passes import IGNORED_LABEL, LabelledRow, Passes, collate
 from modelgarden_train.objectives.scope import Scope, TokenCount
 
-IGNORED_LABEL = -100
 
-
-def labelled(row: PreparedRow) -> dict[str, list[int]]:
+def labelled(row: PreparedRow) -> LabelledRow:
     """Return token ids and labels; the loss ignores the labels of what is not learned."""
     labels = [IGNORED_LABEL] * row.tokens
     for start, end in row.spans:
@@ -23,42 +23,50 @@ def labelled(row: PreparedRow) -> dict[str, list[int]]:
 
 
 def sft_trainer(scope: Scope, model: Any, plan: StepPlan) -> Any:
-    """Return the trainer of a model."""
+    """Return the trainer of a model; its `passes` know the plan as it is later."""
     from datasets import Dataset
     from trl import SFTConfig
-    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
+    from trl.trainer.sft_trainer import SFTTrainer
 
-    pad = DataCollatorForLanguageModeling(pad_token_id=scope.tokenizer.pad_token_id)
     counted = TokenCount()
-
-    def collate(rows: list[dict[str, list[int]]]) -> Any:
-        counted.tokens += sum(len(row["input_ids"]) for row in rows)
-        return pad(rows)
-
-    rows = [labelled(row) for row in scope.rows]
-    sampler = LengthGroupedSampler(
-        [len(row["input_ids"]) for row in rows],
-        batch=plan.effective_batch,
-        seed=scope.config.training.seed,
+    arguments = training_arguments(scope, plan)
+    steps = Passes(
+        plan,
+        why_padded=why_padded(model.config.to_dict(), arguments),
+        pad_token=scope.tokenizer.pad_token_id,
     )
 
     class Trainer(SFTTrainer):  # type: ignore[misc]
-        """TRL's trainer with our order of the rows."""
+        """TRL's trainer with our order of the rows, a whole step of them at a time, in passes that fit the memory."""
 
-        def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
-            return sampler
+        passes = steps
+
+        def _get_train_sampler(self, train_dataset: Any = None) -> ShuffledSampler:
+            return ShuffledSampler(len(scope.rows), seed=scope.config.training.seed)
+
+        def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
+            rows = inputs["rows"].rows
+            loss = steps.run(
+                rows,
+                forward_and_back=lambda part: super(Trainer, self).training_step(
+                    model, part, num_items_in_batch
+                ),
+                forget=lambda: model.zero_grad(set_to_none=True),
+            )
+            counted.tokens += sum(len(row["input_ids"]) for row in rows)
+            return loss
 
     return Trainer(
         model=model,
         args=SFTConfig(
-            **training_arguments(scope, plan),
+            **arguments,
             # Rows come with token ids and labels and none is too long: nothing is left to prepare.
             dataset_kwargs={"skip_prepare_dataset": True},
             max_length=None,
             packing=False,
         ),
-        train_dataset=Dataset.from_list(rows),
+        train_dataset=Dataset.from_list([labelled(row) for row in scope.rows]),
         processing_class=scope.tokenizer,
         data_collator=collate,
-        callbacks=[follower(scope, counted)],
+        callbacks=[follower(scope, counted, steps)],
     )

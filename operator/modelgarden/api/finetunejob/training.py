@@ -36,7 +36,7 @@ class Training(ApiModel):
     )
     effective_batch_size: Annotated[int, Field(ge=1, le=4096)] = Field(
         default=16,
-        description="Sequences per optimizer step; the trainer chooses micro-batch and gradient accumulation. Default: 16.",
+        description="Sequences per optimizer step; the trainer splits them into passes that fit the memory. Default: 16.",
     )
     max_sequence_length: Annotated[int, Field(ge=16, le=1_048_576)] = Field(
         default=2048, description="Longest row in tokens; longer rows are dropped and counted. Default: 2048."

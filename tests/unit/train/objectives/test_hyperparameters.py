@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from enum import Enum
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from modelgarden_train.data.chat import PLAIN_TEMPLATE
 from modelgarden_train.objectives.hyperparameters import hyperparameters
+from modelgarden_train.objectives.memory import StepPlan
+from modelgarden_train.objectives.passes import Passes
+from modelgarden_train.objectives.scope import Scope
 from tests.unit.train.builders import make_config
 
 
@@ -28,8 +31,8 @@ def make_arguments(**fields: Any) -> SimpleNamespace:
         "weight_decay": 0.01,
         "optim": Choice.FUSED,
         "max_grad_norm": 1.0,
-        "per_device_train_batch_size": 8,
-        "gradient_accumulation_steps": 2,
+        "per_device_train_batch_size": 16,
+        "gradient_accumulation_steps": 1,
         "gradient_checkpointing": True,
         "seed": 7,
     }
@@ -41,9 +44,20 @@ LORA = SimpleNamespace(peft_config={"default": ADAPTER})
 PLAIN = SimpleNamespace(chat_template=PLAIN_TEMPLATE)
 
 
-def used(*, model: Any = LORA, tokenizer: Any = PLAIN, **fields: Any) -> dict[str, str]:
-    config = make_config(method="LoRA" if model is LORA else "Full")
-    return hyperparameters(config, make_arguments(**fields), steps=120, model=model, tokenizer=tokenizer)
+def used(
+    *, model: Any = LORA, tokenizer: Any = PLAIN, why_padded: str | None = None, **fields: Any
+) -> dict[str, str]:
+    scope = SimpleNamespace(
+        config=make_config(method="LoRA" if model is LORA else "Full"), tokenizer=tokenizer
+    )
+    plan = StepPlan(effective_batch=16, budget=4096, longest_row=100)
+    return hyperparameters(
+        cast(Scope, scope),
+        arguments=make_arguments(**fields),
+        passes=Passes(plan, why_padded=why_padded, pad_token=0),
+        steps=120,
+        model=model,
+    )
 
 
 def test_all_of_them_are_texts_under_the_names_of_the_api() -> None:
@@ -58,8 +72,8 @@ def test_all_of_them_are_texts_under_the_names_of_the_api() -> None:
         "optimizer": "AdamW",
         "maxGradientNorm": "1.0",
         "effectiveBatchSize": "16",
-        "microBatchSize": "8",
-        "gradientAccumulation": "2",
+        "batching": "padding-free",
+        "tokensPerPass": "4096",
         "gradientCheckpointing": "true",
         "maxSequenceLength": "2048",
         "seed": "7",
@@ -78,6 +92,13 @@ def test_what_a_library_changed_is_told_as_it_is() -> None:
         "adamw_8bit",
         "0.001",
         "linear",
+    )
+
+
+def test_padding_is_told_with_its_reason() -> None:
+    assert (
+        used(why_padded="the model takes more than text")["batching"]
+        == "padded: the model takes more than text"
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from modelgarden_train.data.prepared import PreparedRow
-from modelgarden_train.objectives.sft import IGNORED_LABEL, labelled
+from modelgarden_train.objectives.passes import IGNORED_LABEL
+from modelgarden_train.objectives.sft import labelled
 
 
 def test_the_loss_is_on_every_span_and_on_nothing_else() -> None:
