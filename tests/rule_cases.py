@@ -119,7 +119,7 @@ def _extra_args() -> tuple[RuleCase, ...]:
 
 
 def _output() -> tuple[RuleCase, ...]:
-    inputs = {"model": {"source": "s3://bucket/m"}, "dataset": {"source": "s3://bucket/d.jsonl"}}
+    inputs: Patch = {"model": {"source": "s3://bucket/m"}, "dataset": {"source": "s3://bucket/d.jsonl"}}
     pairs = (
         ("s3://bucket/d.jsonl", "s3://bucket/d"),
         ("s3://bucket/d.jsonl/out", "s3://bucket/d.jsonl2"),
@@ -136,7 +136,18 @@ def _output() -> tuple[RuleCase, ...]:
             {"model": {"source": "s3://bucket/garden/runs/team/bot/uid/artifact/merged"}},
         ),
     )
-    message = "output.uri must not be dataset.source or model.source, nor below it"
+    several = {
+        **inputs,
+        "dataset": {"source": None, "sources": [{"uri": "s3://other/d"}, {"uri": "s3://bucket/d/"}]},
+    }
+    deep: Patch = {**inputs, "dataset": {"source": "s3://bucket/d/**/*.jsonl"}}
+    shallow: Patch = {**inputs, "dataset": {"source": "s3://bucket/*.jsonl"}}
+    cases += (
+        ({**several, "output": {"uri": "s3://bucket/d"}}, {**several, "output": {"uri": "s3://bucket/d2"}}),
+        ({**several, "output": {"uri": "s3://bucket/d/x"}}, {**several, "output": {"uri": "s3://bucket"}}),
+        ({**deep, "output": {"uri": "s3://bucket/d/x"}}, {**shallow, "output": {"uri": "s3://bucket/x"}}),
+    )
+    message = "output.uri must not be a source of dataset or model, nor below one"
     return tuple(RuleCase(FINETUNEJOB, message, "spec.output.uri", *case) for case in cases)
 
 
@@ -239,6 +250,39 @@ RULE_CASES: tuple[RuleCase, ...] = (
         "spec.dataset.source",
         {"dataset": {"source": "s3://data"}},
         {"dataset": {"source": "s3://data/d"}},
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "uri must name a file in the bucket",
+        "spec.dataset.sources[0].uri",
+        {"dataset": {"source": None, "sources": [{"uri": "s3://data/"}, {"uri": "s3://data/d"}]}},
+        {"dataset": {"source": None, "sources": [{"uri": "s3://data/d/"}]}},
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "exactly one of source, sources must be set",
+        "spec.dataset",
+        {"dataset": {"sources": [{"uri": "s3://data/d/"}]}},
+        {"dataset": {"source": None, "sources": [{"uri": "s3://data/d/"}]}},
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "format is that of source; set it in sources",
+        "spec.dataset.format",
+        {"dataset": {"source": None, "format": "Text", "sources": [{"uri": "s3://data/d/"}]}},
+        {"dataset": {"source": None, "sources": [{"uri": "s3://data/d/", "format": "Text"}]}},
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "must be at least 0.01",
+        "spec.dataset.sources[0].weight",
+        {
+            "dataset": {
+                "source": None,
+                "sources": [{"uri": "s3://data/d/", "weight": 0}, {"uri": "s3://data/e"}],
+            }
+        },
+        {"dataset": {"source": None, "sources": [{"uri": "s3://data/d/", "weight": 0.01}]}},
     ),
     *_resources(FINETUNEJOB, memory="512Mi", less=2**29 - 1),
     *_resources(MODELDEPLOYMENT, memory="1Gi", less="1023Mi"),

@@ -43,6 +43,24 @@ POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             _LONG_S3 + "a",
         ),
     ),
+    finetunejob.S3_FILES_PATTERN: (
+        (
+            "s3://bucket/data.jsonl",
+            "s3://my.bucket/a/b=1/",
+            "s3://bucket/*/part-?.x/**/*.gz",
+            "s3://abc/a",
+            _LONG_S3,
+        ),
+        (
+            "s3://bucket/",
+            "s3://Bucket/x",
+            "s3://bucket//x",
+            "s3://bucket/a//",
+            "s3://bucket/../x",
+            "s3://bucket/[a]",
+            "s3://abc",
+        ),
+    ),
     base.HF_PATTERN: (
         ("hf://unsloth/Llama-3.2-1B-Instruct", "hf://a/b"),
         ("hf://a", "hf://a/b/c", "hf://-a/b", "hf:///b", "a/b"),
@@ -156,11 +174,30 @@ def _mend_resources(resources: dict[str, Any]) -> None:
                     resources[name] = fitting
 
 
+def _mend_sources(dataset: dict[str, Any]) -> None:
+    """Leave one way to name sources, each more than a bucket."""
+    sources = dataset.get("sources")
+    if not sources:
+        dataset.pop("sources", None)
+        sources = [dataset]
+    else:
+        dataset.pop("source", None)
+        dataset.pop("format", None)
+    for source in (one for one in sources if isinstance(one, dict)):
+        key = "source" if source is dataset else "uri"
+        if (
+            str(source.get(key, "s3://")).removeprefix("s3://").count("/")
+            + str(source.get(key)).endswith("/")
+            < 1
+        ):
+            source[key] = "s3://bucket/rows.jsonl"
+
+
 def _mend_output(spec: dict[str, Any]) -> None:
     """Give an output that would change its own inputs, or a dataset that is no file, another place."""
     dataset, output = spec.get("dataset"), spec.get("output")
-    if isinstance(dataset, dict) and "/" not in str(dataset.get("source", "/")).removeprefix("s3://"):
-        dataset["source"] = "s3://bucket/rows.jsonl"
+    if isinstance(dataset, dict):
+        _mend_sources(dataset)
     if isinstance(output, dict) and "uri" in output:
         output["uri"] = "s3://output/garden"
 

@@ -65,7 +65,7 @@ def at(stores: Stores, service: Service) -> Iterator[tuple[str, Store]]:
 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
 async def test_the_operator_tells_it_before_anything_is_looked_for(stores: Stores, service: Service) -> None:
-    sources = InputSources(model="hf://a/b", dataset="s3://bucket/data.jsonl", output="s3://bucket/garden")
+    sources = InputSources(model="hf://a/b", dataset=("s3://bucket/data.jsonl",), output="s3://bucket/garden")
     with at(stores, service) as (endpoint, store):
         with pytest.raises(Refused) as of_a_job:
             await Inputs().fingerprint(store, sources)

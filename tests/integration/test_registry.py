@@ -345,7 +345,7 @@ async def sources(store: Store, bucket: str) -> InputSources:
     await store.put_bytes(Location(bucket, "model/config.json"), b"{}")
     await store.put_bytes(Location(bucket, "model/model.safetensors"), b"weights")
     return InputSources(
-        model=f"s3://{bucket}/model", dataset=f"s3://{bucket}/data.jsonl", output=f"s3://{bucket}/garden"
+        model=f"s3://{bucket}/model", dataset=(f"s3://{bucket}/data.jsonl",), output=f"s3://{bucket}/garden"
     )
 
 

@@ -223,7 +223,11 @@ def test_where_no_split_fits_it_goes_on_with_checkpointing_from_the_newest_check
     ("fields", "want_reason", "want_text"),
     [
         ({"modelSource": "/nowhere"}, "ModelNotFound", "/nowhere does not exist"),
-        ({"datasetSource": "/nowhere/rows.jsonl"}, "DatasetNotFound", "upload it or correct dataset.source"),
+        (
+            {"dataset": {"sources": [{"uri": "/nowhere/rows.jsonl"}]}},
+            "DatasetNotFound",
+            "upload it or correct the source",
+        ),
         ({"method": "QLoRA"}, "InvalidConfiguration", "QLoRA needs a GPU"),
     ],
 )

@@ -220,7 +220,7 @@ def make_config(
         "run": {"namespace": "default", "name": "count", "uid": uid},
         "runUri": run_uri,
         "modelSource": model,
-        "datasetSource": dataset,
+        "dataset": {"sources": [{"uri": dataset}]},
         "modelName": "count",
         "training": {
             "epochs": 2,

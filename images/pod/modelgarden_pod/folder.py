@@ -71,8 +71,8 @@ class Folder(Protocol):
         """Write a file of any size."""
         ...
 
-    def download(self, name: str, target: Path, *, sha256: str | None = None) -> FileEntry:
-        """Fetch a file; CorruptObject when it does not have the wanted SHA-256."""
+    def download(self, name: str, target: Path, *, sha256: str | None = None) -> str:
+        """Fetch a file and return its SHA-256; CorruptObject when that is not the wanted one."""
         ...
 
     def delete(self, names: Iterable[str]) -> None:
@@ -94,10 +94,8 @@ def file_entry(path: Path, name: str) -> FileEntry:
     return FileEntry(path=name, sha256=sha256_of(path), bytes=path.stat().st_size)
 
 
-def fetch_verified(
-    fetch: Callable[[Path], None], target: Path, *, name: str, sha256: str | None
-) -> FileEntry:
-    """Fetch beside the target, verify, then move into place, so that a target is whole or not there.
+def fetch_verified(fetch: Callable[[Path], None], target: Path, *, name: str, sha256: str | None) -> str:
+    """Fetch beside the target, verify, then move into place, so that a target is whole or not there; return its SHA-256.
 
     Raises:
         CorruptObject: the content does not have the wanted SHA-256.
@@ -106,10 +104,10 @@ def fetch_verified(
     partial = target.with_name(f".{target.name}.partial")
     try:
         fetch(partial)
-        entry = file_entry(partial, name)
-        if sha256 is not None and entry.sha256 != sha256:
-            raise CorruptObject(name, found=entry.sha256, wanted=sha256)
+        found = sha256_of(partial)
+        if sha256 is not None and found != sha256:
+            raise CorruptObject(name, found=found, wanted=sha256)
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
-    return entry
+    return found

@@ -69,7 +69,7 @@ class LocalFolder:
         self._place(name, lambda partial: shutil.copyfile(source, partial))
         return entry
 
-    def download(self, name: str, target: Path, *, sha256: str | None = None) -> FileEntry:
+    def download(self, name: str, target: Path, *, sha256: str | None = None) -> str:
         source = self.path / name
         with _errors(source):
             return fetch_verified(lambda partial: _copy(source, partial), target, name=name, sha256=sha256)

@@ -157,7 +157,7 @@ class S3Folder:
         self._call("PutObject", name, send)
         return FileEntry(path=name, sha256=digest, bytes=size)
 
-    def download(self, name: str, target: Path, *, sha256: str | None = None) -> FileEntry:
+    def download(self, name: str, target: Path, *, sha256: str | None = None) -> str:
         def fetch(partial: Path) -> None:
             self.client.download_file(self.location.bucket, self._key(name), str(partial), Config=_TRANSFER)
 

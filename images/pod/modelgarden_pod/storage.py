@@ -63,16 +63,16 @@ def in_parallel(actions: Iterable[Callable[[], T]]) -> list[T]:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def download_tree(folder: Folder, names: Iterable[str], target: Path) -> list[FileEntry]:
+def download_tree(folder: Folder, names: Iterable[str], target: Path) -> None:
     """Fetch files into a local folder under their names."""
 
-    return in_parallel(partial(folder.download, name, target / name) for name in names)
+    in_parallel(partial(folder.download, name, target / name) for name in names)
 
 
 def download_entries(folder: Folder, entries: Iterable[FileEntry], target: Path) -> None:
     """Fetch recorded files into a local folder under their paths; CorruptObject when one is not as recorded."""
 
-    def fetch(entry: FileEntry) -> FileEntry:
+    def fetch(entry: FileEntry) -> str:
         return folder.download(entry.path, target / entry.path, sha256=entry.sha256)
 
     in_parallel(partial(fetch, entry) for entry in entries)

@@ -58,6 +58,15 @@ class BaseEvaluation(Document):
         return {**value, "scores": named}
 
 
+class SourceRecord(ApiModel):
+    """A source of the dataset as it was read."""
+
+    uri: str
+    files: Annotated[int, Field(ge=0)]
+    digest: Sha256
+    """SHA-256 over the sorted names and SHA-256 of its files."""
+
+
 class DatasetReport(Document):
     """`dataset/report.json`, written last by prepare.
 
@@ -66,7 +75,10 @@ class DatasetReport(Document):
 
     schema_version: str = Field(default="2.0")
     source: str
+    """URIs of the sources, for people."""
     source_etag: str | None = None
+    """Of the only file, in reports of earlier versions."""
+    sources: tuple[SourceRecord, ...] = ()
     model_revision: str | None = None
     """Commit of an hf:// base model whose tokenizer rendered the rows; train takes the same."""
     model_listing: Sha256 | None = None

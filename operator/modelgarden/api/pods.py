@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Field
 
@@ -15,10 +15,12 @@ from modelgarden.api.evaluation import EvaluationStatus, with_metrics
 from modelgarden.api.finetunejob import (
     ArtifactFormat,
     Checkpoint,
-    DatasetFormat,
+    Dataset,
+    DatasetSource,
     DatasetStatus,
     Evaluation,
     Method,
+    Preparation,
     Progress,
     Training,
 )
@@ -45,17 +47,38 @@ class PodCarbon(ApiModel):
     pue_given: bool = False
 
 
-class RunConfig(Configuration):
-    """Configuration of `prepare` and `train`. Locations are s3:// or, without Kubernetes, local paths (file:///...)."""
+class PodSource(DatasetSource):
+    """A source of the dataset; without Kubernetes it may lie on this machine (file:///... or a plain path)."""
 
+    uri: str
+
+
+class PodDataset(Preparation):
+    """The dataset, its sources in one form."""
+
+    sources: tuple[PodSource, ...]
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Self:
+        """Return what a spec asks for."""
+        shared = dataset.model_dump(include=set(Preparation.model_fields))
+        sources = tuple(PodSource(**source.model_dump()) for source in dataset.all_sources)
+        return cls(**shared, sources=sources)
+
+
+class RunConfig(Configuration):
+    """Configuration of `prepare` and `train`. Locations are s3:// or, without Kubernetes, local paths (file:///...).
+
+    Of the first major version is one with a single source, in fields of its own.
+    """
+
+    schema_version: str = Field(default="2.0")
     run: RunIdentity
     run_uri: str
     model_source: str
     model_revision: str | None = None
     method: Method = "LoRA"
-    dataset_source: str
-    dataset_format: DatasetFormat = "Auto"
-    validation_split: float = 0.1
+    dataset: PodDataset
     training: Training = Training()
     formats: tuple[ArtifactFormat, ...] = ("Merged16Bit",)
     model_name: ModelName
@@ -66,6 +89,16 @@ class RunConfig(Configuration):
     gpus: Annotated[int, Field(ge=0)] = 0
     """GPUs that the pod was given; with at least one, a pod without CUDA fails at once instead of training on the CPU."""
     image: str | None = None
+
+    @classmethod
+    def upgraded(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the dataset of fields of its own as one with sources."""
+        if "dataset" in value or "datasetSource" not in value:
+            return value
+        source = {"uri": value["datasetSource"], "format": value.get("datasetFormat")}
+        dataset = {"sources": [source], "validationSplit": value.get("validationSplit")}
+        former = ("datasetSource", "datasetFormat", "validationSplit")
+        return {**{name: item for name, item in value.items() if name not in former}, "dataset": dataset}
 
 
 class ServeConfig(Configuration):

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from modelgarden.api import names
 from modelgarden.api.common import Resources
-from modelgarden.api.pods import PodStorage, RunConfig
+from modelgarden.api.pods import PodDataset, PodStorage, RunConfig
 from modelgarden.carbon.factors import carbon_factors
 from modelgarden.finetune.programs import PREPARE, PREPARE_MEMORY, TRAIN
 from modelgarden.finetune.subject import Subject
@@ -195,9 +195,7 @@ def _run_config(subject: Subject, settings: Settings, *, gpus: int) -> RunConfig
         model_source=spec.model.source,
         model_revision=spec.model.revision,
         method=spec.method,
-        dataset_source=spec.dataset.source,
-        dataset_format=spec.dataset.format,
-        validation_split=spec.dataset.validation_split,
+        dataset=PodDataset.of(spec.dataset),
         training=spec.training,
         formats=spec.output.formats,
         model_name=spec.output.model_name,

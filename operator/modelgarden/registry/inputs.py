@@ -1,15 +1,17 @@
 """The inputs of a run in S3: are they there, and are they still those that were looked at before?
 
-The fingerprint covers the dataset, the credentials and, for a model in S3, every file of its folder. What lies on a
-model hub is not looked at: the prepare pod does that.
+The fingerprint covers the credentials, every file of the dataset in S3 and, for a model in S3, of its folder. What lies
+elsewhere is not looked at: the prepare pod does that.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 
 from modelgarden.api.layout import Location, listing_digest
+from modelgarden.api.selection import MOST_FILES, Selection, selection_of
 from modelgarden.registry.errors import Missing, Refused
 from modelgarden.registry.lookups import Lookups
 from modelgarden.registry.store import ObjectInfo, Store
@@ -23,7 +25,8 @@ class InputSources:
     """Where a run reads and writes, and with what."""
 
     model: str
-    dataset: str
+    dataset: tuple[str, ...]
+    """URIs of its sources."""
     output: str
     credentials: tuple[str, ...] = ()
     """Versions of the secrets, as mended credentials may be all that was wrong."""
@@ -42,24 +45,29 @@ class Inputs:
             StorageError: BucketNotFound, DatasetNotFound, ModelNotFound, AccessDenied or StorageUnavailable.
         """
         await self._bucket(store, Location.parse(sources.output).bucket)
-        dataset = await self._dataset(store, Location.parse(sources.dataset))
+        dataset = [part for uri in sources.dataset for part in await self._source(store, uri)]
         model = sources.model
         if model.startswith("s3://"):
             model = await self._model(store, Location.parse(model))
-        seen = (dataset.etag, str(dataset.size), model, *sources.credentials)
+        seen = (*dataset, model, *sources.credentials)
         return hashlib.sha256("\n".join(seen).encode()).hexdigest()[:32]
 
     async def _bucket(self, store: Store, bucket: str) -> None:
         await self._lookups.get((store, "bucket", bucket), lambda: store.require_bucket(bucket))
 
-    async def _dataset(self, store: Store, location: Location) -> ObjectInfo:
+    async def _source(self, store: Store, uri: str) -> tuple[str, ...]:
+        """Return what changes with the files of a source."""
+        selection = selection_of(uri)
+        if selection is not None:
+            look = partial(_selected, store, uri, selection)
+            return (await self._lookups.get((store, "dataset", uri), look),)
+        location = Location.parse(uri)
         missing = Missing(
             "DatasetNotFound",
             f"{location} does not exist. Upload the dataset there; for another place create a new FineTuneJob.",
         )
-        return await self._lookups.get(
-            (store, "dataset", location), lambda: _required(store, location, missing)
-        )
+        found = await self._lookups.get((store, "dataset", uri), lambda: _required(store, location, missing))
+        return (found.etag, str(found.size))
 
     async def _model(self, store: Store, location: Location) -> str:
         config = location.child(MODEL_CONFIG)
@@ -81,6 +89,32 @@ async def _required(store: Store, location: Location, missing: Missing) -> Objec
     if found is None:
         raise missing
     return found
+
+
+async def _selected(store: Store, uri: str, selection: Selection) -> str:
+    """Return the SHA-256 of the listing of the files that a source selects.
+
+    Raises:
+        StorageError: there are none (DatasetNotFound) or too many (DatasetInvalid), S3 refuses or does not answer.
+    """
+    folder = Location.parse(selection.folder)
+    prefix = f"{folder.key}/" if folder.key else ""
+    objects = await store.list_keys(folder, start=selection.start, limit=MOST_FILES + 1)
+    if len(objects) > MOST_FILES:
+        raise Refused(
+            "DatasetInvalid",
+            f"More than {MOST_FILES} objects begin with {folder}/{selection.start}, where {uri} is looked for. Move the "
+            "dataset to a folder of its own, or join its files to fewer; for another place create a new FineTuneJob.",
+        )
+    named = ((file.key.removeprefix(prefix), file) for file in objects if file.size)
+    files = [(name, file.etag, file.size) for name, file in named if selection.takes(name)]
+    if not files:
+        raise Missing(
+            "DatasetNotFound",
+            f"No file fits {uri}, of {len(objects)} objects that begin with {folder}/{selection.start}. Upload the dataset "
+            "there; for another place create a new FineTuneJob.",
+        )
+    return listing_digest(files)
 
 
 async def folder_digest(store: Store, folder: Location) -> str:

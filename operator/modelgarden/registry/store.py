@@ -155,8 +155,10 @@ class Store:
 
         return await self._call("PUT", location, write, lost_condition=False) or False
 
-    async def list_keys(self, prefix: Location, *, limit: int = 10_000) -> tuple[ObjectInfo, ...]:
-        """Return the objects below a folder in key order, the first `limit` of them.
+    async def list_keys(
+        self, prefix: Location, *, start: str = "", limit: int = 10_000
+    ) -> tuple[ObjectInfo, ...]:
+        """Return the objects below a folder in key order, the first `limit` of those whose names have this start.
 
         Raises:
             StorageError: S3 refuses or does not answer; also when the bucket is not there.
@@ -165,7 +167,7 @@ class Store:
         def read(client: S3Client) -> tuple[ObjectInfo, ...]:
             pages = client.get_paginator("list_objects_v2").paginate(
                 Bucket=prefix.bucket,
-                Prefix=f"{prefix.key}/" if prefix.key else "",
+                Prefix=f"{prefix.key}/{start}" if prefix.key else start,
                 PaginationConfig={"MaxItems": limit},
             )
             return tuple(

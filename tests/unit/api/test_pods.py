@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelgarden.api.documents import OPERATOR
-from modelgarden.api.finetunejob import DatasetStatus
-from modelgarden.api.pods import TERMINATION_MESSAGE_BYTES, TerminationMessage
+from modelgarden.api.documents import OPERATOR, TRAIN_IMAGE, DocumentError
+from modelgarden.api.finetunejob import Dataset, DatasetSource, DatasetStatus
+from modelgarden.api.pods import TERMINATION_MESSAGE_BYTES, PodDataset, RunConfig, TerminationMessage
 
+DOCUMENTS = Path(__file__).with_name("documents")
 DATASET = DatasetStatus(
     rows=10, training_rows=9, validation_rows=1, tokens=100, format="Messages", digest="0" * 64
 )
@@ -53,3 +58,25 @@ def test_a_long_message_keeps_its_beginning_and_shows_the_cut() -> None:
 
     assert left.message.startswith("ü" * 1900)
     assert left.message.endswith(" ...")
+
+
+def test_a_configuration_with_one_source_in_fields_of_its_own_is_read_as_one_of_several() -> None:
+    former = json.loads((DOCUMENTS / "RunConfig/1.0.json").read_text())
+
+    dataset = RunConfig.read(former, reader=TRAIN_IMAGE).dataset
+
+    (source,) = dataset.sources
+    assert (source.uri, source.format, source.weight) == ("s3://data/support/chats.jsonl", "Messages", 1.0)
+    assert dataset.validation_split == 0.05
+    with pytest.raises(DocumentError, match=r"^dataset\.sources\.0\.format"):
+        RunConfig.read({**former, "datasetFormat": "Transcript"}, reader=TRAIN_IMAGE)
+
+
+def test_the_short_form_of_a_source_reaches_the_pods_as_the_long_one() -> None:
+    short = Dataset(source="s3://data/rows.jsonl", format="Messages", validation_split=0.2)
+    long = Dataset(
+        sources=(DatasetSource(uri="s3://data/rows.jsonl", format="Messages"),), validation_split=0.2
+    )
+
+    assert PodDataset.of(short) == PodDataset.of(long)
+    assert PodDataset.of(long).validation_split == 0.2

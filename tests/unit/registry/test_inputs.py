@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from modelgarden.api.layout import Location
+from modelgarden.api.selection import MOST_FILES
+from modelgarden.registry.errors import Missing, Refused
 from modelgarden.registry.inputs import Inputs, InputSources
 from modelgarden.registry.store import ObjectInfo, Store
 
@@ -16,6 +19,10 @@ OBJECTS = {
     key: ObjectInfo(key=key, size=size, etag=etag, last_modified=MODIFIED)
     for key, size, etag in (
         ("data/rows.jsonl", 4096, "0123abc"),
+        ("parts/2026-1.jsonl", 10, "1a"),
+        ("parts/2026-2.jsonl", 20, "2a"),
+        ("parts/_SUCCESS", 3, "3a"),
+        ("parts/old.csv", 30, "4a"),
         ("model/config.json", 20, "c0ffee"),
         ("model/model.safetensors", 10_000_000, "beef-2"),
     )
@@ -34,8 +41,11 @@ class Bucket(Store):
     async def head(self, location: Location) -> ObjectInfo | None:
         return OBJECTS.get(location.key)
 
-    async def list_keys(self, prefix: Location, *, limit: int = 10_000) -> tuple[ObjectInfo, ...]:
-        return tuple(one for key, one in OBJECTS.items() if key.startswith(prefix.key))
+    async def list_keys(
+        self, prefix: Location, *, start: str = "", limit: int = 10_000
+    ) -> tuple[ObjectInfo, ...]:
+        found = (one for key, one in OBJECTS.items() if key.startswith(f"{prefix.key}/{start}".lstrip("/")))
+        return tuple(found)[:limit]
 
 
 @pytest.mark.parametrize(
@@ -52,9 +62,63 @@ async def test_a_version_that_takes_another_fingerprint_prepares_every_blocked_j
     """Each of these is what version 0.1.0 noted."""
     sources = InputSources(
         model=model,
-        dataset="s3://bucket/data/rows.jsonl",
+        dataset=("s3://bucket/data/rows.jsonl",),
         output="s3://bucket/garden",
         credentials=credentials,
     )
 
     assert await Inputs().fingerprint(Bucket(), sources) == want
+
+
+def sources_of(*dataset: str) -> InputSources:
+    return InputSources(model="hf://acme/base", dataset=dataset, output="s3://bucket/garden")
+
+
+@pytest.mark.parametrize(
+    ("changed", "changes"),
+    [
+        ("parts/2026-1.jsonl", True),
+        ("data/rows.jsonl", True),
+        ("parts/_SUCCESS", False),
+        ("parts/old.csv", False),
+    ],
+)
+async def test_the_fingerprint_of_several_sources_changes_with_each_file_that_they_select(
+    changed: str, changes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = sources_of("s3://bucket/data/rows.jsonl", "s3://bucket/parts/2026-*.jsonl")
+    before = await Inputs().fingerprint(Bucket(), sources)
+
+    monkeypatch.setitem(OBJECTS, changed, replace(OBJECTS[changed], etag="other"))
+
+    assert (await Inputs().fingerprint(Bucket(), sources) != before) == changes
+
+
+@pytest.mark.parametrize(
+    ("uri", "want"),
+    [
+        ("s3://bucket/parts/*.parquet", "No file fits s3://bucket/parts/*.parquet, of 4 objects that begin with"),
+        ("s3://bucket/parts/2027-*", "No file fits s3://bucket/parts/2027-*, of 0 objects that begin with s3://bucket/parts/2027-"),
+        ("s3://bucket/nothing/", "No file fits s3://bucket/nothing/"),
+        ("s3://bucket/nothing", "s3://bucket/nothing does not exist"),
+    ],
+)  # fmt: skip
+async def test_a_source_that_selects_nothing_is_told(uri: str, want: str) -> None:
+    with pytest.raises(Missing) as missing:
+        await Inputs().fingerprint(Bucket(), sources_of("s3://bucket/data/rows.jsonl", uri))
+
+    assert missing.value.reason == "DatasetNotFound"
+    assert missing.value.message.startswith(want)
+
+
+async def test_a_source_with_too_many_files_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = OBJECTS["parts/2026-1.jsonl"]
+    for number in range(MOST_FILES + 1):
+        monkeypatch.setitem(OBJECTS, f"many/{number}", replace(one, key=f"many/{number}"))
+
+    with pytest.raises(
+        Refused, match=r"More than 10000 objects begin with s3://bucket/many/.*join its files"
+    ) as refused:
+        await Inputs().fingerprint(Bucket(), sources_of("s3://bucket/many/*.jsonl"))
+
+    assert refused.value.reason == "DatasetInvalid"

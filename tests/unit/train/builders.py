@@ -7,7 +7,7 @@ from pathlib import Path
 
 from modelgarden.api.artifact import RunIdentity
 from modelgarden.api.emissions import EmissionsRecord, Energy, Intensity, Methods
-from modelgarden.api.pods import PodCarbon, RunConfig
+from modelgarden.api.pods import PodCarbon, PodDataset, PodSource, RunConfig
 from modelgarden_pod.energy import Metering, Span, attempt_record
 from modelgarden_train.objectives.checkpoint import Checkpoint
 
@@ -44,7 +44,7 @@ def make_config(**fields: object) -> RunConfig:
         "run": RunIdentity(namespace="team", name="job", uid="uid"),
         "run_uri": "s3://bucket/runs",
         "model_source": "s3://bucket/model",
-        "dataset_source": "s3://bucket/rows.jsonl",
+        "dataset": PodDataset(sources=(PodSource(uri="s3://bucket/rows.jsonl"),)),
         "model_name": "bot",
     }
     return RunConfig.model_validate(given | fields)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from modelgarden.api.artifact import DatasetReport
+from modelgarden.api.artifact import DatasetReport, SourceRecord
 from modelgarden.api.finetunejob import DatasetStatus
 from modelgarden.api.layout import DATASET_REPORT, DATASET_TRAIN, DATASET_VALIDATION
 from modelgarden.api.pods import TerminationMessage
@@ -27,9 +27,10 @@ from modelgarden_train.data.learnable import require_learnable
 from modelgarden_train.data.prepared import PreparedRow, digest_of, read_report, write_split
 from modelgarden_train.data.reading import Checked, check_rows
 from modelgarden_train.data.rows import Row, RowError
-from modelgarden_train.data.sources import fetch_source
+from modelgarden_train.data.sources.fetch import fetch_sources
 from modelgarden_train.data.splits import split_rows, without_duplicates
 from modelgarden_train.data.spool import Spool
+from modelgarden_train.data.weights import weighted
 from modelgarden_train.models.base_model import BaseModel, fetch_base_model
 from modelgarden_train.models.environment import go_offline
 from modelgarden_train.models.loading import load_tokenizer
@@ -48,7 +49,7 @@ class Inputs:
     """What is prepared, and what of the model it takes."""
 
     dataset: Checked
-    etag: str | None
+    sources: tuple[SourceRecord, ...]
     model: BaseModel
 
 
@@ -109,28 +110,32 @@ def _fetch(run: Run, *, hub: Patience) -> Inputs:
         model = beside.submit(
             fetch_base_model, config, run.workspace / "tokenizer", weights=False, patience=hub
         )
-        source = run.workspace / "dataset.jsonl"
-        etag = fetch_source(config, source, patience=run.patience)
-        dataset = check_rows(source, config.dataset_format)
-        return Inputs(dataset=dataset, etag=etag, model=model.result())
+        fetched = fetch_sources(config, run.workspace / "sources", patience=run.patience)
+        files = [file for source in fetched for file in source.files]
+        dataset = check_rows(files, config.dataset.sources)
+        records = tuple(source.record for source in fetched)
+        return Inputs(dataset=dataset, sources=records, model=model.result())
     finally:
         beside.shutdown(wait=False, cancel_futures=True)
 
 
 def _upload(run: Run, inputs: Inputs, spool: Spool, *, distinct: int) -> DatasetReport:
     """Split what was prepared and write it; the report comes last."""
-    config = run.config
-    training_rows, validation_rows = split_rows(
-        spool.rows, share=config.validation_split, seed=config.training.seed
+    config, sources = run.config, inputs.dataset.sources
+    learned, validation_rows = split_rows(
+        spool.rows, share=config.dataset.validation_split, seed=config.training.seed
     )
+    training_rows = list(weighted(learned, [source.weight for source in sources]))
+    if not training_rows:
+        raise UserError("DatasetInvalid", "the sources' weights leave no row to train on; raise them")
     training, validation = spool.read(training_rows), spool.read(validation_rows)
     dropped = {
         "Duplicate": inputs.dataset.rows - distinct,
         "TooLong": distinct - len(spool.rows),
     }
     report = DatasetReport(
-        source=config.dataset_source,
-        source_etag=inputs.etag,
+        source=", ".join(source.uri for source in sources),
+        sources=inputs.sources,
         model_revision=inputs.model.revision,
         model_listing=inputs.model.listing,
         status=DatasetStatus(
@@ -139,7 +144,7 @@ def _upload(run: Run, inputs: Inputs, spool: Spool, *, distinct: int) -> Dataset
             validation_rows=len(validation),
             dropped={reason: count for reason, count in dropped.items() if count},
             tokens=sum(row.tokens for row in training_rows),
-            format=inputs.dataset.format,
+            format=sources[0].format,
             digest=digest_of(training, validation),
         ),
         longest_row_tokens=max(row.tokens for row in spool.rows),
@@ -156,7 +161,7 @@ def _prepared(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> Iterat
     for row, encoded in zip(rows, encode(tokenizer, rows), strict=True):
         require_learnable(row)
         if isinstance(encoded, RowError):
-            raise UserError("DatasetInvalid", f"line {row.line}: {encoded}")
+            raise UserError("DatasetInvalid", f"{row.place}: {encoded}")
         yield PreparedRow(
             input_ids=encoded.ids, spans=encoded.spans, question=row.question, answer=row.answer
         )

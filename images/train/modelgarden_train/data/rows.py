@@ -36,6 +36,10 @@ class Row:
     """Conversation, the assistant's answer last. Of a Text the text alone; of a Preference with the better answer."""
     line: int = field(default=0, compare=False)
     """Where it stands in the file."""
+    file: str = field(default="", compare=False)
+    """Name of the file, where the dataset has several."""
+    source: int = field(default=0, compare=False)
+    """Which of the dataset's sources it is of."""
     kind: Kind = "Conversation"
     tools: tuple[Tool, ...] = ()
     rejected: Message | None = None
@@ -44,6 +48,11 @@ class Row:
     """Whether the answer of a KTO row is good."""
     images: tuple[str, ...] = ()
     """Paths below the dataset's source, in the order of the conversation's image parts."""
+
+    @property
+    def place(self) -> str:
+        """Where it stands, as people look for it."""
+        return place_of(self.file, self.line)
 
     @property
     def prompt_messages(self) -> list[Message]:
@@ -84,6 +93,11 @@ class Row:
         if self.kind == "Conversation" and not self.tools:
             return _digest(self.messages)
         return _digest([self.kind, self.messages, self.tools, self.rejected, self.label, self.images])
+
+
+def place_of(file: str, line: int) -> str:
+    """Return where a line stands, as people look for it; the only file of a dataset has no name."""
+    return f"{file}, line {line}" if file else f"line {line}"
 
 
 def message_text(message: Message) -> str:

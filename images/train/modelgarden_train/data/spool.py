@@ -19,6 +19,7 @@ class Spooled:
     digest: bytes
     prompt_digest: bytes
     tokens: int
+    source: int
     offset: int
     """Where it begins in the spool."""
 
@@ -42,7 +43,7 @@ class Spool:
         """Keep a row."""
         offset = self._file.tell()
         self._file.write(json.dumps(prepared.to_record(), ensure_ascii=False).encode() + b"\n")
-        self.rows.append(Spooled(row.digest, row.prompt_digest, prepared.tokens, offset))
+        self.rows.append(Spooled(row.digest, row.prompt_digest, prepared.tokens, row.source, offset))
 
     def read(self, rows: Sequence[Spooled]) -> SpooledRows:
         """Return rows in the order that is given."""

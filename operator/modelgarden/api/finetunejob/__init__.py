@@ -1,9 +1,10 @@
 """FineTuneJob: tune a base model on a dataset and register the artifact."""
 
-from modelgarden.api.finetunejob.dataset import Dataset, DatasetFormat
+from modelgarden.api.finetunejob.dataset import Dataset, Preparation
 from modelgarden.api.finetunejob.evaluation import Evaluation
 from modelgarden.api.finetunejob.model import REVISION_PATTERN, BaseModelSource
 from modelgarden.api.finetunejob.output import ArtifactFormat, Output
+from modelgarden.api.finetunejob.source import S3_FILES_PATTERN, DatasetFormat, DatasetSource
 from modelgarden.api.finetunejob.spec import IMMUTABLE_FIELDS, FineTuneJobSpec
 from modelgarden.api.finetunejob.status import (
     ArtifactStatus,
@@ -19,6 +20,7 @@ from modelgarden.api.finetunejob.training import Checkpoint, LoraParameters, Met
 __all__ = [
     "IMMUTABLE_FIELDS",
     "REVISION_PATTERN",
+    "S3_FILES_PATTERN",
     "ArtifactFormat",
     "ArtifactStatus",
     "AttemptStatus",
@@ -26,6 +28,7 @@ __all__ = [
     "Checkpoint",
     "Dataset",
     "DatasetFormat",
+    "DatasetSource",
     "DatasetStatus",
     "Evaluation",
     "FineTuneJobSpec",
@@ -34,6 +37,7 @@ __all__ = [
     "Method",
     "Output",
     "Phase",
+    "Preparation",
     "Progress",
     "Resolved",
     "Training",

@@ -2,57 +2,72 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Final, Self
 
 from pydantic import Field, model_validator
 
-from modelgarden.api.base import ApiModel, Rule, S3Uri
+from modelgarden.api.base import ApiModel, Rule
+from modelgarden.api.common import exactly_one
+from modelgarden.api.finetunejob.source import (
+    FORMATS,
+    SOURCE_FORMS,
+    DatasetFormat,
+    DatasetSource,
+    SourceUri,
+    names_file,
+    require_file,
+)
 
-DatasetFormat = Literal[
-    "Auto",
-    "PromptCompletion",
-    "Messages",
-    "Alpaca",
-    "InstructionResponse",
-    "ShareGPT",
-    "Text",
-    "Preference",
-    "KTO",
-    "PromptAnswer",
-    "Vision",
-]
-"""Names of the formats that a dataset's rows may have; docs/datasets.md has an example of each."""
+_FORMAT_OF_SOURCES: Final = "format is that of source; set it in sources"
 
 
-class Dataset(ApiModel):
-    """The training data."""
+class Preparation(ApiModel):
+    """What becomes of the rows, wherever they lie: what the spec and the pods' configuration share."""
 
-    source: S3Uri = Field(
-        description="JSON Lines file in S3: s3://bucket/path.jsonl, one object per line of at most 4 MiB."
-    )
-    format: DatasetFormat = Field(
-        default="Auto",
-        description="PromptCompletion: prompt, completion. Messages: messages with role and content, tool calls, images. "
-        "Alpaca: instruction, input, output. InstructionResponse: instruction, response. ShareGPT: conversations with "
-        "from and value. Text: text. Preference: prompt, chosen, rejected. KTO: prompt, completion, label. PromptAnswer: "
-        "prompt, answer. Vision: image, text, response. SFT learns the first six. "
-        "Default: Auto, decided by the first row; every row must then have that format.",
-    )
     validation_split: Annotated[float, Field(ge=0.01, le=0.5)] = Field(
         default=0.1,
         description="Share of the distinct prompts that is held out for evaluation, never trained on. Default: 0.1.",
     )
 
+
+class Dataset(Preparation):
+    """The training data."""
+
+    source: SourceUri | None = Field(
+        default=None,
+        description=f"Where the rows lie, JSON Lines of at most 4 MiB a row. {SOURCE_FORMS}. "
+        "Default: none, sources is given.",
+    )
+    format: DatasetFormat = Field(default="Auto", description=FORMATS)
+    sources: tuple[DatasetSource, ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=32,
+        description="Several sources, or one with more to say of it. Default: none, source is given.",
+    )
+
     cel_rules: ClassVar[tuple[Rule, ...]] = (
+        exactly_one("source", "sources"),
+        names_file("source"),
         Rule(
-            rule="self.source.matches('^s3://[^/]+/')",
-            message="source must name a file in the bucket: s3://bucket/path.jsonl",
-            field_path=".source",
+            rule="!has(self.sources) || self.format == 'Auto'",
+            message=_FORMAT_OF_SOURCES,
+            field_path=".format",
         ),
     )
 
     @model_validator(mode="after")
-    def _source_names_a_file(self) -> Self:
-        if "/" not in self.source.removeprefix("s3://"):
-            raise ValueError("source must name a file in the bucket: s3://bucket/path.jsonl")
+    def _one_form_is_used(self) -> Self:
+        if (self.source is None) == (self.sources is None):
+            raise ValueError("exactly one of source, sources must be set")
+        if self.sources is not None and self.format != "Auto":
+            raise ValueError(_FORMAT_OF_SOURCES)
+        require_file("source", self.source)
         return self
+
+    @property
+    def all_sources(self) -> tuple[DatasetSource, ...]:
+        """Return the sources in the form of several, where the short form is used too."""
+        if self.source is not None:
+            return (DatasetSource(uri=self.source, format=self.format),)
+        return self.sources or ()

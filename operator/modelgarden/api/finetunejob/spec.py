@@ -23,7 +23,13 @@ IMMUTABLE_FIELDS: Final = (
     "checkpoint", "evaluation", "carbon",
 )  # fmt: skip
 
-_OWN_INPUT = "output.uri must not be dataset.source or model.source, nor below it: what is written would change the input"
+_OWN_INPUT = "output.uri must not be a source of dataset or model, nor below one: what is written would change the input"
+
+
+def _lies_below(uri: str) -> str:
+    """Return the CEL expression that the output is what a URI names, or is below it; of a pattern only ** reaches there."""
+    folder = f"{uri}.split('**')[0]"
+    return f"(self.output.uri + '/').startsWith({folder}.endsWith('/') ? {folder} : {folder} + '/')"
 
 
 class FineTuneJobSpec(ApiModel):
@@ -78,7 +84,8 @@ class FineTuneJobSpec(ApiModel):
             field_path=".output.formats",
         ),
         Rule(
-            rule="!(self.output.uri + '/').startsWith(self.dataset.source + '/') "
+            rule=f"(!has(self.dataset.source) || !{_lies_below('self.dataset.source')}) "
+            f"&& (!has(self.dataset.sources) || self.dataset.sources.all(one, !{_lies_below('one.uri')})) "
             "&& !(self.output.uri + '/runs/').startsWith(self.model.source + '/')",
             message=_OWN_INPUT,
             field_path=".output.uri",
@@ -103,9 +110,8 @@ class FineTuneJobSpec(ApiModel):
 
     @model_validator(mode="after")
     def _output_is_no_input(self) -> Self:
-        output = self.output.uri
-        if f"{output}/".startswith(f"{self.dataset.source}/") or f"{output}/runs/".startswith(
-            f"{self.model.source}/"
-        ):
+        written = f"{self.output.uri}/"
+        inputs = tuple(f"{source.uri.split('**')[0].rstrip('/')}/" for source in self.dataset.all_sources)
+        if written.startswith(inputs) or f"{written}runs/".startswith(f"{self.model.source}/"):
             raise ValueError(_OWN_INPUT)
         return self

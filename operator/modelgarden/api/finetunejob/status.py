@@ -11,8 +11,8 @@ from modelgarden.api.base import ApiModel, Decimal, ModelName, S3Uri, Sha256, Ti
 from modelgarden.api.conditions import Condition
 from modelgarden.api.emissions import EmissionsRecord
 from modelgarden.api.evaluation import EvaluationStatus, with_metrics
-from modelgarden.api.finetunejob.dataset import DatasetFormat
 from modelgarden.api.finetunejob.output import ArtifactFormat
+from modelgarden.api.finetunejob.source import DatasetFormat
 from modelgarden.api.messages import Message
 
 Phase = Literal[
@@ -57,7 +57,7 @@ class DatasetStatus(ApiModel):
         default_factory=dict, max_length=16, description="Rows dropped, by reason: Duplicate, TooLong."
     )
     tokens: int = Field(ge=0, description="Tokens of the training split.")
-    format: DatasetFormat = Field(description="Format that was found.")
+    format: DatasetFormat = Field(description="Format that was found, of the first source.")
     digest: Sha256 = Field(description="SHA-256 over the prepared splits.")
 
 

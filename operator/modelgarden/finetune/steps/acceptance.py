@@ -51,7 +51,7 @@ async def _inputs(look: Look) -> str | Problem:
         return credentials
     sources = InputSources(
         model=spec.model.source,
-        dataset=spec.dataset.source,
+        dataset=tuple(source.uri for source in spec.dataset.all_sources),
         output=spec.output.uri,
         credentials=credentials,
     )

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from modelgarden.api.finetunejob import DatasetFormat
+from modelgarden.api.pods import PodSource
 from modelgarden_pod.errors import UserError
 from modelgarden_train.data.formats import parse_row
-from modelgarden_train.data.reading import check_rows
+from modelgarden_train.data.reading import Checked, check_rows
 from modelgarden_train.data.rows import Row
+from modelgarden_train.data.sources.files import SourceFile
 
 
 def pair(prompt: str, completion: str = "answer") -> dict[str, Any]:
@@ -36,10 +38,15 @@ class Parsed:
 def read(lines: Sequence[object], folder: Path, dataset_format: DatasetFormat = "Auto") -> Parsed:
     path = folder / "rows.jsonl"
     path.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
-    checked = check_rows(path, dataset_format)
+    checked = check(path, dataset_format)
     rows = tuple(checked.read())
     assert len(rows) == checked.rows
-    return Parsed(rows, checked.format)
+    return Parsed(rows, checked.sources[0].format)
+
+
+def check(path: Path, dataset_format: DatasetFormat = "Auto") -> Checked:
+    source = PodSource(uri=path.name, format=dataset_format)
+    return check_rows([SourceFile(source=0, name=path.name, path=path)], [source])
 
 
 def test_prompt_and_completion_are_a_question_and_its_answer(tmp_path: Path) -> None:
@@ -175,9 +182,50 @@ def test_a_byte_that_is_no_text_is_named(tmp_path: Path) -> None:
     path.write_bytes(b'{"prompt": "\xff"}\n')
 
     with pytest.raises(UserError, match="line 1: byte 13 is not UTF-8"):
-        check_rows(path, "Auto")
+        check(path)
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no rows"):
         read([], tmp_path)
+
+
+def several(folder: Path, *files: tuple[int, list[dict[str, Any]]]) -> list[SourceFile]:
+    made = []
+    for place, (source, rows) in enumerate(files):
+        path = folder / f"{place}.jsonl"
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        made.append(SourceFile(source=source, name=f"s3://data/{path.name}", path=path))
+    return made
+
+
+def test_each_source_has_a_format_of_its_own_and_names_its_columns(tmp_path: Path) -> None:
+    files = several(
+        tmp_path,
+        (0, [pair("2+2?", "4")]),
+        (0, [pair("3+3?", "6")]),
+        (1, [{"question": "4+4?", "reply": "8"}]),
+        (2, [chat(("user", "5+5?"), ("assistant", "10"))]),
+    )
+    named = {"prompt": "question", "completion": "reply"}
+    sources = [PodSource(uri="a/"), PodSource(uri="b", columns=named), PodSource(uri="c")]
+
+    checked = check_rows(files, sources)
+
+    rows = list(checked.read())
+    assert [(row.question, row.answer) for row in rows] == [
+        ("2+2?", "4"), ("3+3?", "6"), ("4+4?", "8"), ("5+5?", "10")
+    ]  # fmt: skip
+    assert [row.source for row in rows] == [0, 0, 1, 2]
+    assert [source.format for source in checked.sources] == [
+        "PromptCompletion",
+        "PromptCompletion",
+        "Messages",
+    ]
+
+
+def test_of_several_files_a_wrong_row_is_named_with_its_file(tmp_path: Path) -> None:
+    files = several(tmp_path, (0, [pair("a")]), (0, [pair("b"), {"prompt": "c"}]))
+
+    with pytest.raises(UserError, match=r'1 row is wrong: s3://data/1\.jsonl, line 2: field "completion"'):
+        check_rows(files, [PodSource(uri="s3://data/*")])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modelgarden.api.artifact import DatasetReport, FileEntry
+from modelgarden.api.artifact import DatasetReport
 from modelgarden_pod.errors import UserError
 from modelgarden_pod.folder import Folder
 from modelgarden_pod.local import LocalFolder
@@ -82,7 +82,7 @@ def test_files_that_no_model_consists_of_may_change(name: str, folder: LocalFold
 class Replaced(LocalFolder):
     """A folder whose weights are replaced while it is downloaded."""
 
-    def download(self, name: str, target: Path, *, sha256: str | None = None) -> FileEntry:
+    def download(self, name: str, target: Path, *, sha256: str | None = None) -> str:
         if name == "config.json":
             self.write("model.safetensors", b"weights of B")
         return super().download(name, target, sha256=sha256)
@@ -91,7 +91,7 @@ class Replaced(LocalFolder):
 class Removed(LocalFolder):
     """A folder whose weights are removed while it is downloaded."""
 
-    def download(self, name: str, target: Path, *, sha256: str | None = None) -> FileEntry:
+    def download(self, name: str, target: Path, *, sha256: str | None = None) -> str:
         if name == "config.json":
             self.delete(["model.safetensors"])
         return super().download(name, target, sha256=sha256)

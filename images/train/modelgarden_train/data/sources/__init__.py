@@ -1,0 +1,1 @@
+"""Where a dataset lies: brings the files of its sources to this machine, whatever place they come from."""

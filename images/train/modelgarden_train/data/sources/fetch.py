@@ -1,0 +1,23 @@
+"""Brings all sources of a dataset to this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from modelgarden.api.pods import RunConfig
+from modelgarden_pod.retry import Patience
+from modelgarden_train.data.sources.files import Fetched
+from modelgarden_train.data.sources.storage import fetch_stored
+
+
+def fetch_sources(config: RunConfig, target: Path, *, patience: Patience) -> tuple[Fetched, ...]:
+    """Fetch the files of every source into a folder of its own; return them in the sources' order.
+
+    Raises:
+        UserError: DatasetNotFound, DatasetInvalid, AccessDenied or BucketNotFound.
+        TemporaryError: a place does not answer.
+    """
+    return tuple(
+        fetch_stored(number, source, target / str(number), storage=config.storage, patience=patience)
+        for number, source in enumerate(config.dataset.sources)
+    )

@@ -1,0 +1,45 @@
+"""The files of a dataset on this machine, and what is recorded of where they came from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from modelgarden.api.artifact import SourceRecord
+
+_LONGEST_NAME: Final = 100
+"""Of a file on this machine, whose system takes 255 bytes; what the name ends with tells how it is read."""
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of a source."""
+
+    source: int
+    """Which of the dataset's sources it is of."""
+    name: str
+    """As users know it: s3://bucket/key and the like."""
+    path: Path
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A source on this machine."""
+
+    files: tuple[SourceFile, ...]
+    record: SourceRecord
+
+
+def local_path_of(folder: Path, number: int, name: str) -> Path:
+    """Return where a source's file of this number goes: its name's end is kept, whatever else is in the name."""
+    return folder / f"{number:05}-{name.rpartition('/')[2][-_LONGEST_NAME:]}"
+
+
+def recorded(uri: str, files: Iterable[tuple[str, str]]) -> SourceRecord:
+    """Return what is recorded of a source that has files of these names and SHA-256."""
+    lines = [f"{name}\0{sha256}\n" for name, sha256 in files]
+    digest = hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+    return SourceRecord(uri=uri, files=len(lines), digest=digest)

@@ -1,0 +1,84 @@
+"""Where rows of a dataset lie, and how they are to be read."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from modelgarden.api.base import ApiModel, Rule
+
+DatasetFormat = Literal[
+    "Auto",
+    "PromptCompletion",
+    "Messages",
+    "Alpaca",
+    "InstructionResponse",
+    "ShareGPT",
+    "Text",
+    "Preference",
+    "KTO",
+    "PromptAnswer",
+    "Vision",
+]
+"""Names of the formats that a dataset's rows may have; docs/datasets.md has an example of each."""
+
+_FILES_SEGMENT: Final = r"[A-Za-z0-9_=+*?-][A-Za-z0-9_.=+*?-]*"
+S3_FILES_PATTERN: Final = rf"s3://[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9](/{_FILES_SEGMENT})*/?"
+SourceUri = Annotated[str, Field(pattern=rf"^{S3_FILES_PATTERN}$", max_length=1024)]
+
+SOURCE_FORMS: Final = (
+    "s3://bucket/path.jsonl is one file, s3://bucket/folder/ all below it, s3://bucket/part-*.jsonl those that fit (* and ? "
+    "within a part of the path, ** for any folders)"
+)
+FORMATS: Final = (
+    "PromptCompletion: prompt, completion. Messages: messages with role and content, tool calls, images. "
+    "Alpaca: instruction, input, output. InstructionResponse: instruction, response. ShareGPT: conversations with "
+    "from and value. Text: text. Preference: prompt, chosen, rejected. KTO: prompt, completion, label. PromptAnswer: "
+    "prompt, answer. Vision: image, text, response. SFT learns the first six. "
+    "Default: Auto, decided by the first row; every row must then have that format."
+)
+_NO_FILE: Final = "must name a file in the bucket, s3://bucket/path.jsonl, or a folder, s3://bucket/folder/"
+
+
+def names_file(field: str) -> Rule:
+    """Return the CEL rule that the URI in a field, where there is one, names more than a bucket."""
+    return Rule(
+        rule=f"!has(self.{field}) || !self.{field}.startsWith('s3://') || self.{field}.matches('^s3://[^/]+/[^/]')",
+        message=f"{field} {_NO_FILE}",
+        field_path=f".{field}",
+    )
+
+
+def require_file(field: str, uri: str | None) -> None:
+    """Hold the rule of `names_file`.
+
+    Raises:
+        ValueError: the URI names nothing but a bucket.
+    """
+    if uri is not None and uri.startswith("s3://") and not uri.removeprefix("s3://").partition("/")[2]:
+        raise ValueError(f"{field} {_NO_FILE}")
+
+
+class DatasetSource(ApiModel):
+    """One place with rows of the dataset."""
+
+    uri: SourceUri = Field(description=f"Where the rows lie. {SOURCE_FORMS}.")
+    format: DatasetFormat = Field(default="Auto", description=FORMATS)
+    columns: dict[str, Annotated[str, Field(min_length=1, max_length=256)]] = Field(
+        default_factory=dict,
+        max_length=16,
+        description="Fields of the format under other names in the file, {prompt: question}. Default: none.",
+    )
+    weight: Annotated[float, Field(ge=0.01, le=100)] = Field(
+        default=1.0,
+        description="How often each row is in an epoch: 2.5 is twice, and half of the rows a third time. Rows that are held "
+        "out count once. Default: 1.0.",
+    )
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (names_file("uri"),)
+
+    @model_validator(mode="after")
+    def _names_a_file(self) -> Self:
+        require_file("uri", self.uri)
+        return self

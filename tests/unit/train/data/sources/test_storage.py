@@ -1,0 +1,81 @@
+"""Sources in storage: the files that are fetched, in which order, and what is recorded of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from modelgarden.api.pods import PodDataset, PodSource, RunConfig
+from modelgarden_pod.errors import UserError
+from modelgarden_pod.retry import Patience
+from modelgarden_train.data.sources.fetch import fetch_sources
+from modelgarden_train.data.sources.files import Fetched
+from tests.unit.train.builders import make_config
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for name in ("rows.jsonl", "a/2.jsonl", "a/10.jsonl", "a/b/1.jsonl", "a/_SUCCESS", "a/notes on rows.md"):
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"content of {name}")
+    (tmp_path / "data/a/empty.jsonl").touch()
+    return tmp_path / "data"
+
+
+def config_of(*uris: str) -> RunConfig:
+    return make_config(dataset=PodDataset(sources=tuple(PodSource(uri=uri) for uri in uris)))
+
+
+def fetch(config: RunConfig, target: Path) -> tuple[Fetched, ...]:
+    return fetch_sources(config, target, patience=Patience(total=0))
+
+
+def test_the_files_of_all_sources_come_in_the_order_of_sources_and_names(data: Path, tmp_path: Path) -> None:
+    fetched = fetch(config_of(f"{data}/a/*.jsonl", f"{data}/rows.jsonl", f"{data}/a/"), tmp_path / "here")
+
+    files = [file for source in fetched for file in source.files]
+    assert [(file.source, file.name.removeprefix(f"{data.as_uri()}/")) for file in files] == [
+        (0, "a/10.jsonl"),
+        (0, "a/2.jsonl"),
+        (1, "rows.jsonl"),
+        (2, "a/10.jsonl"),
+        (2, "a/2.jsonl"),
+        (2, "a/b/1.jsonl"),
+        (2, "a/notes on rows.md"),
+    ]
+    for file in files:
+        name = file.name.removeprefix(f"{data.as_uri()}/")
+        assert file.path.read_text() == f"content of {name}"
+        assert file.path.name.endswith(Path(name).name)
+    assert [(source.record.uri, source.record.files) for source in fetched] == [
+        (f"{data}/a/*.jsonl", 2), (f"{data}/rows.jsonl", 1), (f"{data}/a/", 4)
+    ]  # fmt: skip
+
+
+def test_a_sources_digest_is_that_of_its_content(data: Path, tmp_path: Path) -> None:
+    def digest(name: str) -> str:
+        (fetched,) = fetch(config_of(f"{data}/a/*.jsonl"), tmp_path / name)
+        return fetched.record.digest
+
+    first = digest("first")
+    (data / "a/2.jsonl").touch()
+    assert digest("touched") == first
+
+    (data / "a/2.jsonl").write_text("other content")
+    assert digest("changed") != first
+
+
+@pytest.mark.parametrize(
+    ("uri", "want_message"),
+    [
+        ("/nowhere/rows.jsonl", "there is no file /nowhere/rows.jsonl; upload it or correct the source"),
+        ("/nowhere/", "no file fits /nowhere/; upload it or correct the source"),
+    ],
+)
+def test_a_source_without_files_is_named(uri: str, want_message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as missing:
+        fetch(config_of(uri), tmp_path)
+
+    assert (missing.value.reason, missing.value.message) == ("DatasetNotFound", want_message)
