@@ -1,15 +1,17 @@
-"""Chat template: how a conversation becomes the text that the model sees, in training and in serving alike."""
+"""From rows to the tokens that the model sees, and which of them are learned: the answers, each with what ends it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from modelgarden_pod.errors import UserError
-from modelgarden_train.data.rows import Message, Row, RowError
+from modelgarden_train.data.rows import Row, RowError
+from modelgarden_train.data.turns import Rendered, Span, Turns
 
 if TYPE_CHECKING:
+    from tokenizers import Encoding
     from transformers import PreTrainedTokenizerBase
 
 PLAIN_TEMPLATE = (
@@ -22,8 +24,6 @@ PLAIN_TEMPLATE = (
 )
 """For base models without a chat template. It is saved with the artifact, so serving uses the same."""
 
-_PLAINEST: list[Message] = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
-
 
 @dataclass(frozen=True)
 class Encoded:
@@ -31,14 +31,8 @@ class Encoded:
 
     ids: list[int]
     """Of the whole conversation, up to the end of the last turn."""
-    spans: tuple[tuple[int, int], ...]
+    spans: tuple[Span, ...]
     """What is learned: from the first token of an answer to the one that ends it, which is left out of the range."""
-
-
-@dataclass(frozen=True)
-class _Rendered:
-    prompt: str
-    completion: str
 
 
 def complete_tokenizer(tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -66,58 +60,69 @@ def encode(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> list[Enco
     Raises:
         UserError: ModelInvalid, the template refuses any conversation.
     """
-    ends = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
-    ends.add(str(tokenizer.eos_token))
-    found = [
-        _text(tokenizer, row) if row.kind == "Text" else _render(tokenizer, row, ends=ends) for row in rows
-    ]
-    rendered = [one for one in found if isinstance(one, _Rendered)]
-    prompts = iter(token_ids(tokenizer, [one.prompt for one in rendered]))
-    completions = iter(token_ids(tokenizer, [one.completion for one in rendered]))
-    return [_joined(next(prompts), next(completions)) if isinstance(one, _Rendered) else one for one in found]
+    turns = Turns(tokenizer)
+    texts = _encoded_texts(tokenizer, [row.answer for row in rows if row.kind == "Text"])
+    found = [next(texts) if row.kind == "Text" else turns.render(row) for row in rows]
+    encoded = _encoded(tokenizer, [one for one in found if isinstance(one, Rendered)])
+    return [next(encoded) if isinstance(one, Rendered) else one for one in found]
 
 
-def _text(tokenizer: PreTrainedTokenizerBase, row: Row) -> Encoded:
-    """Return a text that is learned as a whole; nothing comes before its first token, so that one is given."""
-    ids: list[int] = tokenizer(row.answer)["input_ids"]
-    if ids[-1:] != [tokenizer.eos_token_id]:
-        ids = [*ids, tokenizer.eos_token_id]
-    return Encoded(ids=ids, spans=((1, len(ids)),))
+def _encoded_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> Iterator[Encoded]:
+    """Yield texts that are learned as a whole but for the first token, which nothing comes before."""
+    for ids in tokenizer(texts)["input_ids"] if texts else ():
+        ended = ids if ids[-1] == tokenizer.eos_token_id else [*ids, tokenizer.eos_token_id]
+        yield Encoded(ids=ended, spans=((1, len(ended)),))
 
 
-def _joined(prompt: list[int], completion: list[int]) -> Encoded:
-    return Encoded(ids=prompt + completion, spans=((len(prompt), len(prompt) + len(completion)),))
+def _encoded(tokenizer: PreTrainedTokenizerBase, rendered: Sequence[Rendered]) -> Iterator[Encoded]:
+    """Yield conversations as tokens.
 
-
-def _render(tokenizer: PreTrainedTokenizerBase, row: Row, *, ends: Collection[str]) -> _Rendered | RowError:
-    try:
-        prompt = _apply(tokenizer, row.prompt_messages, add_generation_prompt=True)
-        whole = _apply(tokenizer, list(row.messages), add_generation_prompt=False)
-    except Exception as error:  # noqa: BLE001 -- a template raises what it likes
-        return _refusal(tokenizer, error)
-    if not whole.startswith(prompt):
-        return RowError(
-            "the chat template renders a finished conversation differently from the prompt that asks for its answer, "
-            "so training would not fit serving; use a model whose template only appends"
-        )
-    completion = whole[len(prompt) :]
-    if not any(token in completion for token in ends):
-        # The template closes a turn with ordinary text, at which generation cannot stop.
-        completion += str(tokenizer.eos_token)
-    return _Rendered(prompt=prompt, completion=completion)
-
-
-def _refusal(tokenizer: PreTrainedTokenizerBase, error: Exception) -> RowError:
-    """Return what is wrong with a row.
-
-    Raises:
-        UserError: ModelInvalid, not even the plainest conversation can be rendered.
+    Each is tokenized as a whole where no token crosses into its last answer, else prompt and answer on their own. In
+    both ways the prompt's tokens are those that serving gives the model: neither BPE nor Unigram let a text change what
+    comes before a border that no token crosses. An earlier answer that a token crosses into is not learned.
     """
-    try:
-        _apply(tokenizer, _PLAINEST, add_generation_prompt=False)
-    except Exception as plain:  # a template raises what it likes
-        raise UserError("ModelInvalid", f"the chat template fails: {plain}") from plain
-    return RowError(f"the model's chat template refuses the conversation: {error}; correct the row")
+    for one, whole in zip(rendered, _tokenized(tokenizer, [one.text for one in rendered]), strict=True):
+        spans = [_located(whole, one.text, span) for span in one.spans]
+        if spans[-1] is not None:
+            yield Encoded(whole.ids, tuple(span for span in spans if span is not None))
+            continue
+        start, end = one.spans[-1]
+        prompt, answer = _tokenized(tokenizer, [one.text[:start], one.text[start:end]])
+        earlier = (_located(prompt, one.text, span) for span in one.spans[:-1])
+        last = (max(len(prompt.ids), 1), len(prompt.ids) + len(answer.ids))
+        yield Encoded(prompt.ids + answer.ids, (*(span for span in earlier if span is not None), last))
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """A text as tokens; a tokenizer that is not of the fast kind does not say where they stand in it."""
+
+    ids: list[int]
+    encoding: Encoding | None
+
+
+def _tokenized(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[_Tokens]:
+    if not texts:
+        return []
+    batch = tokenizer(
+        texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False
+    )
+    encodings = batch.encodings or [None] * len(texts)
+    return [_Tokens(*one) for one in zip(batch["input_ids"], encodings, strict=True)]
+
+
+def _located(tokens: _Tokens, text: str, span: Span) -> Span | None:
+    """Return where an answer stands in tokens, None where it cannot be told or begins within one.
+
+    A space before the answer may belong to its first token: some tokenizers leave it out of what they say of a token.
+    """
+    start, end = span
+    if tokens.encoding is None or text[start - 1 : start] in (" ", "\t"):
+        return None
+    first, last = tokens.encoding.char_to_token(start), tokens.encoding.char_to_token(end - 1)
+    if first is None or last is None or tokens.encoding.token_to_chars(first)[0] != start:
+        return None
+    return max(first, 1), last + 1
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
@@ -134,12 +139,3 @@ def stop_token_ids(tokenizer: PreTrainedTokenizerBase, completions: Sequence[Seq
         for ids in completions
     }
     return sorted({tokenizer.eos_token_id, *ends})
-
-
-def _apply(
-    tokenizer: PreTrainedTokenizerBase, messages: list[Message], *, add_generation_prompt: bool
-) -> str:
-    text: str = tokenizer.apply_chat_template(
-        messages, tokenize=False, add_generation_prompt=add_generation_prompt
-    )
-    return text

@@ -22,6 +22,27 @@ class Token:
 
 
 @dataclass
+class Places:
+    """Where the tokens of a text stand in it: each is a character, but for one of two."""
+
+    pair: int | None = None
+
+    def char_to_token(self, character: int) -> int:
+        return character if self.pair is None or character <= self.pair else character - 1
+
+    def token_to_chars(self, token: int) -> tuple[int, int]:
+        if self.pair is None or token < self.pair:
+            return token, token + 1
+        return (token, token + 2) if token == self.pair else (token + 1, token + 2)
+
+
+class Batch(dict[str, list[list[int]]]):
+    """Texts as tokens."""
+
+    encodings: list[Places] | None = None
+
+
+@dataclass
 class StandIn:
     """The part of a tokenizer that rendering needs."""
 
@@ -30,6 +51,9 @@ class StandIn:
     pad_token: str | None = None
     unk_token: str | None = None
     eos_token_id: int = 2
+    is_fast: bool = True
+    header: str = ""
+    """What stands before an answer."""
     appends: bool = True
     end_of_turn: str = "<end>"
     refused_roles: tuple[str, ...] = ()
@@ -41,20 +65,30 @@ class StandIn:
         }
     )
 
-    def __call__(self, texts: Any, **options: Any) -> dict[str, Any]:
-        if isinstance(texts, str):
-            return {"input_ids": [1, *map(ord, texts)]}
-        assert options == {"add_special_tokens": False}
-        return {"input_ids": [[ord(letter) for letter in text] for text in texts]}
+    def __call__(self, texts: list[str], *, add_special_tokens: bool = True, **options: bool) -> Batch:
+        """Return characters as tokens; two line feeds are one, the token 10,000."""
+        batch = Batch(input_ids=[])
+        places = []
+        for text in texts:
+            pair = text.find("\n\n")
+            places.append(Places(None if pair < 0 else pair))
+            ids = map(ord, text.replace("\n\n", chr(10_000), 1))
+            batch["input_ids"].append([*([1] if add_special_tokens else []), *ids])
+        batch.encodings = places if self.is_fast else None
+        return batch
 
     def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> str:
         for message in messages:
             if message["role"] in self.refused_roles:
                 raise ValueError(f"no {message['role']} here")
-        turns = [f"[{message['role']}]{message['content']}{self.end_of_turn}" for message in messages]
+        turns = [
+            f"[{message['role']}]{self.header if message['role'] == 'assistant' else ''}"
+            f"{message['content']}{self.end_of_turn}"
+            for message in messages
+        ]
         if not self.appends and not options["add_generation_prompt"]:
             turns.insert(0, "[finished]")
-        return "".join(turns) + ("[assistant]" if options["add_generation_prompt"] else "")
+        return "".join(turns) + (f"[assistant]{self.header}" if options["add_generation_prompt"] else "")
 
 
 def learned(tokenizer: StandIn, row: Row = ROW) -> tuple[str, str]:
@@ -72,13 +106,67 @@ def test_prompt_and_completion_are_cut_where_the_answer_begins() -> None:
 @pytest.mark.parametrize(
     ("end_of_turn", "want"),
     [
-        pytest.param("<turn>\n", "4<turn>\n", id="a special token"),
+        pytest.param("<turn>\n", "4<turn>", id="a special token"),
         pytest.param("\n", "4\n<end>", id="none"),
         pytest.param("<tool>", "4<tool><end>", id="a token that is not special"),
     ],
 )
 def test_every_completion_teaches_the_model_to_end(end_of_turn: str, want: str) -> None:
     assert learned(StandIn(end_of_turn=end_of_turn))[1] == want
+
+
+def chat(*turns: tuple[str, str]) -> Row:
+    return parse_row({"messages": [{"role": role, "content": text} for role, text in turns]}, "Messages")
+
+
+def spans(row: Row, **tokenizer: Any) -> list[str]:
+    """Return what is learned of a row, where the assistant is asked with a line feed."""
+    encoded = encode(StandIn(header="\n", **tokenizer), [row])[0]
+    assert not isinstance(encoded, RowError)
+    return ["".join(map(chr, encoded.ids[start:end])) for start, end in encoded.spans]
+
+
+def test_every_answer_is_learned_with_its_end() -> None:
+    assert spans(chat(("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d"))) == [
+        "b<end>",
+        "d<end>",
+    ]
+
+
+def test_an_answer_that_shares_a_token_with_its_prompt_is_tokenized_on_its_own() -> None:
+    row = chat(("user", "a"), ("assistant", "\nb"))
+    encoded = encode(StandIn(header="\n"), [ROW, row, ROW])[1]
+
+    assert isinstance(encoded, Encoded)
+    assert spans(row) == ["\nb<end>"]
+    assert 10_000 not in encoded.ids
+    assert "".join(map(chr, encoded.ids[: encoded.spans[-1][0]])) == "[user]a<end>[assistant]\n"
+
+
+def test_an_earlier_answer_that_shares_a_token_with_its_prompt_is_not_learned() -> None:
+    row = chat(("user", "a"), ("assistant", "\nb"), ("user", "c"), ("assistant", "d"))
+
+    assert spans(row) == ["d<end>"]
+
+
+def test_a_space_before_an_answer_is_never_taken_for_one_of_its_own() -> None:
+    """Tokenizers that trim offsets say of the token " b" that it begins with b."""
+    calls: list[list[str]] = []
+
+    class Watched(StandIn):
+        def __call__(self, texts: list[str], **options: bool) -> Batch:
+            calls.append(texts)
+            return super().__call__(texts, **options)
+
+    encode(Watched(header=" "), [chat(("user", "a"), ("assistant", "b"))])
+
+    assert calls == [["[user]a<end>[assistant] b<end>"], ["[user]a<end>[assistant] ", "b<end>"]]
+
+
+def test_a_tokenizer_that_does_not_say_where_tokens_stand_learns_the_last_answer() -> None:
+    row = chat(("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d"))
+
+    assert spans(row, is_fast=False) == ["d<end>"]
 
 
 def test_a_text_is_learned_to_its_end_but_for_the_token_that_nothing_comes_before() -> None:
