@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 from modelgarden_pod.errors import UserError
@@ -49,7 +50,8 @@ class Turns:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
         special = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
-        self._ends = tuple(dict.fromkeys([str(tokenizer.eos_token), *special]))
+        self._ends = tuple({str(tokenizer.eos_token), *special})
+        self._closing = self._closing_token()
 
     def render(self, row: Row) -> Rendered | RowError:
         """Return a conversation as text, or what the template has against it.
@@ -96,15 +98,25 @@ class Turns:
         return f"{completion}{self._tokenizer.eos_token}" if cut is None else cut
 
     def _cut(self, turn: str) -> str | None:
-        """Cut a turn behind the first of the special tokens that it ends with, None where it ends with none.
+        """Cut a turn behind the special token that it ends with, None where it ends with none."""
+        cut = turn.rstrip()
+        if self._closing:
+            cut = cut.removesuffix(self._closing).rstrip()
+        return cut if cut.endswith(self._ends) else None
 
-        Phi-3's template has two, of which the first ends the turn and the second the conversation.
-        """
-        end, rest = 0, turn.rstrip()
-        while rest.endswith(self._ends):
-            token = next(token for token in self._ends if rest.endswith(token))
-            end, rest = len(rest), rest[: -len(token)].rstrip()
-        return turn[:end] if end else None
+    def _closing_token(self) -> str:
+        """Return the token behind the end of the last turn that closes the whole conversation, as Phi-3's template has."""
+        try:
+            whole = self._apply(_PLAINEST, (), asks=False)
+            longer = self._apply([*_PLAINEST, *_HI], (), asks=False)
+        except TemplateError:
+            return ""
+        shared = "".join(
+            one for one, other in takewhile(lambda pair: pair[0] == pair[1], zip(whole, longer, strict=False))
+        )
+        turns = max((shared.rfind(token) + len(token) for token in self._ends if token in shared), default=0)
+        closing = whole[turns:].strip()
+        return closing if closing in self._ends else ""
 
     def _earlier(self, row: Row, text: str) -> Iterator[Span]:
         """Yield where the answers before the last stand, those that can be told, the latest first."""
@@ -162,9 +174,12 @@ class Turns:
 
 
 def _leaves_out(message: Message, turn: str) -> bool:
-    """Tell whether a turn lacks the message's text, but for space, which templates trim and thoughts are set off with."""
-    content = message["content"]
-    return content.strip() not in turn and _without_space(content) not in _without_space(turn)
+    """Tell whether a turn lacks the message's text; that a thought begins may stand in the prompt already.
+
+    Space is no matter: templates trim, and set thoughts off with it.
+    """
+    content = message["content"].strip()
+    return content not in turn and _without_space(content.removeprefix("<think>")) not in _without_space(turn)
 
 
 def _without_space(text: str) -> str:

@@ -136,6 +136,26 @@ def test_a_text_ends_with_its_last_answer() -> None:
     assert text_of(TWO, twice_ended) == "[user]a<end>\n[assistant]b<end>\n[user]c<end>\n[assistant]d<end>"
 
 
+def test_a_turn_may_end_with_several_special_tokens() -> None:
+    """Kimi's template closes a call, then the list of calls, then the turn."""
+
+    def nested(messages: list[Message], **options: Any) -> str:
+        return plain(messages, **options).replace("d<end>", "d<stop><end><end>")
+
+    assert learned(TWO, nested) == ["b<end>", "d<stop><end><end>"]
+
+
+def test_a_thought_may_begin_in_the_prompt() -> None:
+    row = chat(("user", "a"), ("assistant", "<think>\nHm\n</think>\n\nb"))
+
+    def thinking(messages: list[Message], *, add_generation_prompt: bool, **options: Any) -> str:
+        return plain(messages, add_generation_prompt=add_generation_prompt) + (
+            "<think>\n" if add_generation_prompt else ""
+        )
+
+    assert learned(row, thinking) == ["Hm\n</think>\n\nb<end>"]
+
+
 def test_an_earlier_answer_that_is_not_what_its_prompt_was_answered_with_is_not_learned() -> None:
     assert learned(TWO, forgetful) == ["(thought)d<end>"]
     assert text_of(TWO, forgetful) == "[user]a<end>[assistant]b<end>[user]c<end>[assistant](thought)d<end>"
