@@ -196,10 +196,10 @@ def _mend_sources(dataset: dict[str, Any]) -> None:
 def _mend_output(spec: dict[str, Any]) -> None:
     """Give an output that would change its own inputs, or a dataset that is no file, another place."""
     dataset, output = spec.get("dataset"), spec.get("output")
-    if isinstance(dataset, dict):
-        _mend_sources(dataset)
     if isinstance(output, dict) and "uri" in output:
         output["uri"] = "s3://output/garden"
+        if isinstance(dataset, dict):
+            _mend_sources(dataset)
 
 
 @dataclass
