@@ -64,11 +64,14 @@ def _messages(schema: Any) -> set[str]:
     return own.union(*(_messages(inner) for inner in schema.values()))
 
 
-def _resources(kind: Kind, *, memory: str, less: str | int) -> tuple[RuleCase, ...]:
+def _resources(kind: Kind, *, memory: str, less: str | int, within: str = "") -> tuple[RuleCase, ...]:
     def case(field: str, refused: str | int, accepted: str | int) -> RuleCase:
         message = f"{field} must be at least"
-        patches = ({"resources": {field: refused}}, {"resources": {field: accepted}})
-        return RuleCase(kind, message, f"spec.resources.{field}", *patches)
+        patches: list[Patch] = [{"resources": {field: refused}}, {"resources": {field: accepted}}]
+        if within:
+            patches = [{within: patch} for patch in patches]
+        place = f"spec.{within}." if within else "spec."
+        return RuleCase(kind, message, f"{place}resources.{field}", *patches)
 
     return (
         case("cpu", "99m", "100m"),
@@ -285,6 +288,7 @@ RULE_CASES: tuple[RuleCase, ...] = (
         {"dataset": {"source": None, "sources": [{"uri": "s3://data/d/", "weight": 0.01}]}},
     ),
     *_resources(FINETUNEJOB, memory="512Mi", less=2**29 - 1),
+    *_resources(FINETUNEJOB, memory="512Mi", less=2**29 - 1, within="dataset"),
     *_resources(MODELDEPLOYMENT, memory="1Gi", less="1023Mi"),
     *_storage(FINETUNEJOB),
     *_storage(MODELDEPLOYMENT),

@@ -200,6 +200,7 @@ def _mend_output(spec: dict[str, Any]) -> None:
         output["uri"] = "s3://output/garden"
         if isinstance(dataset, dict):
             _mend_sources(dataset)
+            _mend_resources(dataset.get("resources", {}))
 
 
 @dataclass

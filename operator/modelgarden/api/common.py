@@ -92,6 +92,18 @@ def at_least(minimum: Mapping[str, str]) -> tuple[Rule, ...]:
     )
 
 
+def require_at_least(minimum: Mapping[str, str], given: Mapping[str, int | str | None]) -> None:
+    """Hold the rules of `at_least`.
+
+    Raises:
+        ValueError: a quantity is less.
+    """
+    for name, smallest in minimum.items():
+        quantity = given[name]
+        if quantity is not None and amount(quantity) < amount(smallest):
+            raise ValueError(f"{name} must be at least {smallest}: the program does not start with less")
+
+
 class Resources(ApiModel):
     """Compute of one pod. GPUs are requested as nvidia.com/gpu."""
 
@@ -107,10 +119,7 @@ class Resources(ApiModel):
 
     @model_validator(mode="after")
     def _has_the_minimum(self) -> Self:
-        given = {"cpu": self.cpu, "memory": self.memory}
-        for name, smallest in self.minimum.items():
-            if amount(given[name]) < amount(smallest):
-                raise ValueError(f"{name} must be at least {smallest}: the program does not start with less")
+        require_at_least(self.minimum, {"cpu": self.cpu, "memory": self.memory})
         return self
 
 

@@ -12,7 +12,7 @@ from modelgarden.api import names
 from modelgarden.api.common import Resources
 from modelgarden.api.pods import PodDataset, PodStorage, RunConfig
 from modelgarden.carbon.factors import carbon_factors
-from modelgarden.finetune.programs import PREPARE, PREPARE_MEMORY, TRAIN
+from modelgarden.finetune.programs import PREPARE, TRAIN
 from modelgarden.finetune.subject import Subject
 from modelgarden.kube.quantities import smaller
 from modelgarden.kube.resources import JOBS
@@ -22,6 +22,7 @@ from modelgarden.workloads.endings import Program
 
 PREPARE_BACKOFF_LIMIT: Final = 2
 PREPARE_CPU: Final = "500m"
+PREPARE_MEMORY: Final = "2Gi"
 HUB_TOKEN_KEY: Final = "HF_TOKEN"  # noqa: S105 -- the name of a key
 _GRACE_SECONDS: Final = {PREPARE: 30, TRAIN: 120}
 """Training checkpoints to S3 within it."""
@@ -34,12 +35,12 @@ def job_name(name: str, program: Program) -> str:
 
 def prepare_job(subject: Subject, settings: Settings, *, inputs_hash: str) -> dict[str, Any]:
     """Return the Job that checks and converts the dataset, on a CPU."""
-    asked = subject.spec.resources
-    resources = asked.model_copy(
+    training, asked = subject.spec.resources, subject.spec.dataset.resources
+    resources = training.model_copy(
         update={
             "gpus": 0,
-            "cpu": smaller(asked.cpu, PREPARE_CPU),
-            "memory": smaller(asked.memory, PREPARE_MEMORY),
+            "cpu": asked.cpu or smaller(training.cpu, PREPARE_CPU),
+            "memory": asked.memory or smaller(training.memory, PREPARE_MEMORY),
         }
     )
     job = _job(subject, settings, PREPARE, resources=resources, backoff_limit=PREPARE_BACKOFF_LIMIT)

@@ -6,13 +6,11 @@ from typing import Final
 
 from modelgarden.workloads.endings import Program
 
-PREPARE_MEMORY: Final = "2Gi"
-
 PREPARE: Final = Program(
     container="prepare",
     failure="PrepareFailed",
-    memory_advice=f"It takes {PREPARE_MEMORY} at most, whatever resources.memory says: upload a smaller dataset, or one "
-    "with shorter rows; the job then goes on by itself.",
+    memory_advice="Raise dataset.resources.memory in a new FineTuneJob; or upload a smaller dataset, or one with shorter "
+    "rows, and the job goes on by itself.",
 )
 TRAIN: Final = Program(
     container="train",

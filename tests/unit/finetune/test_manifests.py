@@ -96,6 +96,27 @@ def test_the_prepare_pod_takes_less_when_less_is_asked(cpu: Any, memory: Any, wa
     assert container_of(prepare_job(subject, SETTINGS, inputs_hash="x"))["resources"]["requests"] == want
 
 
+@pytest.mark.parametrize(
+    ("asked", "want"),
+    [
+        ({"cpu": "2", "memory": "8Gi"}, {"cpu": "2", "memory": "8Gi"}),
+        ({"memory": "64Gi"}, {"cpu": "250m", "memory": "64Gi"}),
+        ({"cpu": 4}, {"cpu": "4", "memory": "1Gi"}),
+    ],
+)
+def test_the_prepare_pod_takes_what_the_dataset_asks_for(asked: dict[str, Any], want: dict[str, str]) -> None:
+    subject = make_subject(
+        resources={"gpus": 0, "cpu": "250m", "memory": "1Gi"},
+        dataset={"source": "s3://data/rows.jsonl", "resources": asked},
+    )
+
+    resources = container_of(prepare_job(subject, SETTINGS, inputs_hash="x"))["resources"]
+
+    assert resources == {"requests": want, "limits": {"memory": want["memory"]}}
+    train = container_of(train_job(subject, SETTINGS))["resources"]
+    assert train["requests"] == {"cpu": "250m", "memory": "1Gi"}
+
+
 def test_the_train_pod_on_gpus_never_trains_on_a_cpu() -> None:
     job = train_job(make_subject(**GPU_SPEC), SETTINGS)
 

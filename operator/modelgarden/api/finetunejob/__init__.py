@@ -1,6 +1,6 @@
 """FineTuneJob: tune a base model on a dataset and register the artifact."""
 
-from modelgarden.api.finetunejob.dataset import Dataset, Preparation
+from modelgarden.api.finetunejob.dataset import Dataset, Preparation, PrepareResources
 from modelgarden.api.finetunejob.evaluation import Evaluation
 from modelgarden.api.finetunejob.model import REVISION_PATTERN, BaseModelSource
 from modelgarden.api.finetunejob.output import ArtifactFormat, Output
@@ -38,6 +38,7 @@ __all__ = [
     "Output",
     "Phase",
     "Preparation",
+    "PrepareResources",
     "Progress",
     "Resolved",
     "Training",

@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Final, Self
 
 from pydantic import Field, model_validator
 
-from modelgarden.api.base import ApiModel, Rule
-from modelgarden.api.common import exactly_one
+from modelgarden.api.base import ApiModel, Quantity, Rule
+from modelgarden.api.common import TrainingResources, at_least, exactly_one, require_at_least
 from modelgarden.api.finetunejob.source import (
     FORMATS,
     SOURCE_FORMS,
@@ -30,6 +30,26 @@ class Preparation(ApiModel):
     )
 
 
+class PrepareResources(ApiModel):
+    """Compute of the prepare pod, which takes no GPU."""
+
+    cpu: Quantity | None = Field(
+        default=None,
+        description="CPU request in cores. Default: 500m, or resources.cpu where that is less.",
+    )
+    memory: Quantity | None = Field(
+        default=None,
+        description="Memory request and limit in bytes. Default: 2Gi, or resources.memory where that is less.",
+    )
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = at_least(TrainingResources.minimum)
+
+    @model_validator(mode="after")
+    def _has_the_minimum(self) -> Self:
+        require_at_least(TrainingResources.minimum, {"cpu": self.cpu, "memory": self.memory})
+        return self
+
+
 class Dataset(Preparation):
     """The training data."""
 
@@ -45,6 +65,7 @@ class Dataset(Preparation):
         max_length=32,
         description="Several sources, or one with more to say of it. Default: none, source is given.",
     )
+    resources: PrepareResources = Field(default=PrepareResources(), description="Compute of the prepare pod.")
 
     cel_rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one("source", "sources"),
