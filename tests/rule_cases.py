@@ -154,6 +154,24 @@ def _output() -> tuple[RuleCase, ...]:
     return tuple(RuleCase(FINETUNEJOB, message, "spec.output.uri", *case) for case in cases)
 
 
+def _hub_sources() -> tuple[RuleCase, ...]:
+    fields: tuple[Patch, ...] = (
+        {"config": "main"}, {"split": "train"}, {"revision": "v1"}, {"tokenSecretRef": {"name": "hub"}}
+    )  # fmt: skip
+
+    def patch(uri: str, field: Patch) -> Patch:
+        return {"dataset": {"source": None, "sources": [{"uri": uri, **field}, {"uri": "s3://data/d"}]}}
+
+    message = "config, split, revision and tokenSecretRef are for an hf:// source only"
+    return tuple(
+        RuleCase(
+            FINETUNEJOB, message, "spec.dataset.sources[0]",
+            patch("s3://data/d", field), patch("hf://org/name", field),
+        )
+        for field in fields
+    )  # fmt: skip
+
+
 def _pod_template(kind: Kind) -> tuple[RuleCase, ...]:
     def case(message: str, field: str, refused: Patch, accepted: Patch) -> RuleCase:
         return RuleCase(
@@ -210,6 +228,7 @@ RULE_CASES: tuple[RuleCase, ...] = (
         {"model": {"revision": "main"}},
         {"model": {"source": "hf://org/name", "revision": "main", "tokenSecretRef": {"name": "hub"}}},
     ),
+    *_hub_sources(),
     RuleCase(
         FINETUNEJOB,
         "method QLoRA needs a GPU",

@@ -61,6 +61,10 @@ POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "s3://abc",
         ),
     ),
+    finetunejob.HUB_NAME_PATTERN: (
+        ("default", "train", "en-US", "cleaned v1.2", "_x", "a" * 128),
+        ("", "-a", " a", "a/b", "train[:10%]", "a" * 129, "a\n"),
+    ),
     base.HF_PATTERN: (
         ("hf://unsloth/Llama-3.2-1B-Instruct", "hf://a/b"),
         ("hf://a", "hf://a/b/c", "hf://-a/b", "hf:///b", "a/b"),
@@ -185,12 +189,12 @@ def _mend_sources(dataset: dict[str, Any]) -> None:
         dataset.pop("format", None)
     for source in (one for one in sources if isinstance(one, dict)):
         key = "source" if source is dataset else "uri"
-        if (
-            str(source.get(key, "s3://")).removeprefix("s3://").count("/")
-            + str(source.get(key)).endswith("/")
-            < 1
-        ):
-            source[key] = "s3://bucket/rows.jsonl"
+        uri = str(source.get(key, ""))
+        if not re.match(r"s3://[^/]+/[^/]|(?!s3:)[a-z]+:", uri):
+            source[key] = uri = "s3://bucket/rows.jsonl"
+        if not uri.startswith("hf://"):
+            for field in ("config", "split", "revision", "tokenSecretRef"):
+                source.pop(field, None)
 
 
 def _mend_output(spec: dict[str, Any]) -> None:

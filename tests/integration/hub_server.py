@@ -16,11 +16,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlparse
 
 CHUNK = 64 * 1024
+DATASETS = "datasets/"
+"""Begins the names of the repositories that are datasets."""
 
 
 @dataclass
 class Repository:
-    """A model's commits by their SHA-1, and the branches and tags that name one."""
+    """A model's or a dataset's commits by their SHA-1, and the branches and tags that name one."""
 
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
@@ -137,6 +139,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(401, message="Invalid credentials in Authorization header")
         elif path.startswith("/api/models/"):
             self._api(path.removeprefix("/api/models/"))
+        elif path.startswith("/api/datasets/"):
+            self._api(path.removeprefix("/api/datasets/"), prefix=DATASETS)
         elif "/resolve/" in path:
             self._resolve(path)
         else:
@@ -158,11 +162,11 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         return repository, commit
 
-    def _api(self, rest: str) -> None:
-        """/api/models/{org}/{name}[/revision/{revision} | /tree/{revision}]"""
+    def _api(self, rest: str, *, prefix: str = "") -> None:
+        """/api/models/{org}/{name}[/revision/{revision} | /tree/{revision}], and the same of datasets"""
         organisation, name, *what = rest.split("/", 3)
         kind, revision = what if len(what) == 2 else ("revision", "main")
-        found = self._found(f"{organisation}/{name}", revision)
+        found = self._found(f"{prefix}{organisation}/{name}", revision)
         if found is None:
             return
         repository, commit = found
@@ -182,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(400, message="only the whole tree is served")
 
     def _resolve(self, path: str) -> None:
-        """/{org}/{name}/resolve/{revision}/{file}"""
+        """/[datasets/]{org}/{name}/resolve/{revision}/{file}"""
         repository_name, _, rest = path.removeprefix("/").partition("/resolve/")
         revision, _, name = rest.partition("/")
         found = self._found(repository_name, revision)
@@ -207,8 +211,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._content(name, content, {"X-Repo-Commit": commit, "ETag": f'"{_blob_id(content)}"'})
 
     def _from_cdn(self, rest: str) -> None:
-        organisation, repository, commit, name = rest.split("/", 3)
-        content = self.hub.repositories[f"{organisation}/{repository}"].commits[commit][name]
+        prefix = DATASETS if rest.startswith(DATASETS) else ""
+        organisation, repository, commit, name = rest.removeprefix(prefix).split("/", 3)
+        content = self.hub.repositories[f"{prefix}{organisation}/{repository}"].commits[commit][name]
         self._content(name, content, {"ETag": f'"{hashlib.sha256(content).hexdigest()}"'})
 
     def _content(self, name: str, content: bytes, headers: Mapping[str, str]) -> None:
@@ -261,7 +266,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _is_large(name: str) -> bool:
-    return name.endswith((".safetensors", ".bin"))
+    return name.endswith((".safetensors", ".bin", ".parquet"))
 
 
 def _blob_id(content: bytes) -> str:

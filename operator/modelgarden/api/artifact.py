@@ -62,6 +62,8 @@ class SourceRecord(ApiModel):
     """A source of the dataset as it was read."""
 
     uri: str
+    revision: str | None = None
+    """Commit, of a dataset from the hub."""
     files: Annotated[int, Field(ge=0)]
     digest: Sha256
     """SHA-256 over the sorted names and SHA-256 of its files."""

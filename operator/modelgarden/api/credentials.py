@@ -16,8 +16,9 @@ REWRITE: Final = (
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\x80-\x9f]")
 _NAMED: Final = {"\n": "a line break", "\r": "a carriage return", "\t": "a tab", " ": "a space"}
-_IN_A_HEADER: Final = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "HF_TOKEN"})
-"""What is sent itself; the secret key only signs, so that some services take one with spaces or letters of any kind."""
+_IN_A_HEADER: Final = ("AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "HF_TOKEN")
+"""Names of what is sent itself, or their ends; the secret key only signs, so that some services take one with spaces or
+letters of any kind."""
 
 
 def fault_of(key: str, value: str) -> str | None:
@@ -36,7 +37,7 @@ def fault_of(key: str, value: str) -> str | None:
     control = _CONTROL.search(value)
     if control is not None:
         return f"holds {_named(control[0])}"
-    if key not in _IN_A_HEADER:
+    if not key.endswith(_IN_A_HEADER):
         return None
     if any(character.isspace() for character in value):
         return "holds white space"

@@ -36,6 +36,15 @@ CONFIG_VARIABLE: Final = "MODELGARDEN_CONFIG"
 ATTEMPT_VARIABLE: Final = "MODELGARDEN_ATTEMPT"
 """Environment variable with the pod's UID: the identity of an attempt."""
 
+HUB_TOKEN_KEY: Final = "HF_TOKEN"  # noqa: S105 -- the name of a key
+"""Key of a secret with a token of the Hugging Face hub, and the variable with the base model's."""
+
+
+def source_token_variable(number: int) -> str:
+    """Return the variable with the token of the dataset's source of this number."""
+    return f"MODELGARDEN_SOURCE_{number}_{HUB_TOKEN_KEY}"
+
+
 PROGRESS_PORT: Final = 9400
 """Pods of both images serve /progress, or /carbon and /engine (JSON), /readyz and /metrics (Prometheus) on this port."""
 OPENAI_PORT: Final = 8000

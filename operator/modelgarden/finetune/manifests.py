@@ -23,7 +23,6 @@ from modelgarden.workloads.endings import Program
 PREPARE_BACKOFF_LIMIT: Final = 2
 PREPARE_CPU: Final = "500m"
 PREPARE_MEMORY: Final = "2Gi"
-HUB_TOKEN_KEY: Final = "HF_TOKEN"  # noqa: S105 -- the name of a key
 _GRACE_SECONDS: Final = {PREPARE: 30, TRAIN: 120}
 """Training checkpoints to S3 within it."""
 
@@ -147,7 +146,7 @@ def _pod_spec(
         program.container,
         podspec.Image(settings.train_image, settings.image_pull_policy),
         args=[program.container],
-        environment=_environment(subject, settings, gpus=resources.gpus),
+        environment=_environment(subject, settings, program, gpus=resources.gpus),
         resources=podspec.compute(resources),
     )
     container["command"] = ["python", "-m", "modelgarden_train"]
@@ -168,7 +167,20 @@ def _pod_spec(
     return spec
 
 
-def _environment(subject: Subject, settings: Settings, *, gpus: int) -> list[dict[str, Any]]:
+def _source_tokens(subject: Subject) -> list[dict[str, Any]]:
+    """Return the variables with the hub tokens of the dataset's sources."""
+    return [
+        podspec.secret_variable(
+            source.token_secret_ref.name, names.HUB_TOKEN_KEY, variable=names.source_token_variable(number)
+        )
+        for number, source in enumerate(subject.spec.dataset.all_sources)
+        if source.token_secret_ref is not None
+    ]
+
+
+def _environment(
+    subject: Subject, settings: Settings, program: Program, *, gpus: int
+) -> list[dict[str, Any]]:
     token = subject.spec.model.token_secret_ref
     device = (
         [{"name": "UNSLOTH_DISABLE_CPU_FALLBACK", "value": "1"}]
@@ -182,7 +194,8 @@ def _environment(subject: Subject, settings: Settings, *, gpus: int) -> list[dic
     return [
         *podspec.environment(_run_config(subject, settings, gpus=gpus)),
         *podspec.credentials(subject.spec.storage),
-        *([podspec.secret_variable(token.name, HUB_TOKEN_KEY)] if token else []),
+        *([podspec.secret_variable(token.name, names.HUB_TOKEN_KEY)] if token else []),
+        *(_source_tokens(subject) if program == PREPARE else []),
         {"name": "HOME", "value": podspec.WORKSPACE},
         *device,
     ]

@@ -102,12 +102,14 @@ def credentials(storage: Storage) -> list[dict[str, Any]]:
     return [*required, *(secret_variable(secret, key, optional=True) for key in OPTIONAL_SECRET_KEYS)]
 
 
-def secret_variable(secret: str, key: str, *, optional: bool = False) -> dict[str, Any]:
-    """Return a variable whose name and value are a key of a secret and what it holds."""
+def secret_variable(
+    secret: str, key: str, *, optional: bool = False, variable: str | None = None
+) -> dict[str, Any]:
+    """Return a variable with what a key of a secret holds; its name is the key where no other is given."""
     reference: dict[str, Any] = {"name": secret, "key": key}
     if optional:
         reference["optional"] = True
-    return {"name": key, "valueFrom": {"secretKeyRef": reference}}
+    return {"name": variable or key, "valueFrom": {"secretKeyRef": reference}}
 
 
 def compute(resources: Resources, *, gpus: bool = True) -> dict[str, Any]:

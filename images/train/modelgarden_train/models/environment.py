@@ -77,7 +77,8 @@ def prepare_environment(
     threads = str(cpu_count())
     environ.setdefault("OMP_NUM_THREADS", threads)
     environ.setdefault("MKL_NUM_THREADS", threads)
-    if not config.model_source.startswith("hf://"):
+    origins = (config.model_source, *(source.uri for source in config.dataset.sources))
+    if not any(origin.startswith("hf://") for origin in origins):
         go_offline(environ)
     # NVML, and so the energy meter, counts GPUs in this order.
     environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"

@@ -4,7 +4,12 @@ from modelgarden.api.finetunejob.dataset import Dataset, Preparation, PrepareRes
 from modelgarden.api.finetunejob.evaluation import Evaluation
 from modelgarden.api.finetunejob.model import REVISION_PATTERN, BaseModelSource
 from modelgarden.api.finetunejob.output import ArtifactFormat, Output
-from modelgarden.api.finetunejob.source import S3_FILES_PATTERN, DatasetFormat, DatasetSource
+from modelgarden.api.finetunejob.source import (
+    HUB_NAME_PATTERN,
+    S3_FILES_PATTERN,
+    DatasetFormat,
+    DatasetSource,
+)
 from modelgarden.api.finetunejob.spec import IMMUTABLE_FIELDS, FineTuneJobSpec
 from modelgarden.api.finetunejob.status import (
     ArtifactStatus,
@@ -18,6 +23,7 @@ from modelgarden.api.finetunejob.status import (
 from modelgarden.api.finetunejob.training import Checkpoint, LoraParameters, Method, Training
 
 __all__ = [
+    "HUB_NAME_PATTERN",
     "IMMUTABLE_FIELDS",
     "REVISION_PATTERN",
     "S3_FILES_PATTERN",

@@ -6,7 +6,9 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from modelgarden.api.base import ApiModel, Rule
+from modelgarden.api.base import HF_PATTERN, ApiModel, Rule
+from modelgarden.api.common import LocalReference
+from modelgarden.api.finetunejob.model import REVISION_PATTERN
 
 DatasetFormat = Literal[
     "Auto",
@@ -25,11 +27,13 @@ DatasetFormat = Literal[
 
 _FILES_SEGMENT: Final = r"[A-Za-z0-9_=+*?-][A-Za-z0-9_.=+*?-]*"
 S3_FILES_PATTERN: Final = rf"s3://[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9](/{_FILES_SEGMENT})*/?"
-SourceUri = Annotated[str, Field(pattern=rf"^{S3_FILES_PATTERN}$", max_length=1024)]
+HUB_NAME_PATTERN: Final = r"^[A-Za-z0-9_][A-Za-z0-9_. -]*$"
+SourceUri = Annotated[str, Field(pattern=rf"^({S3_FILES_PATTERN}|{HF_PATTERN})$", max_length=1024)]
+HubName = Annotated[str, Field(pattern=HUB_NAME_PATTERN, max_length=128)]
 
 SOURCE_FORMS: Final = (
     "s3://bucket/path.jsonl is one file, s3://bucket/folder/ all below it, s3://bucket/part-*.jsonl those that fit (* and ? "
-    "within a part of the path, ** for any folders)"
+    "within a part of the path, ** for any folders). hf://org/name is a dataset of the Hugging Face hub"
 )
 FORMATS: Final = (
     "PromptCompletion: prompt, completion. Messages: messages with role and content, tool calls, images. "
@@ -38,6 +42,8 @@ FORMATS: Final = (
     "prompt, answer. Vision: image, text, response. SFT learns the first six. "
     "Default: Auto, decided by the first row; every row must then have that format."
 )
+_HUB_FIELDS: Final = ("config", "split", "revision", "token_secret_ref")
+_HUB_ONLY: Final = "config, split, revision and tokenSecretRef are for an hf:// source only"
 _NO_FILE: Final = "must name a file in the bucket, s3://bucket/path.jsonl, or a folder, s3://bucket/folder/"
 
 
@@ -75,10 +81,35 @@ class DatasetSource(ApiModel):
         description="How often each row is in an epoch: 2.5 is twice, and half of the rows a third time. Rows that are held "
         "out count once. Default: 1.0.",
     )
+    config: HubName | None = Field(
+        default=None, description="Configuration (subset) of an hf:// dataset. Default: the dataset's own."
+    )
+    split: HubName | None = Field(default=None, description="Split of an hf:// dataset. Default: train.")
+    revision: Annotated[str, Field(pattern=REVISION_PATTERN, max_length=128)] | None = Field(
+        default=None,
+        description="Branch, tag or commit of an hf:// dataset. Default: main; the commit is recorded in the manifest.",
+    )
+    token_secret_ref: LocalReference | None = Field(
+        default=None,
+        description="Secret with the key HF_TOKEN for a gated hf:// dataset. Default: that of the model, if any.",
+    )
 
-    cel_rules: ClassVar[tuple[Rule, ...]] = (names_file("uri"),)
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        names_file("uri"),
+        Rule(
+            rule="self.uri.startsWith('hf://') "
+            "|| !(has(self.config) || has(self.split) || has(self.revision) || has(self.tokenSecretRef))",
+            message=_HUB_ONLY,
+        ),
+    )
 
     @model_validator(mode="after")
     def _names_a_file(self) -> Self:
         require_file("uri", self.uri)
+        return self
+
+    @model_validator(mode="after")
+    def _hub_fields_need_the_hub(self) -> Self:
+        if not self.uri.startswith("hf://") and any(getattr(self, name) for name in _HUB_FIELDS):
+            raise ValueError(_HUB_ONLY)
         return self

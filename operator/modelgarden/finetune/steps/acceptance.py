@@ -10,11 +10,12 @@ from dataclasses import replace
 
 from modelgarden.api.common import SECRET_KEYS
 from modelgarden.api.conditions import ACCEPTED, DATASET_READY, Problem
+from modelgarden.api.finetunejob import FineTuneJobSpec
+from modelgarden.api.names import HUB_TOKEN_KEY
 from modelgarden.controller.conditions import Finding
 from modelgarden.controller.times import timestamp
 from modelgarden.controller.waiting import recheck
 from modelgarden.finetune.look import Look
-from modelgarden.finetune.manifests import HUB_TOKEN_KEY
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.outcome import Outcome
 from modelgarden.finetune.steps.step import FineTuneView
@@ -61,6 +62,12 @@ async def _inputs(look: Look) -> str | Problem:
         return error.problem
 
 
+def _token_secrets(spec: FineTuneJobSpec) -> list[str]:
+    """Return the names of the secrets with tokens of the hub, each once."""
+    references = [spec.model.token_secret_ref, *(one.token_secret_ref for one in spec.dataset.all_sources)]
+    return list(dict.fromkeys(one.name for one in references if one is not None))
+
+
 async def _credentials(look: Look) -> tuple[str, ...] | Problem:
     """Return the versions of the secrets that the pods are given, or what is wrong with one of them."""
     namespace, spec = look.subject.namespace, look.subject.spec
@@ -71,8 +78,7 @@ async def _credentials(look: Look) -> tuple[str, ...] | Problem:
         if isinstance(secret, Problem):
             return secret
         versions.append(str(secret["metadata"]["resourceVersion"]))
-    if spec.model.token_secret_ref is not None:
-        name = spec.model.token_secret_ref.name
+    for name in _token_secrets(spec):
         secret = await look.means.storage.secret(namespace, name, keys=(HUB_TOKEN_KEY,))
         if isinstance(secret, Problem):
             return secret

@@ -43,7 +43,7 @@ ASK_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = 300.0
 """Wait before prepare runs again for a reason whose mending cannot be seen from here, such as a hub's model."""
 
-_SEEN_IN_FINGERPRINT: Final = frozenset({"DatasetInvalid", "DatasetNotFound"})
+_DATASET_REASONS: Final = frozenset({"DatasetInvalid", "DatasetNotFound"})
 _ONLY_WITH_OTHER_INPUTS: Final = frozenset({"InvalidConfiguration", "OutOfMemory"})
 _ONLY_WITH_ANOTHER_IMAGE: Final = "UpgradeNeeded"
 _MODEL_REASONS: Final = frozenset({"ModelInvalid", "ModelNotFound"})
@@ -207,13 +207,23 @@ def _is_over(since: datetime | None, seconds: float, now: datetime) -> bool:
 
 def _tried_again(subject: Subject, why: Problem) -> bool:
     """Tell whether the reason can go away without a change of the fingerprint."""
-    if why.reason in _SEEN_IN_FINGERPRINT | _ONLY_WITH_OTHER_INPUTS:
+    if why.reason in _ONLY_WITH_OTHER_INPUTS:
         return False
-    return why.reason not in _MODEL_REASONS or _needs_hub(subject)
+    model, dataset = _origins(subject)
+    if why.reason in _DATASET_REASONS:
+        return not all(uri.startswith("s3://") for uri in dataset)
+    return why.reason not in _MODEL_REASONS or not model.startswith("s3://")
 
 
 def _needs_hub(subject: Subject) -> bool:
-    return subject.spec.model.source.startswith("hf://")
+    model, dataset = _origins(subject)
+    return any(uri.startswith("hf://") for uri in (model, *dataset))
+
+
+def _origins(subject: Subject) -> tuple[str, tuple[str, ...]]:
+    """Return the URIs of the model and of the dataset's sources."""
+    spec = subject.spec
+    return spec.model.source, tuple(source.uri for source in spec.dataset.all_sources)
 
 
 def _hope(subject: Subject, why: Problem) -> str:

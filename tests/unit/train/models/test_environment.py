@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from modelgarden.api.pods import PodDataset, PodSource
 from modelgarden_train.models.environment import cpu_count, prepare_environment
 from tests.unit.train.builders import make_config
 
@@ -53,15 +54,23 @@ def test_without_a_gpu_cuda_is_hidden_and_with_one_the_cpu_is_no_way_out(tmp_pat
     assert on_gpu["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
 
 
-def test_the_hub_is_asked_only_for_models_of_the_hub(tmp_path: Path) -> None:
-    from_s3: dict[str, str] = {}
-    from_hub: dict[str, str] = {}
+@pytest.mark.parametrize(
+    ("fields", "offline"),
+    [
+        ({}, True),
+        ({"model_source": "hf://org/name"}, False),
+        ({"dataset": PodDataset(sources=(PodSource(uri="hf://org/name"),))}, False),
+    ],
+    ids=["from S3", "the model", "the dataset"],
+)
+def test_the_hub_is_asked_only_for_what_lies_there(
+    fields: dict[str, object], offline: bool, tmp_path: Path
+) -> None:
+    environ: dict[str, str] = {}
 
-    prepare_environment(make_config(), tmp_path, from_s3)
-    prepare_environment(make_config(model_source="hf://org/name"), tmp_path, from_hub)
+    prepare_environment(make_config(**fields), tmp_path, environ)
 
-    assert from_s3["HF_HUB_OFFLINE"] == "1"
-    assert "HF_HUB_OFFLINE" not in from_hub
+    assert environ.get("HF_HUB_OFFLINE") == ("1" if offline else None)
 
 
 @pytest.mark.parametrize(

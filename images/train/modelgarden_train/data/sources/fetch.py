@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from modelgarden.api.pods import RunConfig
+from modelgarden.api.pods import PodSource, RunConfig
 from modelgarden_pod.retry import Patience
 from modelgarden_train.data.sources.files import Fetched
+from modelgarden_train.data.sources.hub import fetch_from_hub
 from modelgarden_train.data.sources.storage import fetch_stored
 
 
@@ -17,7 +18,10 @@ def fetch_sources(config: RunConfig, target: Path, *, patience: Patience) -> tup
         UserError: DatasetNotFound, DatasetInvalid, AccessDenied or BucketNotFound.
         TemporaryError: a place does not answer.
     """
-    return tuple(
-        fetch_stored(number, source, target / str(number), storage=config.storage, patience=patience)
-        for number, source in enumerate(config.dataset.sources)
-    )
+
+    def fetch(number: int, source: PodSource) -> Fetched:
+        if source.uri.startswith("hf://"):
+            return fetch_from_hub(number, source, patience=patience)
+        return fetch_stored(number, source, target / str(number), storage=config.storage, patience=patience)
+
+    return tuple(fetch(number, source) for number, source in enumerate(config.dataset.sources))

@@ -38,8 +38,8 @@ def local_path_of(folder: Path, number: int, name: str) -> Path:
     return folder / f"{number:05}-{name.rpartition('/')[2][-_LONGEST_NAME:]}"
 
 
-def recorded(uri: str, files: Iterable[tuple[str, str]]) -> SourceRecord:
+def recorded(uri: str, files: Iterable[tuple[str, str]], *, revision: str | None = None) -> SourceRecord:
     """Return what is recorded of a source that has files of these names and SHA-256."""
     lines = [f"{name}\0{sha256}\n" for name, sha256 in files]
     digest = hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
-    return SourceRecord(uri=uri, files=len(lines), digest=digest)
+    return SourceRecord(uri=uri, revision=revision, files=len(lines), digest=digest)

@@ -1,4 +1,4 @@
-"""The hub of base models: what is the disk's fault and not the hub's."""
+"""The hub: what is the disk's fault and not the hub's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from modelgarden_train.models.hub import disk_error
+from modelgarden_train.hub.asking import disk_error
 
 
 @pytest.mark.parametrize(
