@@ -45,7 +45,8 @@ class Inputs:
             StorageError: BucketNotFound, DatasetNotFound, ModelNotFound, AccessDenied or StorageUnavailable.
         """
         await self._bucket(store, Location.parse(sources.output).bucket)
-        dataset = [part for uri in sources.dataset for part in await self._source(store, uri)]
+        stored = [uri for uri in sources.dataset if uri.startswith("s3://")]
+        dataset = [part for uri in stored for part in await self._source(store, uri)]
         model = sources.model
         if model.startswith("s3://"):
             model = await self._model(store, Location.parse(model))

@@ -12,6 +12,7 @@ from modelgarden.api.conditions import Problem
 from modelgarden.api.names import INPUTS_HASH_ANNOTATION
 from modelgarden.api.pods import TerminationMessage
 from modelgarden.controller.view import View
+from modelgarden.finetune.manifests import prepare_job, train_job
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.plan import plan
 from modelgarden.kube.resources import JOBS
@@ -462,3 +463,32 @@ def test_a_pod_that_the_kubelet_cannot_start_is_told() -> None:
     assert plan.requeue_after is not None
     assert plan.event is not None
     assert plan.event.type == "Warning"
+
+
+@pytest.mark.parametrize(
+    ("uri", "again"), [("s3://data/rows.jsonl", False), ("hf://acme/rows", True)], ids=["seen", "not seen"]
+)
+def test_a_dataset_that_the_operator_does_not_see_is_prepared_again_in_a_while(uri: str, again: bool) -> None:
+    subject = make_subject(dataset={"source": uri}, conditions=(condition("Accepted", "True", "Accepted"),))
+    job = JobBuilder(subject, "prepare").with_pod(refused_by("DatasetInvalid"))
+
+    early = plan_of(subject, prepare=job.failed(seconds_ago=299).state(), inputs=FINGERPRINT)
+    late = plan_of(subject, prepare=job.failed(seconds_ago=301).state(), inputs=FINGERPRINT)
+
+    assert conditions_of(early)["DatasetReady"]["reason"] == "DatasetInvalid"
+    assert ("every 5 minutes" in conditions_of(early)["DatasetReady"]["message"]) == again
+    assert (late.deletes == ((JOBS, "bot-prepare"),)) == again
+
+
+def test_hub_tokens_of_the_sources_reach_the_prepare_pod_alone() -> None:
+    sources = [{"uri": "s3://data/a"}, {"uri": "hf://acme/b", "tokenSecretRef": {"name": "acme"}}]
+    subject = make_subject(dataset={"sources": sources})
+
+    def variables(job: dict[str, Any]) -> dict[str, Any]:
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        return {one["name"]: one.get("valueFrom") for one in container["env"]}
+
+    wanted = {"secretKeyRef": {"name": "acme", "key": "HF_TOKEN"}}
+    prepare = variables(prepare_job(subject, SETTINGS, inputs_hash="x"))
+    assert prepare["MODELGARDEN_SOURCE_1_HF_TOKEN"] == wanted
+    assert not any("HF_TOKEN" in name for name in variables(train_job(subject, SETTINGS)))

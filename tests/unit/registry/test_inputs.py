@@ -122,3 +122,11 @@ async def test_a_source_with_too_many_files_is_refused(monkeypatch: pytest.Monke
         await Inputs().fingerprint(Bucket(), sources_of("s3://bucket/many/*.jsonl"))
 
     assert refused.value.reason == "DatasetInvalid"
+
+
+async def test_what_does_not_lie_in_s3_is_left_to_the_prepare_pod() -> None:
+    beside = sources_of("hf://acme/rows", "s3://bucket/data/rows.jsonl")
+
+    found = await Inputs().fingerprint(Bucket(), beside)
+
+    assert found == await Inputs().fingerprint(Bucket(), sources_of("s3://bucket/data/rows.jsonl"))
