@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import pyarrow.parquet
 import pytest
 
 from modelgarden.api.artifact import Evaluation, Manifest
@@ -34,11 +36,11 @@ def model() -> Path:
 
 
 def make_process(
-    python: Path, model: Path, folder: Path, *, rows: list[dict[str, str]], **fields: Any
+    python: Path, model: Path, folder: Path, *, rows: Sequence[Mapping[str, Any]], **fields: Any
 ) -> TrainerProcess:
     dataset = folder / "rows.jsonl"
     write_rows(dataset, rows)
-    config = make_config(run_uri=str(folder / "run"), model=str(model), dataset=dataset.as_uri(), **fields)
+    config = make_config(run_uri=str(folder / "run"), model=str(model), dataset=dataset.as_uri()) | fields
     return TrainerProcess(python, folder / "process", config, attempt="attempt-1")
 
 
@@ -130,6 +132,73 @@ def test_a_full_training_of_a_base_model_without_a_chat_template(
     assert evaluated.exit_code == 0, evaluated.log
     rescored, _ = Evaluation.model_validate_json(output.read_bytes()).scores.metrics
     assert float(rescored.tuned.value) == pytest.approx(float(scores["perplexity"].tuned.value), rel=0.05)
+
+
+def test_conversations_are_trained_with_the_template_that_the_dataset_gives(
+    python: Path, model: Path, tmp_path: Path
+) -> None:
+    template = (
+        "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}{# given #}"
+    )
+    conversations = [
+        [
+            ("user", f"after {number}"),
+            ("assistant", f"{number + 1}"),
+            ("user", "next"),
+            ("assistant", f"{number + 2}"),
+        ]
+        for number in range(40)
+    ]
+    rows = [
+        {"messages": [{"role": role, "content": text} for role, text in turns]} for turns in conversations
+    ]
+    source = tmp_path / "rows.jsonl"
+    process = make_process(
+        python,
+        model,
+        tmp_path,
+        rows=rows,
+        dataset={"sources": [{"uri": source.as_uri()}], "chatTemplate": template},
+        formats=["Merged16Bit"],
+    )
+
+    prepared = process.run("prepare")
+    assert prepared.exit_code == 0, prepared.log
+    learned = pyarrow.parquet.read_table(tmp_path / "run/dataset/train.parquet")["spans"].to_pylist()
+    assert all(len(bounds) == 4 for bounds in learned), "two answers of each row"
+
+    trained = process.run("train")
+    assert trained.exit_code == 0, trained.log
+    manifest = Manifest.model_validate_json((tmp_path / "run/manifest.json").read_bytes())
+    assert manifest.hyperparameters["chatTemplate"] == "dataset"
+    assert (tmp_path / "run/artifact/merged/chat_template.jinja").read_text() == template
+
+
+def test_a_template_that_fails_ends_prepare(python: Path, model: Path, tmp_path: Path) -> None:
+    dataset = {"sources": [{"uri": (tmp_path / "rows.jsonl").as_uri()}], "chatTemplate": "{% for %}"}
+
+    ended = make_process(python, model, tmp_path, rows=make_rows(4), dataset=dataset).run("prepare")
+
+    assert (ended.exit_code, ended.message.reason) == (64, "InvalidConfiguration")
+    assert ended.message.message.startswith("dataset.chatTemplate fails: ")
+    assert "Traceback" not in ended.log
+
+
+def test_texts_are_learned_as_a_whole_and_score_no_answers(python: Path, model: Path, tmp_path: Path) -> None:
+    rows = [{"text": f"The number after {number} is {number + 1}."} for number in range(60)]
+    process = make_process(python, model, tmp_path, rows=rows, formats=["Adapter"])
+
+    prepared = process.run("prepare")
+    assert prepared.exit_code == 0, prepared.log
+    trained = process.run("train")
+    assert trained.exit_code == 0, trained.log
+
+    (perplexity,) = Manifest.model_validate_json(
+        (tmp_path / "run/manifest.json").read_bytes()
+    ).evaluation.metrics
+    assert perplexity.name == "perplexity"
+    assert float(perplexity.tuned.value) < float(perplexity.base.value)
 
 
 OF_LITTLE_MEMORY = """

@@ -71,6 +71,7 @@ def make_task(folder: Path) -> MergeTask:
         adapter=folder / "adapter",
         target=folder / "merged",
         stop_tokens=(0,),
+        chat_template=None,
         rows=rows,
     )
 

@@ -114,6 +114,7 @@ class Export:
             adapter=self._adapter,
             target=self._merged,
             stop_tokens=tuple(self._stop_tokens()),
+            chat_template=self._config.dataset.chat_template,
             rows=tuple(self._rows[place] for place in chosen),
         )
         self._check([self._wanted[place] for place in chosen], merge_on_cpu(task))

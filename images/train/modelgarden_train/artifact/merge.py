@@ -37,6 +37,8 @@ class MergeTask:
     adapter: Path
     target: Path
     stop_tokens: tuple[int, ...]
+    chat_template: str | None
+    """That the dataset gives in the place of the base's own."""
     rows: tuple[PreparedRow, ...]
     """Rows to score with what was written."""
 
@@ -54,6 +56,7 @@ class MergeTask:
             adapter=Path(value["adapter"]),
             target=Path(value["target"]),
             stop_tokens=tuple(value["stop_tokens"]),
+            chat_template=value["chat_template"],
             rows=tuple(map(PreparedRow.from_record, value["rows"])),
         )
 
@@ -130,7 +133,7 @@ def _do(task: MergeTask) -> list[list[float]]:
     from transformers import AutoModelForCausalLM
 
     tokenizer = load_tokenizer(task.base)
-    complete_tokenizer(tokenizer)
+    complete_tokenizer(tokenizer, task.chat_template)
     dtype = storage_dtype(task.base)
 
     def load(folder: Path) -> Any:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from modelgarden.api.artifact import BaseEvaluation
 from modelgarden.api.documents import TRAIN_IMAGE, DocumentError
-from modelgarden.api.evaluation import DIRECTIONS
 from modelgarden_pod.cgroup import memory_limit_bytes
 from modelgarden_train.artifact.export import Export
 from modelgarden_train.artifact.room import bytes_in_16_bit, require_room
@@ -19,7 +18,7 @@ from modelgarden_train.attempt.signals import StopRequest
 from modelgarden_train.data.chat import complete_tokenizer
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.data.prepared_rows import read_split
-from modelgarden_train.evaluation.scores import ModelResult, combine, evaluate_model
+from modelgarden_train.evaluation.scores import ModelResult, combine, evaluate_model, metrics_of
 from modelgarden_train.models.loading import load_model, load_tokenizer, release_memory, with_adapters
 from modelgarden_train.objectives.checkpoint import Checkpoint
 from modelgarden_train.objectives.fitting import train_within_memory
@@ -69,7 +68,7 @@ class Tuning:
         """Do all steps."""
         self._require_room_to_merge()
         tokenizer = load_tokenizer(self._inputs.model)
-        complete_tokenizer(tokenizer)
+        complete_tokenizer(tokenizer, self._config.dataset.chat_template)
         held_out = read_split(self._inputs.validation, tokenizer)[: self._config.evaluation.max_rows]
         before = self._evaluate_base(tokenizer, held_out)
 
@@ -108,7 +107,7 @@ class Tuning:
             kept = self._inputs.resume.path / BASE_SCORES
             if kept.exists():
                 self._base_scores.write_text(kept.read_text())
-        if (known := self._known_base()) is not None:
+        if (known := self._known_base(rows)) is not None:
             return known
         self._reporter.stage("EvaluatingBase")
         model = self._load()
@@ -119,7 +118,7 @@ class Tuning:
         self._base_scores.write_text(document.model_dump_json(by_alias=True))
         return result
 
-    def _known_base(self) -> ModelResult | None:
+    def _known_base(self, rows: Rows) -> ModelResult | None:
         if not self._base_scores.exists():
             return None
         try:
@@ -128,7 +127,7 @@ class Tuning:
             logger.warning("The base model is evaluated again", extra={"error": str(error)})
             return None
         # A checkpoint of another version may lack a metric of this one.
-        complete = known.scores.keys() >= DIRECTIONS.keys()
+        complete = known.scores.keys() >= metrics_of(rows).keys()
         return ModelResult(scores=known.scores, answers=known.answers) if complete else None
 
     def _train(self, tokenizer: PreTrainedTokenizerBase) -> Any:

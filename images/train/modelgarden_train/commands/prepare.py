@@ -79,7 +79,7 @@ def _prepare(run: Run, board: ProgressBoard, *, hub: Patience) -> DatasetReport:
     inputs = _fetch(run, hub=hub)
     go_offline()
     tokenizer = load_tokenizer(inputs.model.path)
-    if complete_tokenizer(tokenizer):
+    if complete_tokenizer(tokenizer, run.config.dataset.chat_template):
         logger.warning("The base model has no chat template; a plain one is used and saved with the artifact")
 
     board.stage("Preparing")

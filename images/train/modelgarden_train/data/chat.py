@@ -35,11 +35,14 @@ class Encoded:
     """What is learned: from the first token of an answer to the one that ends it, which is left out of the range."""
 
 
-def complete_tokenizer(tokenizer: PreTrainedTokenizerBase) -> bool:
+def complete_tokenizer(tokenizer: PreTrainedTokenizerBase, template: str | None = None) -> bool:
     """Give a tokenizer what it lacks for training; return whether the plain template was added.
 
+    A template that is given takes the place of the tokenizer's own.
+
     Raises:
-        UserError: ModelInvalid, there is no end-of-sequence token, so no answer could end.
+        UserError: ModelInvalid, there is no end-of-sequence token, so no answer could end; InvalidConfiguration, the
+            template that is given fails.
     """
     if tokenizer.eos_token is None:
         raise UserError(
@@ -48,6 +51,10 @@ def complete_tokenizer(tokenizer: PreTrainedTokenizerBase) -> bool:
         )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
+    if template is not None:
+        tokenizer.chat_template = template
+        if (fault := Turns(tokenizer).fault) is not None:
+            raise UserError("InvalidConfiguration", f"dataset.chatTemplate fails: {fault}; correct it")
     if tokenizer.chat_template:
         return False
     tokenizer.chat_template = PLAIN_TEMPLATE

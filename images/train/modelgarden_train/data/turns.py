@@ -144,16 +144,23 @@ class Turns:
             return None
         return next((what for mark, what in marks.items() if mark not in text), None)
 
+    @property
+    def fault(self) -> str | None:
+        """What keeps the template from rendering the plainest conversation, None where nothing does."""
+        try:
+            self._apply(_PLAINEST, (), asks=False)
+        except TemplateError as error:
+            return str(error)
+        return None
+
     def _refusal(self, error: TemplateError) -> RowError:
         """Return what is wrong with a row that the template does not render.
 
         Raises:
             UserError: ModelInvalid, it does not render the plainest conversation either.
         """
-        try:
-            self._apply(_PLAINEST, (), asks=False)
-        except TemplateError as plain:
-            raise UserError("ModelInvalid", f"the chat template fails: {plain}") from plain
+        if (fault := self.fault) is not None:
+            raise UserError("ModelInvalid", f"the chat template fails: {fault}") from error
         return RowError(
             f"the model's chat template refuses the conversation: {error}; correct the row, or give another template in "
             "dataset.chatTemplate"

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelgarden.api.artifact import Evaluation, GeneratedRow
-from modelgarden.api.evaluation import DIRECTIONS, EXACT_MATCH, PERPLEXITY, EvaluationStatus, Metric, Score
+from modelgarden.api.evaluation import (
+    DIRECTIONS,
+    EXACT_MATCH,
+    PERPLEXITY,
+    Direction,
+    EvaluationStatus,
+    Metric,
+    Score,
+)
 from modelgarden_pod.errors import UserError
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.evaluation.inference import completion_losses, generate
@@ -26,6 +34,7 @@ class ModelResult:
     scores: Mapping[str, Score]
     """By the name of the metric."""
     answers: tuple[str, ...]
+    """One for each row; nothing for a row that asks nothing."""
 
 
 def evaluate_model(
@@ -36,16 +45,23 @@ def evaluate_model(
     Raises:
         UserError: TrainingFailed, the model gives no numbers any more.
     """
+    asked = [row for row in rows if row.question]
     with inference(model):
         losses = completion_losses(model, tokenizer, rows)
-        answers = generate(model, tokenizer, rows, max_new_tokens=max_new_tokens)
+        answers = generate(model, tokenizer, asked, max_new_tokens=max_new_tokens) if asked else []
     if not all(math.isfinite(loss) for row in losses for loss in row):
         raise UserError("TrainingFailed", "the model's loss is not a number; lower training.learningRate")
-    matches = exact_matches(tokenizer, rows, answers)
-    return ModelResult(
-        scores={PERPLEXITY: perplexity(losses), EXACT_MATCH: share(matches, len(rows))},
-        answers=tuple(answers),
-    )
+    scores = {PERPLEXITY: perplexity(losses)}
+    if asked:
+        scores[EXACT_MATCH] = share(exact_matches(tokenizer, asked, answers), len(asked))
+    given = iter(answers)
+    return ModelResult(scores=scores, answers=tuple(next(given) if row.question else "" for row in rows))
+
+
+def metrics_of(rows: Sequence[PreparedRow]) -> dict[str, Direction]:
+    """Return the metrics that rows have, with their directions: where no row asks anything, no answer can match."""
+    asked = any(row.question for row in rows)
+    return {name: direction for name, direction in DIRECTIONS.items() if asked or name != EXACT_MATCH}
 
 
 def exact_matches(
@@ -69,7 +85,7 @@ def combine(rows: Sequence[PreparedRow], *, base: ModelResult, tuned: ModelResul
             rows=len(rows),
             metrics=tuple(
                 Metric(name=name, direction=direction, base=base.scores[name], tuned=tuned.scores[name])
-                for name, direction in DIRECTIONS.items()
+                for name, direction in metrics_of(rows).items()
             ),
         ),
         rows=tuple(

@@ -36,7 +36,7 @@ def hyperparameters(
         "gradientCheckpointing": str(arguments.gradient_checkpointing).lower(),
         "maxSequenceLength": config.training.max_sequence_length,
         "seed": arguments.seed,
-        "chatTemplate": "plain" if scope.tokenizer.chat_template == PLAIN_TEMPLATE else "model",
+        "chatTemplate": _template(scope),
     }
     adapters = getattr(model, "peft_config", None)
     if adapters:
@@ -48,6 +48,13 @@ def hyperparameters(
             "loraTargets": ADAPTED_MODULES,
         }
     return {name: str(value) for name, value in used.items()}
+
+
+def _template(scope: Scope) -> str:
+    """Return where the chat template comes from."""
+    if scope.config.dataset.chat_template is not None:
+        return "dataset"
+    return "plain" if scope.tokenizer.chat_template == PLAIN_TEMPLATE else "model"
 
 
 def _name(choice: Any) -> str:

@@ -28,6 +28,11 @@ class Preparation(ApiModel):
         default=0.1,
         description="Share of the distinct prompts that is held out for evaluation, never trained on. Default: 0.1.",
     )
+    chat_template: Annotated[str, Field(min_length=1, max_length=32768)] | None = Field(
+        default=None,
+        description="Jinja text that renders conversations in the place of the base model's own chat template, which it "
+        "replaces in the artifact too. Default: none, the model's own, or a plain one where it has none.",
+    )
 
 
 class PrepareResources(ApiModel):

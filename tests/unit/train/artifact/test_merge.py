@@ -15,7 +15,12 @@ from modelgarden_train.data.prepared import PreparedRow
 def test_a_task_reaches_the_other_process_as_it_was() -> None:
     row = PreparedRow(input_ids=[5, 6, 7, 8], spans=((1, 2), (3, 4)), question="q", answer="a")
     task = MergeTask(
-        base=Path("/model"), adapter=Path("/adapter"), target=Path("/merged"), stop_tokens=(4,), rows=(row,)
+        base=Path("/model"),
+        adapter=Path("/adapter"),
+        target=Path("/merged"),
+        stop_tokens=(4,),
+        chat_template="{{ messages }}",
+        rows=(row,),
     )
 
     assert MergeTask.from_json(task.to_json()) == task
@@ -41,6 +46,7 @@ def test_a_merge_that_fails_says_so(
         adapter=tmp_path / "adapter",
         target=tmp_path / "merged",
         stop_tokens=(),
+        chat_template=None,
         rows=(),
     )
 

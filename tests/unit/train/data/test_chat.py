@@ -217,6 +217,20 @@ def test_a_base_model_without_a_template_gets_the_plain_one() -> None:
     assert not complete_tokenizer(tokenizer)
 
 
+def test_a_given_template_takes_the_place_of_the_models_own() -> None:
+    tokenizer = StandIn(chat_template="own")
+
+    assert not complete_tokenizer(tokenizer, "given")
+    assert tokenizer.chat_template == "given"
+
+
+def test_a_given_template_that_fails_is_the_users_to_correct() -> None:
+    with pytest.raises(UserError, match=r"dataset\.chatTemplate fails: no user here; correct it") as raised:
+        complete_tokenizer(StandIn(refused_roles=("user",)), "given")
+
+    assert raised.value.reason == "InvalidConfiguration"
+
+
 def test_padding_falls_back_on_another_token() -> None:
     tokenizer = StandIn(unk_token="<unk>")
     complete_tokenizer(tokenizer)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from modelgarden_train.data.prepared import PreparedRow
-from modelgarden_train.evaluation.scores import exact_matches
+from modelgarden_train.evaluation.scores import exact_matches, metrics_of
 
 SPECIAL = "<end>"
 
@@ -48,3 +48,11 @@ def test_an_answer_is_right_as_people_or_as_the_template_write_it(
     row = PreparedRow(input_ids=ids, spans=((4, len(ids)),), question="2+2?", answer=answer)
 
     assert exact_matches(tokenizer, [row], [generated]) == want
+
+
+def test_rows_that_ask_nothing_have_no_matches() -> None:
+    text = PreparedRow(input_ids=[1, 2], spans=((1, 2),), question="", answer="a")
+    asked = PreparedRow(input_ids=[1, 2], spans=((1, 2),), question="?", answer="a")
+
+    assert list(metrics_of([text, text])) == ["perplexity"]
+    assert list(metrics_of([text, asked])) == ["perplexity", "exactMatch"]

@@ -45,11 +45,16 @@ PLAIN = SimpleNamespace(chat_template=PLAIN_TEMPLATE)
 
 
 def used(
-    *, model: Any = LORA, tokenizer: Any = PLAIN, why_padded: str | None = None, **fields: Any
+    *,
+    model: Any = LORA,
+    tokenizer: Any = PLAIN,
+    template: str | None = None,
+    why_padded: str | None = None,
+    **fields: Any,
 ) -> dict[str, str]:
-    scope = SimpleNamespace(
-        config=make_config(method="LoRA" if model is LORA else "Full"), tokenizer=tokenizer
-    )
+    config = make_config(method="LoRA" if model is LORA else "Full")
+    dataset = config.dataset.model_copy(update={"chat_template": template})
+    scope = SimpleNamespace(config=config.model_copy(update={"dataset": dataset}), tokenizer=tokenizer)
     plan = StepPlan(effective_batch=16, budget=4096, longest_row=100)
     return hyperparameters(
         cast(Scope, scope),
@@ -107,3 +112,10 @@ def test_a_model_without_adapters_has_no_hyperparameters_of_any() -> None:
 
     assert not [name for name in found if name.startswith("lora")]
     assert (found["method"], found["chatTemplate"]) == ("Full", "model")
+
+
+def test_a_template_that_the_dataset_gives_is_told_apart_from_the_models() -> None:
+    given = SimpleNamespace(chat_template="given")
+
+    assert used(tokenizer=given, template="given")["chatTemplate"] == "dataset"
+    assert used(tokenizer=given)["chatTemplate"] == "model"
