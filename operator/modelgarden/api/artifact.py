@@ -11,7 +11,7 @@ from modelgarden.api.base import ApiModel, ModelName, Sha256, Timestamp
 from modelgarden.api.documents import Document
 from modelgarden.api.emissions import EmissionsRecord
 from modelgarden.api.evaluation import EvaluationStatus, Score, with_metrics
-from modelgarden.api.finetunejob import ArtifactFormat, DatasetStatus, Method
+from modelgarden.api.finetunejob import Action, ArtifactFormat, DatasetStatus, Method, Reason
 
 
 class RunIdentity(ApiModel):
@@ -67,6 +67,29 @@ class SourceRecord(ApiModel):
     files: Annotated[int, Field(ge=0)]
     digest: Sha256
     """SHA-256 over the sorted names and SHA-256 of its files."""
+    rows: int | None = None
+    """Rows read, in reports from 2.1 on."""
+    kept: int | None = None
+    """Of these: rows of any split, before weights."""
+
+
+class FindingRecord(ApiModel):
+    """What was found in some rows and what became of them."""
+
+    reason: Reason
+    action: Action
+    rows: Annotated[int, Field(ge=1)]
+    places: tuple[str, ...]
+    """File and line of the first few, and what it is in words."""
+
+
+class LengthBin(ApiModel):
+    """Rows whose length is in a range."""
+
+    from_tokens: Annotated[int, Field(ge=0)]
+    to_tokens: Annotated[int, Field(ge=0)]
+    """Itself in the range."""
+    rows: Annotated[int, Field(ge=0)]
 
 
 class DatasetReport(Document):
@@ -75,7 +98,7 @@ class DatasetReport(Document):
     Of the second major version are the files' rows: token ids and what of them is learned, no longer rendered texts.
     """
 
-    schema_version: str = Field(default="2.0")
+    schema_version: str = Field(default="2.1")
     source: str
     """URIs of the sources, for people."""
     source_etag: str | None = None
@@ -87,6 +110,10 @@ class DatasetReport(Document):
     """Digest over the listing of an s3:// base model's files at that time; train refuses another."""
     status: DatasetStatus
     longest_row_tokens: int
+    findings: tuple[FindingRecord, ...] = ()
+    """What rows were dropped and flagged for, in reports from 2.1 on, as the next one."""
+    histogram: tuple[LengthBin, ...] = ()
+    """Of the rows that are kept."""
     files: tuple[FileEntry, ...]
 
 

@@ -1,6 +1,6 @@
 """The layout in S3. Everything is immutable but the aliases and the running emissions of an attempt.
 
-<output.uri>/runs/<namespace>/<job>/<uid>/dataset/{train,validation}.parquet, report.json (written last)
+<output.uri>/runs/<namespace>/<job>/<uid>/dataset/{train,validation,test}.parquet, report.html, report.json (written last)
                                           checkpoints/<step>/...  with checkpoint.json, written last
                                           emissions/<attempt>.json  one EmissionsRecord per attempt
                                           artifact/{adapter,merged}/...
@@ -26,6 +26,8 @@ ADAPTER_DIR: Final = "artifact/adapter"
 MERGED_DIR: Final = "artifact/merged"
 DATASET_TRAIN: Final = "dataset/train.parquet"
 DATASET_VALIDATION: Final = "dataset/validation.parquet"
+DATASET_TEST: Final = "dataset/test.parquet"
+DATASET_PAGE: Final = "dataset/report.html"
 DATASET_REPORT: Final = "dataset/report.json"
 CHECKPOINTS: Final = "checkpoints"
 CHECKPOINT_MARKER: Final = "checkpoint.json"

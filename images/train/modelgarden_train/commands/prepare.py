@@ -28,7 +28,7 @@ from modelgarden_train.data.prepared import PreparedRow, digest_of, read_report,
 from modelgarden_train.data.reading import Checked, check_rows
 from modelgarden_train.data.rows import Row, RowError
 from modelgarden_train.data.sources.fetch import fetch_sources
-from modelgarden_train.data.splits import split_rows, without_duplicates
+from modelgarden_train.data.splits import Shares, split_rows, without_duplicates
 from modelgarden_train.data.spool import Spool
 from modelgarden_train.data.weights import weighted
 from modelgarden_train.models.base_model import BaseModel, fetch_base_model
@@ -122,10 +122,10 @@ def _fetch(run: Run, *, hub: Patience) -> Inputs:
 def _upload(run: Run, inputs: Inputs, spool: Spool, *, distinct: int) -> DatasetReport:
     """Split what was prepared and write it; the report comes last."""
     config, sources = run.config, inputs.dataset.sources
-    learned, validation_rows = split_rows(
-        spool.rows, share=config.dataset.validation_split, seed=config.training.seed
-    )
-    training_rows = list(weighted(learned, [source.weight for source in sources]))
+    shares = Shares(validation=config.dataset.validation_split)
+    splits = split_rows(spool.rows, shares=shares, seed=config.training.seed)
+    validation_rows = splits.validation
+    training_rows = list(weighted(splits.training, [source.weight for source in sources]))
     if not training_rows:
         raise UserError("DatasetInvalid", "the sources' weights leave no row to train on; raise them")
     training, validation = spool.read(training_rows), spool.read(validation_rows)

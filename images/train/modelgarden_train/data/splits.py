@@ -1,13 +1,16 @@
-"""What becomes of the rows of a dataset: exact duplicates are dropped, the rest is split by prompt. Pure."""
+"""What becomes of rows: duplicates are dropped, the others are split without a prompt on two sides. Pure."""
 
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Final, Generic, Protocol, TypeVar
 
 from modelgarden_pod.errors import UserError
-from modelgarden_train.data.rows import Row
+
+_RANGE: Final = 2**256
 
 
 class Identified(Protocol):
@@ -27,7 +30,27 @@ class Identified(Protocol):
 Entry = TypeVar("Entry", bound=Identified)
 
 
-def without_duplicates(rows: Iterable[Row]) -> Iterator[Row]:
+@dataclass(frozen=True)
+class Shares:
+    """Shares of the distinct prompts that are held out."""
+
+    validation: float
+    test: float = 0.0
+
+
+@dataclass(frozen=True)
+class Splits(Generic[Entry]):
+    """Rows by what they are for."""
+
+    training: list[Entry]
+    """In their order."""
+    validation: list[Entry]
+    """In the order of their prompts' hashes, so that the first of them are a sample."""
+    test: list[Entry]
+    """In the same order; empty where none is asked for."""
+
+
+def without_duplicates(rows: Iterable[Entry]) -> Iterator[Entry]:
     """Yield the rows, the first of equal ones only."""
     seen: set[bytes] = set()
     for row in rows:
@@ -37,26 +60,47 @@ def without_duplicates(rows: Iterable[Row]) -> Iterator[Row]:
             yield row
 
 
-def split_rows(rows: Sequence[Entry], *, share: float, seed: int) -> tuple[list[Entry], list[Entry]]:
-    """Return training and validation rows; all rows of a prompt are on one side, whatever the order of the file.
+def split_rows(rows: Sequence[Entry], *, shares: Shares, seed: int) -> Splits[Entry]:
+    """Return the rows by what they are for; all rows of a prompt are in one split, whatever the order of the file.
 
-    The prompts are ordered by SHA-256 of seed and prompt, and the first `share` of them are held out: at least
-    one, and at least one is left for training. Validation rows come in that order.
+    The SHA-256 of seed and prompt decides, and nothing else: where it is among the lowest of all hashes the prompt is for
+    validation, among the highest for the test. So rows that come or go move no other, and another share of one split
+    changes nothing of the other. Only where a split that is asked for would be empty, as in a dataset of a few prompts,
+    does it take the prompt that is nearest to it.
 
     Raises:
-        UserError: DatasetInvalid, there are fewer than two distinct prompts.
+        UserError: DatasetInvalid, there are fewer distinct prompts than splits.
     """
-    order = {
-        prompt: hashlib.sha256(f"{seed}:{prompt.hex()}".encode()).digest()
-        for prompt in {row.prompt_digest for row in rows}
-    }
-    if len(order) < 2:
+    places = {prompt: _place(prompt, seed) for prompt in {row.prompt_digest for row in rows}}
+    ordered = sorted(places, key=places.__getitem__)
+    low, high = _counts([places[prompt] for prompt in ordered], shares)
+    validation, test = set(ordered[:low]), set(ordered[len(ordered) - high :])
+    held_out = validation | test
+
+    def of(prompts: set[bytes]) -> list[Entry]:
+        held = [row for row in rows if row.prompt_digest in prompts]
+        return sorted(held, key=lambda row: (places[row.prompt_digest], row.digest))
+
+    training = [row for row in rows if row.prompt_digest not in held_out]
+    return Splits(training=training, validation=of(validation), test=of(test))
+
+
+def _counts(places: Sequence[int], shares: Shares) -> tuple[int, int]:
+    """Return how many of the prompts, in the order of their hashes, are for validation and how many for the test."""
+    least = int(shares.test > 0)
+    if len(places) < 2 + least:
         raise UserError(
             "DatasetInvalid",
-            "the dataset has fewer than two distinct prompts, so none can be held out; add rows",
+            "the dataset has fewer than three distinct prompts, so there are none for training, validation and test; add "
+            "rows, or set dataset.testSplit to 0"
+            if least
+            else "the dataset has fewer than two distinct prompts, so none can be held out; add rows",
         )
-    count = min(max(1, round(len(order) * share)), len(order) - 1)
-    held_out = set(sorted(order, key=order.__getitem__)[:count])
-    training = [row for row in rows if row.prompt_digest not in held_out]
-    validation = [row for row in rows if row.prompt_digest in held_out]
-    return training, sorted(validation, key=lambda row: (order[row.prompt_digest], row.digest))
+    below = bisect_left(places, int(shares.validation * _RANGE))
+    above = len(places) - bisect_left(places, _RANGE - int(shares.test * _RANGE))
+    low = min(max(below, 1), len(places) - 1 - least)
+    return low, min(max(above, least), len(places) - 1 - low)
+
+
+def _place(prompt: bytes, seed: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}:{prompt.hex()}".encode()).digest(), "big")

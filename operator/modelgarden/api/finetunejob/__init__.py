@@ -4,6 +4,7 @@ from modelgarden.api.finetunejob.dataset import Dataset, Preparation, PrepareRes
 from modelgarden.api.finetunejob.evaluation import Evaluation
 from modelgarden.api.finetunejob.model import REVISION_PATTERN, BaseModelSource
 from modelgarden.api.finetunejob.output import ArtifactFormat, Output
+from modelgarden.api.finetunejob.quality import FIELD_OF_REASON, Action, Quality, Reason
 from modelgarden.api.finetunejob.source import (
     HUB_NAME_PATTERN,
     S3_FILES_PATTERN,
@@ -16,6 +17,7 @@ from modelgarden.api.finetunejob.status import (
     AttemptStatus,
     DatasetStatus,
     FineTuneJobStatus,
+    Lengths,
     Phase,
     Progress,
     Resolved,
@@ -23,10 +25,12 @@ from modelgarden.api.finetunejob.status import (
 from modelgarden.api.finetunejob.training import Checkpoint, LoraParameters, Method, Training
 
 __all__ = [
+    "FIELD_OF_REASON",
     "HUB_NAME_PATTERN",
     "IMMUTABLE_FIELDS",
     "REVISION_PATTERN",
     "S3_FILES_PATTERN",
+    "Action",
     "ArtifactFormat",
     "ArtifactStatus",
     "AttemptStatus",
@@ -39,6 +43,7 @@ __all__ = [
     "Evaluation",
     "FineTuneJobSpec",
     "FineTuneJobStatus",
+    "Lengths",
     "LoraParameters",
     "Method",
     "Output",
@@ -46,6 +51,8 @@ __all__ = [
     "Preparation",
     "PrepareResources",
     "Progress",
+    "Quality",
+    "Reason",
     "Resolved",
     "Training",
 ]

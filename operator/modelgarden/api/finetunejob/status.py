@@ -47,16 +47,41 @@ class Progress(ApiModel):
     )
 
 
+class Lengths(ApiModel):
+    """Lengths of rows in tokens: each is a row's."""
+
+    p50: int = Field(ge=0, description="Half of the rows are no longer.")
+    p90: int = Field(ge=0, description="90 % of the rows are no longer.")
+    p99: int = Field(ge=0, description="99 % of the rows are no longer.")
+    max: int = Field(ge=0, description="The longest row.")
+
+
 class DatasetStatus(ApiModel):
     """What prepare found."""
 
     rows: int = Field(ge=0, description="Rows read.")
     training_rows: int = Field(ge=0, description="Rows in the training split.")
     validation_rows: int = Field(ge=0, description="Rows held out.")
+    test_rows: int = Field(default=0, ge=0, description="Rows in the test split, which no choice is made on.")
     dropped: dict[str, int] = Field(
-        default_factory=dict, max_length=16, description="Rows dropped, by reason: Duplicate, TooLong."
+        default_factory=dict,
+        max_length=16,
+        description="Rows dropped, by reason: Duplicate, NearDuplicate, EmptyAnswer, TooLong, TooShort, CutOffAnswer, "
+        "Profanity, Email, Secret.",
+    )
+    flagged: dict[str, int] = Field(
+        default_factory=dict, max_length=16, description="Rows flagged and kept, by the same reasons."
     )
     tokens: int = Field(ge=0, description="Tokens of the training split.")
+    lengths: Lengths | None = Field(default=None, description="Lengths of the rows that are kept, in tokens.")
+    first_example: str | None = Field(
+        default=None,
+        max_length=1024,
+        description="Beginning of the first row as the model sees it, without keys and e-mail addresses.",
+    )
+    report: str | None = Field(
+        default=None, max_length=2048, description="URI of the report's page, to open in a browser."
+    )
     format: DatasetFormat = Field(description="Format that was found, of the first source.")
     digest: Sha256 = Field(description="SHA-256 over the prepared splits.")
 

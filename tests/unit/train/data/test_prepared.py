@@ -15,7 +15,7 @@ from modelgarden_train.data.formats import parse_row
 from modelgarden_train.data.prepared import PreparedRow, digest_of, write_split
 from modelgarden_train.data.prepared_rows import read_split
 from modelgarden_train.data.rows import Row
-from modelgarden_train.data.splits import split_rows
+from modelgarden_train.data.splits import Shares, split_rows
 from modelgarden_train.data.spool import Spool
 
 
@@ -58,12 +58,16 @@ def test_an_index_is_split_as_its_rows_are(tmp_path: Path) -> None:
     with Spool(tmp_path / "spool") as spool:
         for row, prepared in rows:
             spool.add(row, prepared)
-        by_index = split_rows(spool.rows, share=0.25, seed=5)
-        by_row = split_rows([row for row, _ in rows], share=0.25, seed=5)
+        shares = Shares(validation=0.25, test=0.25)
+        by_index = split_rows(spool.rows, shares=shares, seed=5)
+        by_row = split_rows([row for row, _ in rows], shares=shares, seed=5)
 
-        assert [[one.digest for one in split] for split in by_index] == [
-            [row.digest for row in split] for split in by_row
-        ]
+        for index, whole in (
+            (by_index.training, by_row.training),
+            (by_index.validation, by_row.validation),
+            (by_index.test, by_row.test),
+        ):
+            assert [one.digest for one in index] == [row.digest for row in whole]
 
 
 @pytest.mark.parametrize("most", [1, 100, 10**6], ids=["a group for each row", "some groups", "one group"])
