@@ -182,7 +182,7 @@ def _points(process: subprocess.Popen[bytes], began: float, *, warm: int) -> Any
             elif not wanted and now - warm_at >= MEASURED_SECONDS:
                 yield now, float(metrics["modelgarden_train_tokens_total"])
                 return
-        time.sleep(0.02)
+        time.sleep(0.1)
     raise RuntimeError("the trainer ended before it was measured; its log says why")
 
 

@@ -79,13 +79,15 @@ class Watch:
         """Note a finished step; tell whether all is measured."""
         import torch
 
-        torch.cuda.synchronize()
+        measured = self._from is not None and time.time() - self._from[0] >= MEASURED_SECONDS
+        if measured or step in (1, self._warm):
+            torch.cuda.synchronize()  # not after every step: the next one is launched meanwhile
         now = time.time()
         if step == 1:
             self.first_step = now - self._started
         if step == self._warm:
             self._from = now, self.tokens
-        if self._from is None or now - self._from[0] < MEASURED_SECONDS:
+        if self._from is None or not measured:
             return False
         self.tokens_per_second = (self.tokens - self._from[1]) / (now - self._from[0])
         return True

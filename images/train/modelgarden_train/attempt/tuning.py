@@ -63,6 +63,8 @@ class Tuning:
         self._reporter = reporter
         self._stop = stop
         self._base_scores = begin.workspace / BASE_SCORES
+        self._scored: Any = None
+        """The base model once it is scored; the training goes on with it, as loading takes as long as scoring."""
 
     def make(self) -> Made:
         """Do all steps."""
@@ -110,9 +112,8 @@ class Tuning:
         if (known := self._known_base(rows)) is not None:
             return known
         self._reporter.stage("EvaluatingBase")
-        model = self._load()
-        result = self._evaluate(model, tokenizer, rows)
-        del model
+        self._scored = self._load()
+        result = self._evaluate(self._scored, tokenizer, rows)
         release_memory()
         document = BaseEvaluation(scores=dict(result.scores), answers=result.answers)
         self._base_scores.write_text(document.model_dump_json(by_alias=True))
@@ -166,7 +167,9 @@ class Tuning:
         )
 
     def _load_to_train(self, plan: StepPlan) -> Any:
-        model = self._load(gradient_checkpointing=plan.gradient_checkpointing)
+        model, self._scored = self._scored, None
+        if model is None:  # scored by an earlier attempt, or lost in a try that did not fit the memory
+            model = self._load(gradient_checkpointing=plan.gradient_checkpointing)
         return with_adapters(self._config, model, gradient_checkpointing=plan.gradient_checkpointing)
 
     def _evaluate(self, model: Any, tokenizer: PreTrainedTokenizerBase, rows: Rows) -> ModelResult:

@@ -29,12 +29,37 @@ class StepRows:
 
     rows: Sequence[LabelledRow]
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of all rows."""
+        return sum(len(row["input_ids"]) for row in self.rows)
+
+    @property
+    def learned(self) -> int:
+        """Tokens that the loss of the step is the mean over."""
+        return sum(label != IGNORED_LABEL for label in _labels(self.rows))
+
 
 def collate(rows: Sequence[LabelledRow]) -> dict[str, Any]:
-    """Return the batch of a step: its rows, and all labels, which the trainer counts to take the mean over."""
+    """Return the batch of a step, which the passes make tensors of."""
+    return {"rows": StepRows(rows)}
+
+
+def on_device(tensors: dict[str, Any], device: Any) -> dict[str, Any]:
+    """Return a pass's tensors on the GPU without waiting for what it still computes, so that it never runs dry.
+
+    A copy from memory that is not pinned waits, and so does reading the lengths back; Unsloth wants those here.
+    """
     import torch
 
-    return {"rows": StepRows(rows), "labels": torch.tensor([_labels(rows)])}
+    def moved(name: str, value: Any) -> Any:
+        if name == "packed_seq_lengths" or not isinstance(value, torch.Tensor):
+            return value
+        return value.pin_memory().to(device, non_blocking=True)
+
+    if device.type != "cuda":
+        return tensors
+    return {name: moved(name, value) for name, value in tensors.items()}
 
 
 def packed(rows: Sequence[LabelledRow]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from modelgarden_train.data.prepared import PreparedRow
@@ -10,7 +11,14 @@ from modelgarden_train.objectives.follow import follower
 from modelgarden_train.objectives.memory import StepPlan
 from modelgarden_train.objectives.order import ShuffledSampler
 from modelgarden_train.objectives.packing import why_padded
-from modelgarden_train.objectives.passes import IGNORED_LABEL, LabelledRow, Passes, collate
+from modelgarden_train.objectives.passes import (
+    IGNORED_LABEL,
+    LabelledRow,
+    Passes,
+    StepRows,
+    collate,
+    on_device,
+)
 from modelgarden_train.objectives.scope import Scope, TokenCount
 
 
@@ -24,6 +32,7 @@ def labelled(row: PreparedRow) -> LabelledRow:
 
 def sft_trainer(scope: Scope, model: Any, plan: StepPlan) -> Any:
     """Return the trainer of a model; its `passes` know the plan as it is later."""
+    import torch
     from datasets import Dataset
     from trl import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
@@ -44,17 +53,26 @@ def sft_trainer(scope: Scope, model: Any, plan: StepPlan) -> Any:
         def _get_train_sampler(self, train_dataset: Any = None) -> ShuffledSampler:
             return ShuffledSampler(len(scope.rows), seed=scope.config.training.seed)
 
+        def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
+            """Count what is learned in a step from the rows, as no label is on the GPU yet."""
+            batches = list(islice(epoch_iterator, num_batches))
+            learned = sum(batch["rows"].learned for batch in batches)
+            return batches, torch.full((), max(1, learned), device=device)
+
         def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
-            rows = inputs["rows"].rows
+            step: StepRows = inputs["rows"]
             loss = steps.run(
-                rows,
+                step.rows,
                 forward_and_back=lambda part: super(Trainer, self).training_step(
                     model, part, num_items_in_batch
                 ),
                 forget=lambda: model.zero_grad(set_to_none=True),
             )
-            counted.tokens += sum(len(row["input_ids"]) for row in rows)
+            counted.tokens += step.tokens
             return loss
+
+        def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+            return on_device(inputs, self.args.device)
 
     return Trainer(
         model=model,
