@@ -61,6 +61,20 @@ POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "s3://abc",
         ),
     ),
+    finetunejob.CLAIM_PATTERN: (
+        ("pvc://corpus/rows.jsonl", "pvc://a.b-c/x/", "pvc://a/*/**/b?.gz"),
+        ("pvc://corpus", "pvc://corpus/", "pvc://-a/b", "pvc://a/../b", "pvc://A/b", "pvc://a//b"),
+    ),
+    finetunejob.CONFIG_MAP_PATTERN: (
+        ("configmap://faq/rows.jsonl", "configmap://a.b/_c-D.e"),
+        (
+            "configmap://faq",
+            "configmap://faq/",
+            "configmap://faq/a/b",
+            "configmap://faq/*",
+            "configmap://faq/..a",
+        ),
+    ),
     finetunejob.HUB_NAME_PATTERN: (
         ("default", "train", "en-US", "cleaned v1.2", "_x", "a" * 128),
         ("", "-a", " a", "a/b", "train[:10%]", "a" * 129, "a\n"),

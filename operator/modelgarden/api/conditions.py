@@ -35,7 +35,7 @@ TYPES: Final[dict[str, dict[str, str]]] = {
         RUNNING: "The training pod runs.",
         ARTIFACT_REGISTERED: "The artifact matches its manifest and has a version in the registry.",
         SUSPENDED: "spec.suspend is true: no pod runs.",
-        COMPLETE: "Trained, evaluated and registered. Terminal.",
+        COMPLETE: "Trained, evaluated and registered; of a dry run: the dataset is checked and prepared. Terminal.",
         FAILED: "Ended without an artifact. Terminal.",
     },
     "ModelDeployment": {
@@ -79,6 +79,7 @@ REASONS: Final[dict[str, str]] = {
     "Registered": "The artifact has a version in the registry.",
     "ArtifactInvalid": "The artifact does not match its manifest.",
     "Succeeded": "Trained, evaluated and registered.",
+    "DryRun": "spec.dryRun is true: the dataset is checked and prepared, and nothing is trained.",
     "InvalidConfiguration": "The trainer refused the configuration; see the message.",
     "OutOfMemory": "Training does not fit the memory even one row at a time.",
     "BackoffLimitExceeded": "The training pod failed more often than backoffLimit allows.",
@@ -89,7 +90,7 @@ REASONS: Final[dict[str, str]] = {
     # ModelDeployment
     "WaitingForFineTuneJob": "The FineTuneJob that the spec names has no registered artifact yet.",
     "FineTuneJobNotFound": "The FineTuneJob that the spec names does not exist yet.",
-    "FineTuneJobFailed": "The FineTuneJob that the spec names has failed.",
+    "FineTuneJobFailed": "The FineTuneJob that the spec names has failed, or is a dry run.",
     "FormatNotFound": "The artifact has no 16-bit merge; add Merged16Bit to the FineTuneJob's output.formats.",
     "Resolved": "The artifact to serve is known.",
     "RollingOut": "Pods of the wanted revision are starting.",

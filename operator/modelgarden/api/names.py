@@ -45,6 +45,9 @@ def source_token_variable(number: int) -> str:
     return f"MODELGARDEN_SOURCE_{number}_{HUB_TOKEN_KEY}"
 
 
+MOUNTED_SOURCES: Final = "/sources"
+"""Folder of the prepare pod with the volumes of the dataset's sources: `pvc/<claim>` and `configmap/<name>`."""
+
 PROGRESS_PORT: Final = 9400
 """Pods of both images serve /progress, or /carbon and /engine (JSON), /readyz and /metrics (Prometheus) on this port."""
 OPENAI_PORT: Final = 8000

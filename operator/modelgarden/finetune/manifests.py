@@ -14,6 +14,7 @@ from modelgarden.api.pods import PodDataset, PodStorage, RunConfig
 from modelgarden.carbon.factors import carbon_factors
 from modelgarden.finetune.programs import PREPARE, TRAIN
 from modelgarden.finetune.subject import Subject
+from modelgarden.finetune.volumes import mounted_sources
 from modelgarden.kube.quantities import smaller
 from modelgarden.kube.resources import JOBS
 from modelgarden.settings import Settings
@@ -159,6 +160,10 @@ def _pod_spec(
         restart_policy="Never",
         grace_seconds=_GRACE_SECONDS[program],
     )
+    if program == PREPARE:
+        volumes, mounts = mounted_sources(source.uri for source in subject.spec.dataset.all_sources)
+        spec["volumes"] = [*spec["volumes"], *volumes]
+        container["volumeMounts"] = [*container["volumeMounts"], *mounts]
     if resources.gpus:
         # Data loaders and NCCL pass tensors through shared memory, of which a container has 64 MiB by default.
         spec["volumes"] = [*spec["volumes"], {"name": "shared-memory", "emptyDir": {"medium": "Memory"}}]
@@ -210,6 +215,7 @@ def _run_config(subject: Subject, settings: Settings, *, gpus: int) -> RunConfig
         model_revision=spec.model.revision,
         method=spec.method,
         dataset=PodDataset.of(spec.dataset),
+        dry_run=spec.dry_run,
         training=spec.training,
         formats=spec.output.formats,
         model_name=spec.output.model_name,

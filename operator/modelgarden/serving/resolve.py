@@ -142,6 +142,9 @@ def _awaited(name: str, job: Mapping[str, Any] | None) -> Problem:
             return Problem(
                 "FineTuneJobFailed", f"{said} Name another job, or replace it by one that succeeds."
             )
+    if (job.get("spec") or {}).get("dryRun"):
+        said = f"FineTuneJob {name!r} is a dry run (spec.dryRun), which trains nothing."
+        return Problem("FineTuneJobFailed", f"{said} Name another job, or replace it by one that trains.")
     phase = status.get("phase") or "Pending"
     return Problem(
         "WaitingForFineTuneJob", f"FineTuneJob {name!r} has no artifact yet; its phase is {phase}."

@@ -62,4 +62,6 @@ def test_the_words_never_quote_the_value(value: str, key: str) -> None:
     fault = fault_of(key, f"{value}\n")
 
     assert fault is not None
-    assert fault == fault_of(key, f"{value[-1]}\n"), "the same words for a value that shares its last character only"
+    assert fault == fault_of(key, f"{value[-1]}\n"), (
+        "the same words for a value that shares its last character only"
+    )

@@ -492,3 +492,37 @@ def test_hub_tokens_of_the_sources_reach_the_prepare_pod_alone() -> None:
     prepare = variables(prepare_job(subject, SETTINGS, inputs_hash="x"))
     assert prepare["MODELGARDEN_SOURCE_1_HF_TOKEN"] == wanted
     assert not any("HF_TOKEN" in name for name in variables(train_job(subject, SETTINGS)))
+
+
+def test_a_dry_run_completes_with_the_dataset_and_without_a_training() -> None:
+    subject = make_subject(dryRun=True, ttlSecondsAfterFinished=60)
+    ended = ended_pod(
+        "prepare", 0, message=TerminationMessage(reason="DatasetReady", message="x", dataset=make_dataset())
+    )
+
+    plan = plan_of(subject, prepare=JobBuilder(subject, "prepare").with_pod(ended).complete().state())
+
+    found = conditions_of(plan)
+    assert (found["Complete"]["status"], found["Complete"]["reason"]) == ("True", "DryRun")
+    assert found["DatasetReady"]["status"] == "True"
+    assert not {"Running", "ArtifactRegistered", "Failed"} & found.keys()
+    assert plan.objects == ()
+    assert phase_of(plan) == "Complete"
+    assert plan.status is not None
+    assert plan.status["dataset"]["trainingRows"] == 100
+    assert plan.status["completionTime"] == stamp()
+    assert plan.requeue_after == 60
+    assert plan.event is not None
+    assert (plan.event.type, plan.event.reason) == ("Normal", "DryRun")
+    after = plan_of(written_status(subject, plan.status))
+    assert (after.objects, after.status) == ((), plan.status)
+
+
+def test_a_dry_run_says_what_is_wrong_with_the_dataset_as_any_job_does() -> None:
+    subject = make_subject(dryRun=True)
+    job = JobBuilder(subject, "prepare").with_pod(refused_by("DatasetInvalid")).failed()
+
+    found = conditions_of(plan_of(subject, prepare=job.state(), inputs=FINGERPRINT))
+
+    assert found["DatasetReady"]["reason"] == "DatasetInvalid"
+    assert "Complete" not in found

@@ -165,3 +165,24 @@ def test_the_same_spec_gives_the_same_job() -> None:
     first, second = (json.dumps(train_job(make_subject(**GPU_SPEC), SETTINGS)) for _ in range(2))
 
     assert first == second
+
+
+def test_claims_and_config_maps_are_mounted_for_reading_each_once_in_the_prepare_pod_alone() -> None:
+    uris = ("pvc://corpus/a/", "s3://data/a", "configmap://faq/a", "pvc://corpus/b", "configmap://faq/b")
+    subject = make_subject(dataset={"sources": [{"uri": uri} for uri in uris]})
+
+    def volumes(job: dict[str, Any]) -> list[list[dict[str, Any]]]:
+        lists = (job["spec"]["template"]["spec"]["volumes"], container_of(job)["volumeMounts"])
+        return [[one for one in found if one["name"].startswith("source-")] for found in lists]
+
+    assert volumes(prepare_job(subject, SETTINGS, inputs_hash="x")) == [
+        [
+            {"name": "source-0", "persistentVolumeClaim": {"claimName": "corpus", "readOnly": True}},
+            {"name": "source-1", "configMap": {"name": "faq", "optional": True}},
+        ],
+        [
+            {"name": "source-0", "mountPath": "/sources/pvc/corpus", "readOnly": True},
+            {"name": "source-1", "mountPath": "/sources/configmap/faq", "readOnly": True},
+        ],
+    ]
+    assert volumes(train_job(subject, SETTINGS)) == [[], []]

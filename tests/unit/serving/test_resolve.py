@@ -152,6 +152,14 @@ async def test_a_job_without_an_artifact_is_waited_for(job: Mapping[str, Any] | 
     )
 
 
+async def test_a_dry_run_is_not_waited_for() -> None:
+    said = "FineTuneJob 'tune' is a dry run (spec.dryRun), which trains nothing."
+
+    assert await resolved({"spec": {"dryRun": True}, "status": {"phase": "Complete"}}) == Resolution(
+        problem=Problem("FineTuneJobFailed", f"{said} Name another job, or replace it by one that trains.")
+    )
+
+
 async def test_a_job_that_failed_is_not_waited_for() -> None:
     said = "FineTuneJob 'tune' has failed (OutOfMemory): Raise resources.memory."
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from modelgarden.api.artifact import DatasetReport, SourceRecord
 from modelgarden.api.finetunejob import DatasetStatus
 from modelgarden.api.layout import DATASET_REPORT, DATASET_TRAIN, DATASET_VALIDATION
-from modelgarden.api.pods import TerminationMessage
+from modelgarden.api.pods import RunConfig, TerminationMessage
 from modelgarden_pod.errors import UserError
 from modelgarden_pod.http import json_route, serve_routes
 from modelgarden_pod.retry import Patience
@@ -89,7 +89,7 @@ def _prepare(run: Run, board: ProgressBoard, *, hub: Patience) -> DatasetReport:
         rows = without_duplicates(inputs.dataset.read())
         for batch in in_batches(rows, size=lambda row: row.characters, most=RENDERED_CHARACTERS):
             distinct += len(batch)
-            for row, prepared in zip(batch, _prepared(tokenizer, batch), strict=True):
+            for row, prepared in zip(batch, _prepared(tokenizer, batch, run.config), strict=True):
                 if prepared.tokens <= limit:
                     spool.add(row, prepared)
         if not spool.rows:
@@ -157,9 +157,12 @@ def _upload(run: Run, inputs: Inputs, spool: Spool, *, distinct: int) -> Dataset
     return report
 
 
-def _prepared(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> Iterator[PreparedRow]:
+def _prepared(
+    tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], config: RunConfig
+) -> Iterator[PreparedRow]:
     for row, encoded in zip(rows, encode(tokenizer, rows), strict=True):
-        require_learnable(row)
+        if not config.dry_run:
+            require_learnable(row)
         if isinstance(encoded, RowError):
             raise UserError("DatasetInvalid", f"{row.place}: {encoded}")
         yield PreparedRow(

@@ -6,6 +6,8 @@ from modelgarden.api.finetunejob.model import REVISION_PATTERN, BaseModelSource
 from modelgarden.api.finetunejob.output import ArtifactFormat, Output
 from modelgarden.api.finetunejob.quality import FIELD_OF_REASON, Action, Quality, Reason
 from modelgarden.api.finetunejob.source import (
+    CLAIM_PATTERN,
+    CONFIG_MAP_PATTERN,
     HUB_NAME_PATTERN,
     S3_FILES_PATTERN,
     DatasetFormat,
@@ -25,6 +27,8 @@ from modelgarden.api.finetunejob.status import (
 from modelgarden.api.finetunejob.training import Checkpoint, LoraParameters, Method, Training
 
 __all__ = [
+    "CLAIM_PATTERN",
+    "CONFIG_MAP_PATTERN",
     "FIELD_OF_REASON",
     "HUB_NAME_PATTERN",
     "IMMUTABLE_FIELDS",

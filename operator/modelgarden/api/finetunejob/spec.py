@@ -20,7 +20,7 @@ from modelgarden.api.finetunejob.training import Checkpoint, Method, Training
 
 IMMUTABLE_FIELDS: Final = (
     "model", "method", "dataset", "training", "output", "storage", "resources", "podTemplate",
-    "checkpoint", "evaluation", "carbon",
+    "checkpoint", "evaluation", "carbon", "dryRun",
 )  # fmt: skip
 
 _OWN_INPUT = "output.uri must not be a source of dataset or model, nor below one: what is written would change the input"
@@ -54,6 +54,11 @@ class FineTuneJobSpec(ApiModel):
     checkpoint: Checkpoint = Field(default=Checkpoint(), description="Checkpoints to S3.")
     evaluation: Evaluation = Field(default=Evaluation(), description="Held-out evaluation.")
     carbon: Carbon = Field(default=Carbon(), description="What emissions are computed with.")
+    dry_run: bool = Field(
+        default=False,
+        description="true checks and prepares the dataset and completes there: no GPU is taken, nothing is trained. "
+        "Default: false.",
+    )
     suspend: bool = Field(
         default=False,
         description="true stops the running pod after a checkpoint and starts none; false resumes. Default: false.",

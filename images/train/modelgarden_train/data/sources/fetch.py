@@ -8,6 +8,7 @@ from modelgarden.api.pods import PodSource, RunConfig
 from modelgarden_pod.retry import Patience
 from modelgarden_train.data.sources.files import Fetched
 from modelgarden_train.data.sources.hub import fetch_from_hub
+from modelgarden_train.data.sources.mounted import SCHEMES, fetch_mounted
 from modelgarden_train.data.sources.storage import fetch_stored
 
 
@@ -22,6 +23,8 @@ def fetch_sources(config: RunConfig, target: Path, *, patience: Patience) -> tup
     def fetch(number: int, source: PodSource) -> Fetched:
         if source.uri.startswith("hf://"):
             return fetch_from_hub(number, source, patience=patience)
+        if source.uri.partition("://")[0] in SCHEMES:
+            return fetch_mounted(number, source, target / str(number))
         return fetch_stored(number, source, target / str(number), storage=config.storage, patience=patience)
 
     return tuple(fetch(number, source) for number, source in enumerate(config.dataset.sources))

@@ -1,0 +1,31 @@
+"""Between the second step and the third: a dry run has come to its end once the dataset is prepared."""
+
+from __future__ import annotations
+
+from modelgarden.api.conditions import COMPLETE
+from modelgarden.controller.conditions import Finding
+from modelgarden.controller.times import timestamp
+from modelgarden.finetune.look import Look
+from modelgarden.finetune.observation import Observation
+from modelgarden.finetune.outcome import Outcome
+from modelgarden.finetune.steps.step import FineTuneView
+
+_MESSAGE = (
+    "The dataset is checked and prepared, see status.dataset. spec.dryRun is true, so nothing is trained; create a "
+    "FineTuneJob without it to train."
+)
+
+
+async def observe(look: Look, seen: Observation) -> Observation:
+    """Look at nothing."""
+    return seen
+
+
+def plan(view: FineTuneView) -> Outcome:
+    """Complete a dry run; any other job goes on."""
+    if not view.subject.spec.dry_run:
+        return Outcome(done=True)
+    return Outcome(
+        findings=(Finding(COMPLETE, True, "DryRun", _MESSAGE),),
+        fields={"completion_time": timestamp(view.now)},
+    )
