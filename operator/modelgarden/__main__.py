@@ -6,10 +6,12 @@ import asyncio
 import gc
 import logging
 import os
+import re
 import sys
 
 from pydantic import ValidationError
 
+from modelgarden.api.hosts import HOST_PATTERN
 from modelgarden.api.redaction import redacted
 from modelgarden.api.zones import ZONES
 from modelgarden.kube.errors import Lost
@@ -31,6 +33,12 @@ def main() -> None:
             f"MODELGARDEN_DEFAULT_ZONE (the chart's carbon.defaultZone) is {settings.default_zone!r}, for which no carbon "
             "intensity is known; use an ISO 3166-1 alpha-3 code such as DEU."
         )
+    for host in settings.dataset_allowed_hosts:
+        if not re.fullmatch(HOST_PATTERN, host):
+            sys.exit(
+                f"MODELGARDEN_DATASET_ALLOWED_HOSTS (the chart's dataset.allowedHosts) has {host!r}, which is no host; use "
+                "one such as data.example.org, or all below a domain as *.example.org."
+            )
     logs.configure(log_format=settings.log_format, level=settings.log_level)
     _spare_garbage_collection()
     runner = asyncio.Runner()

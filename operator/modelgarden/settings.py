@@ -32,6 +32,12 @@ class Settings(BaseSettings):
         default=(), description="Namespaces to serve, separated by commas. Empty: all."
     )
 
+    dataset_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Hosts that https:// datasets may come from, separated by commas: data.example.org, *.example.org. "
+        "Empty: none.",
+    )
+
     default_zone: str | None = Field(
         default=None, description="Electricity zone of resources that name none, ISO 3166-1 alpha-3."
     )
@@ -67,7 +73,7 @@ class Settings(BaseSettings):
         default="INFO", description="Least level that is logged."
     )
 
-    @field_validator("watch_namespaces", mode="before")
+    @field_validator("watch_namespaces", "dataset_allowed_hosts", mode="before")
     @classmethod
     def _split_at_commas(cls, value: Any) -> Any:
         if isinstance(value, str):

@@ -75,6 +75,17 @@ POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "configmap://faq/..a",
         ),
     ),
+    finetunejob.WEB_PATTERN: (
+        ("https://data.example.org/rows.jsonl", "https://a1/b/c%20d(1).x@2"),
+        (
+            "https://data.example.org",
+            "https://a/",
+            "http://data.example.org/x",
+            "https://a/x?y=1",
+            "https://a:1/x",
+            "https://u@a/x",
+        ),
+    ),
     finetunejob.HUB_NAME_PATTERN: (
         ("default", "train", "en-US", "cleaned v1.2", "_x", "a" * 128),
         ("", "-a", " a", "a/b", "train[:10%]", "a" * 129, "a\n"),

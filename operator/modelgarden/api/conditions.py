@@ -54,7 +54,7 @@ REASONS: Final[dict[str, str]] = {
     "InvalidSpec": "The spec does not fit this operator's schema; correct the field that the message names.",
     "SecretNotFound": "The credentials secret does not exist in the resource's namespace; create it.",
     "SecretInvalid": "A secret lacks a key, or a value has a line break or the like; the message names the key.",
-    "AccessDenied": "S3 or the hub refused the credentials or the action; the message says what to grant or correct.",
+    "AccessDenied": "S3, hub, host or volume refuses the credentials or the action; the message says what to grant.",
     "BucketNotFound": "A bucket does not exist; create it, or name another (of a FineTuneJob: in a new one).",
     "ModelNotFound": "The base model is not at its source; upload it, or create a FineTuneJob with another source.",
     "DatasetNotFound": "The dataset is not at its source; upload it, or create a FineTuneJob with another source.",

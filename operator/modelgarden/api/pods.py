@@ -79,6 +79,8 @@ class RunConfig(Configuration):
     model_revision: str | None = None
     method: Method = "LoRA"
     dataset: PodDataset
+    allowed_hosts: tuple[str, ...] = ()
+    """That https:// sources may come from."""
     dry_run: bool = False
     """Rows that this version cannot train on are checked all the same."""
     training: Training = Training()

@@ -215,6 +215,7 @@ def _run_config(subject: Subject, settings: Settings, *, gpus: int) -> RunConfig
         model_revision=spec.model.revision,
         method=spec.method,
         dataset=PodDataset.of(spec.dataset),
+        allowed_hosts=settings.dataset_allowed_hosts,
         dry_run=spec.dry_run,
         training=spec.training,
         formats=spec.output.formats,

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from modelgarden.api.hosts import HOST_PATTERN
 from modelgarden.api.kinds import KINDS
 from modelgarden.api.zones import ZONES
 from modelgarden.settings import Settings
@@ -122,3 +123,12 @@ def test_the_default_zone_is_one_with_a_known_intensity() -> None:
     zones = schema["properties"]["carbon"]["properties"]["defaultZone"]["enum"]
 
     assert zones == ["", *sorted(ZONES)]
+
+
+def test_allowed_hosts_are_of_the_form_that_the_operator_takes() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+
+    hosts = schema["properties"]["dataset"]["properties"]["allowedHosts"]
+
+    assert hosts["items"]["pattern"] == HOST_PATTERN
+    assert _yaml("values.yaml")["dataset"]["allowedHosts"] == []

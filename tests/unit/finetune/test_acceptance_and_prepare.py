@@ -15,6 +15,7 @@ from modelgarden.controller.view import View
 from modelgarden.finetune.manifests import prepare_job, train_job
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.plan import plan
+from modelgarden.finetune.steps.acceptance import refused_host
 from modelgarden.kube.resources import JOBS
 from tests.unit.builders import (
     FINGERPRINT,
@@ -526,3 +527,18 @@ def test_a_dry_run_says_what_is_wrong_with_the_dataset_as_any_job_does() -> None
 
     assert found["DatasetReady"]["reason"] == "DatasetInvalid"
     assert "Complete" not in found
+
+
+def test_a_host_that_is_not_allowed_is_refused_with_the_setting_that_allows_it() -> None:
+    uris = ("s3://data/a", "hf://org/name", "https://data.example.org/a.jsonl")
+
+    refused = refused_host(uris, ("other.example.org",))
+
+    assert refused is not None
+    assert refused.reason == "AccessDenied"
+    assert (
+        "data.example.org is none of the hosts that datasets may come from (other.example.org)"
+        in refused.message
+    )
+    assert "dataset.allowedHosts" in refused.message
+    assert refused_host(uris, ("*.example.org",)) is None

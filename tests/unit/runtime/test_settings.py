@@ -30,6 +30,19 @@ def test_an_empty_zone_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings().default_zone is None
 
 
+def test_allowed_hosts_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().dataset_allowed_hosts == ()
+    monkeypatch.setenv("MODELGARDEN_DATASET_ALLOWED_HOSTS", "data.example.org, *.open.example")
+    assert Settings().dataset_allowed_hosts == ("data.example.org", "*.open.example")
+
+
+@pytest.mark.parametrize("host", ["*", "localhost", "https://data.example.org", "*.*.org", "a.org:8443"])
+def test_what_is_no_host_ends_the_start(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("MODELGARDEN_DATASET_ALLOWED_HOSTS", host)
+    with pytest.raises(SystemExit, match=r"dataset\.allowedHosts.*which is no host; use one such as"):
+        main()
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

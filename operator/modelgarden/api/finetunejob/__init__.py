@@ -10,6 +10,7 @@ from modelgarden.api.finetunejob.source import (
     CONFIG_MAP_PATTERN,
     HUB_NAME_PATTERN,
     S3_FILES_PATTERN,
+    WEB_PATTERN,
     DatasetFormat,
     DatasetSource,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "IMMUTABLE_FIELDS",
     "REVISION_PATTERN",
     "S3_FILES_PATTERN",
+    "WEB_PATTERN",
     "Action",
     "ArtifactFormat",
     "ArtifactStatus",

@@ -30,7 +30,8 @@ S3_FILES_PATTERN: Final = rf"s3://[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9](/{_FILES_SE
 _OBJECT_NAME: Final = r"[a-z0-9][a-z0-9.-]*"
 CLAIM_PATTERN: Final = rf"pvc://{_OBJECT_NAME}(/{_FILES_SEGMENT})+/?"
 CONFIG_MAP_PATTERN: Final = rf"configmap://{_OBJECT_NAME}/[A-Za-z0-9_-][A-Za-z0-9._-]*"
-_PATTERNS: Final = (S3_FILES_PATTERN, HF_PATTERN, CLAIM_PATTERN, CONFIG_MAP_PATTERN)
+WEB_PATTERN: Final = r"https://[a-z0-9][a-z0-9.-]*[a-z0-9](/[A-Za-z0-9._~%!$&'()*+,;=:@-]+)+"
+_PATTERNS: Final = (S3_FILES_PATTERN, HF_PATTERN, CLAIM_PATTERN, CONFIG_MAP_PATTERN, WEB_PATTERN)
 HUB_NAME_PATTERN: Final = r"^[A-Za-z0-9_][A-Za-z0-9_. -]*$"
 SourceUri = Annotated[str, Field(pattern=rf"^({'|'.join(_PATTERNS)})$", max_length=1024)]
 HubName = Annotated[str, Field(pattern=HUB_NAME_PATTERN, max_length=128)]
@@ -38,7 +39,8 @@ HubName = Annotated[str, Field(pattern=HUB_NAME_PATTERN, max_length=128)]
 SOURCE_FORMS: Final = (
     "s3://bucket/path.jsonl is one file, s3://bucket/folder/ all below it, s3://bucket/part-*.jsonl those that fit (* and ? "
     "within a part of the path, ** for any folders). hf://org/name is a dataset of the Hugging Face hub, pvc://claim/path "
-    "files of a PersistentVolumeClaim (as in S3), configmap://name/key a key of a ConfigMap"
+    "files of a PersistentVolumeClaim (as in S3), configmap://name/key a key of a ConfigMap, "
+    "https://host/path one file of a host that the operator allows"
 )
 FORMATS: Final = (
     "PromptCompletion: prompt, completion. Messages: messages with role and content, tool calls, images. "

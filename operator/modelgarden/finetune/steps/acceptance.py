@@ -6,11 +6,14 @@ goes on by itself.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from modelgarden.api.common import SECRET_KEYS
 from modelgarden.api.conditions import ACCEPTED, DATASET_READY, Problem
 from modelgarden.api.finetunejob import FineTuneJobSpec
+from modelgarden.api.hosts import is_allowed
 from modelgarden.api.names import HUB_TOKEN_KEY
 from modelgarden.controller.conditions import Finding
 from modelgarden.controller.times import timestamp
@@ -44,6 +47,11 @@ def plan(view: FineTuneView) -> Outcome:
 
 async def _inputs(look: Look) -> str | Problem:
     spec = look.subject.spec
+    refused = refused_host(
+        (source.uri for source in spec.dataset.all_sources), look.means.settings.dataset_allowed_hosts
+    )
+    if refused is not None:
+        return refused
     store = await look.store.get()
     if isinstance(store, Problem):
         return store
@@ -60,6 +68,21 @@ async def _inputs(look: Look) -> str | Problem:
         return await look.inputs.fingerprint(store, sources)
     except StorageError as error:
         return error.problem
+
+
+def refused_host(uris: Iterable[str], allowed: Iterable[str]) -> Problem | None:
+    """Return what is wrong with the first source of a host that datasets may not come from."""
+    hosts = tuple(allowed)
+    for uri in uris:
+        host = urlsplit(uri).hostname or ""
+        if uri.startswith("https://") and not is_allowed(host, hosts):
+            return Problem(
+                "AccessDenied",
+                f"{uri}: {host} is none of the hosts that datasets may come from ({', '.join(hosts) or 'none'}). Have it "
+                "added to dataset.allowedHosts of the operator's chart, or put the file into S3 and create a new "
+                "FineTuneJob.",
+            )
+    return None
 
 
 def _token_secrets(spec: FineTuneJobSpec) -> list[str]:

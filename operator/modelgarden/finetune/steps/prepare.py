@@ -217,7 +217,7 @@ def _tried_again(subject: Subject, why: Problem) -> bool:
 
 def _needs_hub(subject: Subject) -> bool:
     model, dataset = _origins(subject)
-    return any(uri.startswith("hf://") for uri in (model, *dataset))
+    return any(uri.startswith(("hf://", "https://")) for uri in (model, *dataset))
 
 
 def _origins(subject: Subject) -> tuple[str, tuple[str, ...]]:

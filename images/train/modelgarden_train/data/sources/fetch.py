@@ -10,6 +10,7 @@ from modelgarden_train.data.sources.files import Fetched
 from modelgarden_train.data.sources.hub import fetch_from_hub
 from modelgarden_train.data.sources.mounted import SCHEMES, fetch_mounted
 from modelgarden_train.data.sources.storage import fetch_stored
+from modelgarden_train.data.sources.web import Web
 
 
 def fetch_sources(config: RunConfig, target: Path, *, patience: Patience) -> tuple[Fetched, ...]:
@@ -23,6 +24,9 @@ def fetch_sources(config: RunConfig, target: Path, *, patience: Patience) -> tup
     def fetch(number: int, source: PodSource) -> Fetched:
         if source.uri.startswith("hf://"):
             return fetch_from_hub(number, source, patience=patience)
+        if source.uri.startswith("https://"):
+            web = Web(config.allowed_hosts)
+            return web.fetch(number, source, target / str(number), patience=patience)
         if source.uri.partition("://")[0] in SCHEMES:
             return fetch_mounted(number, source, target / str(number))
         return fetch_stored(number, source, target / str(number), storage=config.storage, patience=patience)
