@@ -89,7 +89,7 @@ def test_a_full_training_of_a_base_model_without_a_chat_template(
     assert prepared.exit_code == 0, prepared.log
     status = prepared.message.dataset
     assert status is not None
-    assert (status.training_rows, status.validation_rows) == (108, 12)
+    assert (status.training_rows, status.validation_rows) == (109, 11)
     assert status.dropped == {"Duplicate": 1, "TooLong": 1}
 
     trained = process.run("train")
@@ -115,9 +115,9 @@ def test_a_full_training_of_a_base_model_without_a_chat_template(
     scores = {metric.name: metric for metric in manifest.evaluation.metrics}
     assert list(scores) == ["perplexity", "exactMatch"]
     assert float(scores["perplexity"].tuned.value) < float(scores["perplexity"].base.value)
-    assert scores["exactMatch"].tuned.denominator == 12
+    assert scores["exactMatch"].tuned.denominator == 11
     evaluation = Evaluation.model_validate_json((run / "evaluation.json").read_bytes())
-    assert len(evaluation.rows) == manifest.evaluation.rows == 12
+    assert len(evaluation.rows) == manifest.evaluation.rows == 11
     assert all(row.prompt.startswith("Say the number after") for row in evaluation.rows)
     # No zone: the energy is there, emissions are left out, and the state says so.
     assert manifest.emissions.state == "Partial"
