@@ -27,15 +27,16 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+if __package__ in (None, ""):
+    sys.path.insert(0, str(ROOT))
+
+from bench.training_rivals import LORA_RANK, MEASURED_SECONDS, WARM_STEPS  # noqa: E402 -- the path comes first
+
 RIVALS = Path(__file__).with_name("training_rivals.py")
 SHIM = Path(__file__).with_name("varlen_shim")
-LORA_RANK = 32
 ROWS = {"chat": 8_000, "long": 1_200}
 PROMPT_SHARE = 0.25
 """Of a row's tokens; the loss is on the rest."""
-MEASURED_SECONDS = 25.0
-WARM_STEPS = {16: 12, 64: 4}
-CONTESTANTS = ("ours", "unsloth", "unsloth-default", "unsloth-tuned", "trl")
 PORT = 19400
 
 

@@ -45,8 +45,10 @@ def source_token_variable(number: int) -> str:
     return f"MODELGARDEN_SOURCE_{number}_{HUB_TOKEN_KEY}"
 
 
+MOUNTED_SCHEMES: Final = ("pvc", "configmap")
+"""Of the URIs of the dataset's sources that are volumes of the prepare pod."""
 MOUNTED_SOURCES: Final = "/sources"
-"""Folder of the prepare pod with the volumes of the dataset's sources: `pvc/<claim>` and `configmap/<name>`."""
+"""Folder of the prepare pod with these volumes: `pvc/<claim>` and `configmap/<name>`."""
 
 PROGRESS_PORT: Final = 9400
 """Pods of both images serve /progress, or /carbon and /engine (JSON), /readyz and /metrics (Prometheus) on this port."""

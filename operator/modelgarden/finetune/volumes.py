@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
-from modelgarden.api.names import MOUNTED_SOURCES
-
-_KINDS: Final = ("pvc", "configmap")
+from modelgarden.api.names import MOUNTED_SCHEMES, MOUNTED_SOURCES
 
 
 def mounted_sources(uris: Iterable[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return volumes and mounts for the sources of these URIs, one for each claim and each ConfigMap."""
     parts = (uri.partition("://") for uri in uris)
-    wanted = dict.fromkeys((kind, rest.partition("/")[0]) for kind, _, rest in parts if kind in _KINDS)
+    wanted = dict.fromkeys(
+        (kind, rest.partition("/")[0]) for kind, _, rest in parts if kind in MOUNTED_SCHEMES
+    )
     volumes, mounts = [], []
     for number, (kind, name) in enumerate(wanted):
         volume = f"source-{number}"

@@ -121,11 +121,12 @@ class Passes:
         """
         while True:
             passes = self._passes(rows)
-            before = _start_measuring()
+            measured = self._steps + 1 == _MEASURED_STEP and len(passes) > 1
+            before = _start_measuring() if measured else None
             loss, done = _loss_of(map(self._tensors, passes), forward_and_back)
             if done == len(passes):
                 self._steps += 1
-                if before is not None and len(passes) > 1 and self._steps == _MEASURED_STEP:
+                if before is not None:
                     self.plan = self.plan.larger(_peak(max(map(self._tokens, passes)), before))
                 return loss
             forget()

@@ -29,7 +29,7 @@ class Watcher(Protocol):
         ...
 
     def resolved(self, hyperparameters: dict[str, str]) -> None:
-        """Hear with which hyperparameters the training begins."""
+        """Hear with which hyperparameters the training begins, and again where the memory has some changed."""
         ...
 
     def step(self, step: int, *, total: int, epoch: float, tokens: int, loss: float | None) -> None:

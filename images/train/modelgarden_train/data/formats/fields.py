@@ -18,7 +18,9 @@ _NO_TEXT: Final = re.compile("[\ud800-\udfff\0]")
 T = TypeVar("T")
 
 
-def text_of(value: dict[str, Any], field: str, *, at: str = "") -> str:
+def text_of(
+    value: dict[str, Any], field: str, *, at: str = "", where_empty: type[RowError] = RowError
+) -> str:
     """Return a text that is not empty.
 
     Raises:
@@ -26,7 +28,7 @@ def text_of(value: dict[str, Any], field: str, *, at: str = "") -> str:
     """
     text = whole_text_of(value, field, at=at)
     if not text.strip():
-        raise RowError(f'field "{at}{field}" is empty')
+        raise where_empty(f'field "{at}{field}" is empty')
     return text
 
 
@@ -37,10 +39,7 @@ def answer_of(value: dict[str, Any], field: str, *, at: str = "") -> str:
         EmptyAnswerError: it is empty.
         RowError: it is missing or no text.
     """
-    text = whole_text_of(value, field, at=at)
-    if not text.strip():
-        raise EmptyAnswerError(f'field "{at}{field}" is empty')
-    return text
+    return text_of(value, field, at=at, where_empty=EmptyAnswerError)
 
 
 def whole_text_of(value: dict[str, Any], field: str, *, at: str = "") -> str:

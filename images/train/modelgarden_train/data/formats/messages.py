@@ -45,13 +45,22 @@ def messages_at(values: list[Any], at: str) -> tuple[tuple[Message, ...], list[s
     Raises:
         RowError: one is no message.
     """
-    if len(values) > MOST_MESSAGES:
-        raise RowError(
-            f'field "{at}" has {len(values)} messages; split it into rows of at most {MOST_MESSAGES}'
-        )
+    require_few(values, at, what="messages")
     images: list[str] = []
     messages = tuple(_message(message, f"{at}[{index}]", images) for index, message in enumerate(values))
     return messages, images
+
+
+def require_few(values: list[Any], at: str, *, what: str) -> None:
+    """Hold that a conversation is no longer than templates can be asked to render it.
+
+    Raises:
+        RowError: it is.
+    """
+    if len(values) > MOST_MESSAGES:
+        raise RowError(
+            f'field "{at}" has {len(values)} {what}; split it into rows of at most {MOST_MESSAGES}'
+        )
 
 
 def check_turns(messages: tuple[Message, ...], at: str) -> None:

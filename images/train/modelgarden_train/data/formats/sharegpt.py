@@ -12,7 +12,7 @@ from modelgarden_train.data.formats.fields import (
     text_of,
     whole_text_of,
 )
-from modelgarden_train.data.formats.messages import MOST_MESSAGES, check_turns
+from modelgarden_train.data.formats.messages import check_turns, require_few
 from modelgarden_train.data.formats.tools import parsed, tool_call_at, tools_of
 from modelgarden_train.data.rows import Message, Row, RowError
 
@@ -35,10 +35,7 @@ def sharegpt_row(value: dict[str, Any]) -> Row:
         RowError: it is none.
     """
     turns = list_of(value, "conversations")
-    if len(turns) > MOST_MESSAGES:
-        raise RowError(
-            f'field "conversations" has {len(turns)} turns; split it into rows of at most {MOST_MESSAGES}'
-        )
+    require_few(turns, "conversations", what="turns")
     messages = tuple(_message(turn, f"conversations[{index}]") for index, turn in enumerate(turns))
     check_turns(messages, "conversations")
     if value.get("system") not in (None, ""):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from modelgarden.api.names import MOUNTED_SCHEMES
 from modelgarden.api.pods import PodSource, RunConfig
 from modelgarden_pod.retry import Patience
 from modelgarden_train.data.sources.files import Fetched
 from modelgarden_train.data.sources.hub import fetch_from_hub
-from modelgarden_train.data.sources.mounted import SCHEMES, fetch_mounted
+from modelgarden_train.data.sources.mounted import fetch_mounted
 from modelgarden_train.data.sources.storage import fetch_stored
 from modelgarden_train.data.sources.web import Web
 
@@ -27,7 +28,7 @@ def fetch_sources(config: RunConfig, target: Path, *, patience: Patience) -> tup
         if source.uri.startswith("https://"):
             web = Web(config.allowed_hosts)
             return web.fetch(number, source, target / str(number), patience=patience)
-        if source.uri.partition("://")[0] in SCHEMES:
+        if source.uri.partition("://")[0] in MOUNTED_SCHEMES:
             return fetch_mounted(number, source, target / str(number))
         return fetch_stored(number, source, target / str(number), storage=config.storage, patience=patience)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from modelgarden.api.artifact import SourceRecord
+from modelgarden.api.selection import selection_of
+from modelgarden_pod.errors import UserError
 
 _LONGEST_NAME: Final = 100
 """Of a file on this machine, whose system takes 255 bytes; what the name ends with tells how it is read."""
@@ -36,6 +38,12 @@ class Fetched:
 def local_path_of(folder: Path, number: int, name: str) -> Path:
     """Return where a source's file of this number goes: its name's end is kept, whatever else is in the name."""
     return folder / f"{number:05}-{name.rpartition('/')[2][-_LONGEST_NAME:]}"
+
+
+def nothing_found(uri: str, *, remedy: str) -> UserError:
+    """Return the failure of a source that names no file."""
+    what = "no file fits" if selection_of(uri) else "there is no file"
+    return UserError("DatasetNotFound", f"{what} {uri}; {remedy} or correct the source")
 
 
 def recorded(uri: str, files: Iterable[tuple[str, str]], *, revision: str | None = None) -> SourceRecord:

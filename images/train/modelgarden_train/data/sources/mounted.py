@@ -17,9 +17,8 @@ from modelgarden.api.names import MOUNTED_SOURCES
 from modelgarden.api.pods import PodSource
 from modelgarden.api.selection import MOST_FILES, selection_of
 from modelgarden_pod.errors import UserError
-from modelgarden_train.data.sources.files import Fetched, SourceFile, local_path_of, recorded
+from modelgarden_train.data.sources.files import Fetched, SourceFile, local_path_of, nothing_found, recorded
 
-SCHEMES: Final = ("pvc", "configmap")
 _CHUNK_BYTES: Final = 1024**2
 
 
@@ -123,5 +122,4 @@ def _missing(source: PodSource, root: Path) -> UserError:
             "DatasetNotFound",
             f"{source.uri} is not there, the ConfigMap has {keys}; create it or correct the source",
         )
-    what = "no file fits" if selection_of(source.uri) else "there is no file"
-    return UserError("DatasetNotFound", f"{what} {source.uri}; put it there or correct the source")
+    return nothing_found(source.uri, remedy="put it there")

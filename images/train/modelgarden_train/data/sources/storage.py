@@ -11,7 +11,7 @@ from modelgarden_pod.errors import ObjectNotFound, UserError
 from modelgarden_pod.folder import Folder
 from modelgarden_pod.retry import Patience
 from modelgarden_pod.storage import in_parallel, open_folder, split_uri
-from modelgarden_train.data.sources.files import Fetched, SourceFile, local_path_of, recorded
+from modelgarden_train.data.sources.files import Fetched, SourceFile, local_path_of, nothing_found, recorded
 
 
 def fetch_stored(
@@ -32,7 +32,7 @@ def fetch_stored(
     elif folder.stat(name) is None:
         names = []
     if not names:
-        raise _missing(source)
+        raise nothing_found(source.uri, remedy="upload it")
     if len(names) > MOST_FILES:
         raise UserError(
             "DatasetInvalid",
@@ -58,8 +58,3 @@ def _download(number: int, source: PodSource, folder: Folder, names: list[str], 
         ),
         record=recorded(source.uri, zip(names, digests, strict=True)),
     )
-
-
-def _missing(source: PodSource) -> UserError:
-    what = "no file fits" if selection_of(source.uri) else "there is no file"
-    return UserError("DatasetNotFound", f"{what} {source.uri}; upload it or correct the source")
