@@ -125,11 +125,27 @@ def table_of(rows: Sequence[PreparedRow]) -> Any:
     """Return rows as an Arrow table, which is what a file holds."""
     import pyarrow
 
-    numbers, text = pyarrow.large_list(pyarrow.int32()), pyarrow.large_string()
-    schema = pyarrow.schema(
-        [("input_ids", numbers), ("spans", numbers), ("question", text), ("answer", text)]
-    )
-    return pyarrow.Table.from_pylist([row.to_record() for row in rows], schema=schema)
+    text = pyarrow.large_string()
+    columns = {
+        "input_ids": _lists([row.input_ids for row in rows]),
+        "spans": _lists([[bound for span in row.spans for bound in span] for row in rows]),
+        "question": pyarrow.array([row.question for row in rows], text),
+        "answer": pyarrow.array([row.answer for row in rows], text),
+    }
+    return pyarrow.table(columns)
+
+
+def _lists(lists: Sequence[Sequence[int]]) -> Any:
+    """Return lists of integers as an Arrow column, by its buffers: Arrow looks at each integer otherwise."""
+    import pyarrow
+
+    values, ends = array("i"), array("q", [0])
+    for one in lists:
+        values.extend(one)
+        ends.append(len(values))
+    numbers = pyarrow.Array.from_buffers(pyarrow.int32(), len(values), [None, pyarrow.py_buffer(values)])
+    places = pyarrow.Array.from_buffers(pyarrow.int64(), len(ends), [None, pyarrow.py_buffer(ends)])
+    return pyarrow.LargeListArray.from_arrays(places, numbers)
 
 
 def read_report(folder: Folder) -> DatasetReport | None:

@@ -95,9 +95,9 @@ class Row:
         return _digest([self.kind, self.messages, self.tools, self.rejected, self.label, self.images])
 
 
-def place_of(file: str, line: int) -> str:
-    """Return where a line stands, as people look for it; the only file of a dataset has no name."""
-    return f"{file}, line {line}" if file else f"line {line}"
+def place_of(file: str, number: int, unit: str = "line") -> str:
+    """Return where a row stands, as people look for it; the only file of a dataset has no name."""
+    return f"{file}, {unit} {number}" if file else f"{unit} {number}"
 
 
 def message_text(message: Message) -> str:

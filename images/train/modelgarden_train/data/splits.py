@@ -1,10 +1,10 @@
-"""What becomes of rows: duplicates are dropped, the others are split without a prompt on two sides. Pure."""
+"""Which rows are trained on and which are held out: they are split without a prompt on two sides. Pure."""
 
 from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -48,16 +48,6 @@ class Splits(Generic[Entry]):
     """In the order of their prompts' hashes, so that the first of them are a sample."""
     test: list[Entry]
     """In the same order; empty where none is asked for."""
-
-
-def without_duplicates(rows: Iterable[Entry]) -> Iterator[Entry]:
-    """Yield the rows, the first of equal ones only."""
-    seen: set[bytes] = set()
-    for row in rows:
-        digest = row.digest
-        if digest not in seen:
-            seen.add(digest)
-            yield row
 
 
 def split_rows(rows: Sequence[Entry], *, shares: Shares, seed: int) -> Splits[Entry]:

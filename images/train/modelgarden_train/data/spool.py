@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from modelgarden_train.data.packed import unpacked
 from modelgarden_train.data.prepared import PreparedRow
-from modelgarden_train.data.rows import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +21,7 @@ class Spooled:
     source: int
     offset: int
     """Where it begins in the spool."""
+    bytes: int
 
 
 class Spool:
@@ -30,6 +30,7 @@ class Spool:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = path.open("w+b")
+        self._end = 0
         self.rows: list[Spooled] = []
 
     def __enter__(self) -> Self:
@@ -39,11 +40,11 @@ class Spool:
         self._file.close()
         self._path.unlink(missing_ok=True)
 
-    def add(self, row: Row, prepared: PreparedRow) -> None:
-        """Keep a row."""
-        offset = self._file.tell()
-        self._file.write(json.dumps(prepared.to_record(), ensure_ascii=False).encode() + b"\n")
-        self.rows.append(Spooled(row.digest, row.prompt_digest, prepared.tokens, row.source, offset))
+    def add(self, digests: tuple[bytes, bytes], content: bytes, *, tokens: int, source: int) -> None:
+        """Keep a row, packed; the digests are its own and its prompt's."""
+        self._file.write(content)
+        self.rows.append(Spooled(*digests, tokens, source, self._end, len(content)))
+        self._end += len(content)
 
     def read(self, rows: Sequence[Spooled]) -> SpooledRows:
         """Return rows in the order that is given."""
@@ -51,8 +52,9 @@ class Spool:
 
     def row(self, spooled: Spooled) -> PreparedRow:
         """Return one row."""
-        self._file.seek(spooled.offset)
-        return PreparedRow.from_record(json.loads(self._file.readline()))
+        if self._file.tell() != spooled.offset:
+            self._file.seek(spooled.offset)
+        return unpacked(self._file.read(spooled.bytes))
 
 
 class SpooledRows:

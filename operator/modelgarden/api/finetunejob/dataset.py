@@ -20,6 +20,12 @@ from modelgarden.api.finetunejob.source import (
 
 _FORMAT_OF_SOURCES: Final = "format is that of source; set it in sources"
 
+BadRows = Annotated[
+    Annotated[int, Field(ge=0, le=999_999_999)]
+    | Annotated[str, Field(pattern=r"^([0-9]{1,9}|[0-9]{1,2}(\.[0-9]{1,3})?%|100%)$", max_length=20)],
+    Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
+]
+
 
 class Preparation(ApiModel):
     """What becomes of the rows, wherever they lie: what the spec and the pods' configuration share."""
@@ -27,6 +33,11 @@ class Preparation(ApiModel):
     validation_split: Annotated[float, Field(ge=0.01, le=0.5)] = Field(
         default=0.1,
         description="Share of the distinct prompts that is held out for evaluation, never trained on. Default: 0.1.",
+    )
+    max_bad_rows: BadRows = Field(
+        default=0,
+        description="Rows that may be wrong, a number or a share of all such as 10%: they are dropped and counted as "
+        "BadRow. With more, the job fails and names the first of them. Default: 0.",
     )
     chat_template: Annotated[str, Field(min_length=1, max_length=32768)] | None = Field(
         default=None,
@@ -60,7 +71,8 @@ class Dataset(Preparation):
 
     source: SourceUri | None = Field(
         default=None,
-        description=f"Where the rows lie, JSON Lines of at most 4 MiB a row. {SOURCE_FORMS}. "
+        description="Where the rows lie, each of at most 4 MiB: JSON Lines, JSON, CSV or Parquet, also as gzip or zstd. "
+        f"{SOURCE_FORMS}. "
         "Default: none, sources is given.",
     )
     format: DatasetFormat = Field(default="Auto", description=FORMATS)

@@ -12,6 +12,7 @@ import pytest
 from modelgarden_pod.local import LocalFolder
 from modelgarden_train.data import prepared as prepared_module
 from modelgarden_train.data.formats import parse_row
+from modelgarden_train.data.packed import packed
 from modelgarden_train.data.prepared import PreparedRow, digest_of, write_split
 from modelgarden_train.data.prepared_rows import read_split
 from modelgarden_train.data.rows import Row
@@ -39,11 +40,15 @@ def make_row(number: int) -> tuple[Row, PreparedRow]:
     return row, prepared
 
 
+def spool_row(spool: Spool, row: Row, prepared: PreparedRow) -> None:
+    spool.add((row.digest, row.prompt_digest), packed(prepared), tokens=prepared.tokens, source=row.source)
+
+
 def test_spooled_rows_come_back_in_any_order(tmp_path: Path) -> None:
     rows = [make_row(number) for number in range(20)]
     with Spool(tmp_path / "spool") as spool:
         for row, prepared in rows:
-            spool.add(row, prepared)
+            spool_row(spool, row, prepared)
         backwards = spool.read(spool.rows[::-1])
 
         assert len(backwards) == 20
@@ -57,7 +62,7 @@ def test_an_index_is_split_as_its_rows_are(tmp_path: Path) -> None:
     rows = [make_row(number) for number in range(40)]
     with Spool(tmp_path / "spool") as spool:
         for row, prepared in rows:
-            spool.add(row, prepared)
+            spool_row(spool, row, prepared)
         shares = Shares(validation=0.25, test=0.25)
         by_index = split_rows(spool.rows, shares=shares, seed=5)
         by_row = split_rows([row for row, _ in rows], shares=shares, seed=5)

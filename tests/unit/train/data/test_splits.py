@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from modelgarden_pod.errors import UserError
 from modelgarden_train.data.formats import parse_row
 from modelgarden_train.data.rows import Row
-from modelgarden_train.data.splits import Shares, Splits, split_rows, without_duplicates
+from modelgarden_train.data.splits import Shares, Splits, split_rows
 
 TEXT = st.characters(codec="utf-8", exclude_characters="\0")
 
@@ -22,18 +22,6 @@ def pair(prompt: str, completion: str = "answer") -> dict[str, Any]:
 
 def rows_of(*prompts: str) -> list[Row]:
     return [parse_row(pair(prompt), "PromptCompletion") for prompt in prompts]
-
-
-def test_only_exact_duplicates_are_dropped_and_the_order_stays() -> None:
-    rows = [
-        parse_row(pair(*one), "PromptCompletion") for one in [("b", "1"), ("a", "1"), ("b", "1"), ("b", "2")]
-    ]
-
-    assert [(row.question, row.answer) for row in without_duplicates(rows)] == [
-        ("b", "1"),
-        ("a", "1"),
-        ("b", "2"),
-    ]
 
 
 def split(rows: list[Row], *, validation: float = 0.1, test: float = 0.0, seed: int = 1) -> Splits[Row]:

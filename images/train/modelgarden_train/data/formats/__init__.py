@@ -24,8 +24,8 @@ from modelgarden_train.data.formats.messages import messages_row
 from modelgarden_train.data.formats.preference import preference_row
 from modelgarden_train.data.formats.sharegpt import sharegpt_row
 from modelgarden_train.data.formats.vision import vision_row
-from modelgarden_train.data.lines import type_name
 from modelgarden_train.data.rows import Row, RowError
+from modelgarden_train.data.values import type_name
 
 
 @dataclass(frozen=True)

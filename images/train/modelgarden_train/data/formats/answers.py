@@ -6,8 +6,8 @@ from typing import Any
 
 from modelgarden_train.data.formats.fields import answer_of, required, text_of, whole_text_of
 from modelgarden_train.data.formats.messages import check_prompt_turns, messages_at
-from modelgarden_train.data.lines import type_name
 from modelgarden_train.data.rows import EmptyAnswerError, Kind, Message, Row, RowError
+from modelgarden_train.data.values import type_name
 
 
 def prompt_completion_row(value: dict[str, Any]) -> Row:

@@ -6,8 +6,8 @@ import math
 import re
 from typing import Any, Final, TypeVar
 
-from modelgarden_train.data.lines import type_name
 from modelgarden_train.data.rows import EmptyAnswerError, RowError
+from modelgarden_train.data.values import type_name
 
 _LONGEST_SHOWN: Final = 40
 _DEEPEST: Final = 64

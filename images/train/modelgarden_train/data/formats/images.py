@@ -6,8 +6,8 @@ import re
 from typing import Any, Final
 
 from modelgarden_train.data.formats.fields import check_text, object_at, shown
-from modelgarden_train.data.lines import type_name
 from modelgarden_train.data.rows import RowError
+from modelgarden_train.data.values import type_name
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _LONGEST_PATH: Final = 1024

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from modelgarden_train.data.formats.fields import json_at, object_at, text_of
-from modelgarden_train.data.lines import type_name
 from modelgarden_train.data.rows import RowError, Tool
+from modelgarden_train.data.values import type_name
 
 
 def tools_of(value: dict[str, Any]) -> tuple[Tool, ...]:

@@ -1,22 +1,26 @@
-"""Rows of a dataset in their formats: what they mean, and how what is wrong is named."""
+"""From files to prepared rows: what rows mean, how what is wrong is named, and what is dropped."""
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from modelgarden.api.finetunejob import DatasetFormat
 from modelgarden.api.pods import PodSource
 from modelgarden_pod.errors import UserError
 from modelgarden_train.data.formats import parse_row
-from modelgarden_train.data.reading import Checked, check_rows
-from modelgarden_train.data.rows import Row
+from modelgarden_train.data.pipeline import Counts, Plan, prepare_rows
+from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.data.sources.files import SourceFile
+from modelgarden_train.data.spool import Spool
 
 
 def pair(prompt: str, completion: str = "answer") -> dict[str, Any]:
@@ -27,26 +31,61 @@ def chat(*turns: tuple[str, str]) -> dict[str, Any]:
     return {"messages": [{"role": role, "content": content} for role, content in turns]}
 
 
+class Batch(dict[str, list[list[int]]]):
+    """Texts as tokens."""
+
+    encodings: list[Any] | None = None
+
+
+class Letters:
+    """A tokenizer whose template only appends, and whose tokens are the characters."""
+
+    eos_token = "$"
+    eos_token_id = ord("$")
+    added_tokens_decoder: ClassVar[dict[int, Any]] = {}
+
+    def __call__(self, texts: list[str], **options: bool) -> Batch:
+        return Batch(input_ids=[[ord(letter) for letter in text] for text in texts])
+
+    def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> str:
+        turns = [f"<{message['role']}>{message['content']}\n" for message in messages]
+        return "".join(turns) + ("<assistant>" if options["add_generation_prompt"] else "")
+
+
 @dataclass(frozen=True)
 class Parsed:
-    """The rows of a file and the format that was found."""
+    """The rows of files, and what was counted."""
 
-    rows: tuple[Row, ...]
-    format: DatasetFormat
+    rows: tuple[PreparedRow, ...]
+    sources: tuple[int, ...]
+    counts: Counts
+
+    @property
+    def format(self) -> DatasetFormat:
+        return self.counts.formats[0]
 
 
-def read(lines: Sequence[object], folder: Path, dataset_format: DatasetFormat = "Auto") -> Parsed:
+def prepared(
+    files: Sequence[SourceFile], sources: Sequence[PodSource], folder: Path, **fields: Any
+) -> Parsed:
+    plan = replace(Plan(make_tokenizer=cast(Any, Letters), most_tokens=10**6), **fields)
+    with Spool(folder / "spool") as spool:
+        counts = prepare_rows(files, sources, plan, spool)
+        return Parsed(tuple(spool.read(spool.rows)), tuple(row.source for row in spool.rows), counts)
+
+
+def read(
+    lines: Sequence[object], folder: Path, dataset_format: DatasetFormat = "Auto", **fields: Any
+) -> Parsed:
     path = folder / "rows.jsonl"
     path.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
-    checked = check(path, dataset_format)
-    rows = tuple(checked.read())
-    assert len(rows) == checked.rows
-    return Parsed(rows, checked.sources[0].format)
+    return check(path, dataset_format, **fields)
 
 
-def check(path: Path, dataset_format: DatasetFormat = "Auto") -> Checked:
+def check(path: Path, dataset_format: DatasetFormat = "Auto", **fields: Any) -> Parsed:
     source = PodSource(uri=path.name, format=dataset_format)
-    return check_rows([SourceFile(source=0, name=path.name, path=path)], [source])
+    file = SourceFile(source=0, name=path.name, path=path)
+    return prepared([file], [source], path.parent, **fields)
 
 
 def test_prompt_and_completion_are_a_question_and_its_answer(tmp_path: Path) -> None:
@@ -54,11 +93,17 @@ def test_prompt_and_completion_are_a_question_and_its_answer(tmp_path: Path) -> 
 
     assert parsed.format == "PromptCompletion"
     assert [(row.question, row.answer) for row in parsed.rows] == [("2+2?", "4"), ("3+3?", "6")]
-    assert [row.line for row in parsed.rows] == [1, 3]
+    assert [bytes(row.input_ids).decode() for row in parsed.rows] == [
+        "<user>2+2?\n<assistant>4\n$",
+        "<user>3+3?\n<assistant>6\n$",
+    ]
 
 
 def test_the_last_message_is_the_answer_and_the_system_prompt_no_question(tmp_path: Path) -> None:
-    row = read([chat(("system", "Be short."), ("user", "2+2?"), ("assistant", "4"))], tmp_path).rows[0]
+    value = chat(("system", "Be short."), ("user", "2+2?"), ("assistant", "4"))
+
+    assert read([value], tmp_path).rows[0].question == "2+2?"
+    row = parse_row(value, "Messages")
 
     assert (row.question, row.answer) == ("2+2?", "4")
     assert [message["role"] for message in row.prompt_messages] == ["system", "user"]
@@ -210,22 +255,90 @@ def test_each_source_has_a_format_of_its_own_and_names_its_columns(tmp_path: Pat
     named = {"prompt": "question", "completion": "reply"}
     sources = [PodSource(uri="a/"), PodSource(uri="b", columns=named), PodSource(uri="c")]
 
-    checked = check_rows(files, sources)
+    parsed = prepared(files, sources, tmp_path)
 
-    rows = list(checked.read())
-    assert [(row.question, row.answer) for row in rows] == [
+    assert [(row.question, row.answer) for row in parsed.rows] == [
         ("2+2?", "4"), ("3+3?", "6"), ("4+4?", "8"), ("5+5?", "10")
     ]  # fmt: skip
-    assert [row.source for row in rows] == [0, 0, 1, 2]
-    assert [source.format for source in checked.sources] == [
-        "PromptCompletion",
-        "PromptCompletion",
-        "Messages",
-    ]
+    assert parsed.sources == (0, 0, 1, 2)
+    assert parsed.counts.formats == ("PromptCompletion", "PromptCompletion", "Messages")
 
 
 def test_of_several_files_a_wrong_row_is_named_with_its_file(tmp_path: Path) -> None:
     files = several(tmp_path, (0, [pair("a")]), (0, [pair("b"), {"prompt": "c"}]))
 
     with pytest.raises(UserError, match=r'1 row is wrong: s3://data/1\.jsonl, line 2: field "completion"'):
-        check_rows(files, [PodSource(uri="s3://data/*")])
+        prepared(files, [PodSource(uri="s3://data/*")], tmp_path)
+
+
+def test_only_exact_duplicates_are_dropped_and_the_order_stays(tmp_path: Path) -> None:
+    parsed = read([pair(*one) for one in [("b", "1"), ("a", "1"), ("b", "1"), ("b", "2")]], tmp_path)
+
+    assert [(row.question, row.answer) for row in parsed.rows] == [("b", "1"), ("a", "1"), ("b", "2")]
+    assert (parsed.counts.rows, parsed.counts.dropped) == (4, {"Duplicate": 1})
+
+
+def test_rows_that_are_too_long_are_dropped_and_counted_once(tmp_path: Path) -> None:
+    long = pair("long" * 20)
+
+    parsed = read([pair("a"), long, long, pair("b")], tmp_path, most_tokens=40)
+
+    assert [row.question for row in parsed.rows] == ["a", "b"]
+    assert parsed.counts.dropped == {"Duplicate": 1, "TooLong": 1}
+
+
+@pytest.mark.parametrize("most", [2, "2", "50%", "100%"])
+def test_as_many_bad_rows_as_may_be_are_dropped_and_counted(most: int | str, tmp_path: Path) -> None:
+    parsed = read([pair("a"), {"prompt": "b"}, "{", pair("c")], tmp_path, max_bad_rows=most)
+
+    assert [row.question for row in parsed.rows] == ["a", "c"]
+    assert (parsed.counts.rows, parsed.counts.dropped) == (4, {"BadRow": 2})
+
+
+@pytest.mark.parametrize("most", [1, "1", "49.9%"])
+def test_more_bad_rows_than_may_be_are_refused_with_the_number(most: int | str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as raised:
+        read([pair("a"), {"prompt": "b"}, "{", pair("c")], tmp_path, max_bad_rows=most)
+
+    want = f'2 rows are wrong (of 4; maxBadRows is {most}): line 2: field "completion" is missing; line 3: '
+    assert raised.value.message.startswith(want)
+
+
+def test_nothing_but_bad_rows_is_no_dataset(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has no rows"):
+        read(["{"], tmp_path, max_bad_rows="100%")
+
+
+def test_a_row_that_the_template_refuses_is_a_bad_one_in_its_place(tmp_path: Path) -> None:
+    class Picky(Letters):
+        def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> str:
+            if messages[0]["content"] == "no":
+                raise ValueError("no")
+            return super().apply_chat_template(messages, **options)
+
+    rows = [pair("a"), pair("no"), {"prompt": "b"}]
+    with pytest.raises(
+        UserError, match=r"2 rows are wrong: line 2: the model's chat template refuses.*line 3: "
+    ):
+        read(rows, tmp_path, make_tokenizer=Picky)
+
+
+def test_rows_of_every_container_are_the_same_rows(tmp_path: Path) -> None:
+    rows = [pair(f"{number}?", str(number)) for number in range(5)]
+    files = [
+        tmp_path / f"rows{suffix}"
+        for suffix in (".jsonl", ".json", ".csv", ".parquet", ".jsonl.gz", ".csv.zst")
+    ]
+    lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+    table = "prompt,completion\n" + "".join(f"{row['prompt']},{row['completion']}\n" for row in rows)
+    files[0].write_text(lines)
+    files[1].write_text(json.dumps(rows, indent=1))
+    files[2].write_text(table)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), files[3])
+    files[4].write_bytes(gzip.compress(lines.encode()))
+    files[5].write_bytes(pyarrow.compress(table.encode(), "zstd", asbytes=True))
+
+    for path in files:
+        assert [(row.question, row.answer) for row in check(path).rows] == [
+            (row["prompt"], row["completion"]) for row in rows
+        ]

@@ -7,11 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from modelgarden_train.data.lines import LONGEST_ROW_BYTES, read_lines
+from modelgarden_train.data.readers.lines import whole_lines
+from modelgarden_train.data.values import LONGEST_ROW_BYTES
 
 
 def lengths(path: Path) -> list[tuple[int, int | None]]:
-    return [(number, None if line is None else len(line)) for number, line in read_lines(path)]
+    with path.open("rb") as stream:
+        return [
+            (number, None if line is None else len(line))
+            for number, line in whole_lines(stream)
+            if line is None or line.strip()
+        ]
 
 
 @pytest.mark.parametrize(

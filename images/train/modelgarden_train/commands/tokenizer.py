@@ -1,0 +1,30 @@
+"""The base model's tokenizer, for the processes that prepare rows."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelgarden_train.data.chat import complete_tokenizer
+from modelgarden_train.models.environment import go_offline, leave_out_torch
+from modelgarden_train.models.loading import load_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+
+def tokenizer_of(folder: Path, chat_template: str | None) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model folder in whatever process, with what it lacks for training and the given template.
+
+    Raises:
+        UserError: ModelInvalid, there is none or it is broken.
+    """
+    leave_out_torch()
+    go_offline()
+    tokenizer = load_tokenizer(folder)
+    if complete_tokenizer(tokenizer, chat_template):
+        logger.info("The base model has no chat template; a plain one is used and saved with the artifact")
+    return tokenizer

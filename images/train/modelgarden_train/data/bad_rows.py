@@ -1,0 +1,51 @@
+"""Rows that cannot be taken: counted, the first few named, and refused where there are more than may be. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import Final
+
+from modelgarden.api.finetunejob import DatasetFormat
+from modelgarden_pod.errors import UserError
+from modelgarden_train.data.formats import EXAMPLES
+
+MOST_SHOWN: Final = 3
+
+
+class BadRows:
+    """The rows of a dataset that cannot be taken."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.shown: list[str] = []
+
+    def add(self, count: int, told: Iterable[str]) -> None:
+        """Count some; `told` says of the first of them where they stand and what is wrong."""
+        self.count += count
+        for text in told:
+            if len(self.shown) < MOST_SHOWN:
+                self.shown.append(text)
+
+    def require_few(self, most: int | str, *, rows: int, formats: Sequence[DatasetFormat]) -> None:
+        """Hold that no more of all rows are bad than may be: a number, or a share such as 10%.
+
+        Raises:
+            UserError: DatasetInvalid, with place, field and an example for the first of them.
+        """
+        if self.count <= most_bad_rows(most, rows):
+            return
+        more = self.count - len(self.shown)
+        rest = f"; and {more} more" if more else ""
+        count = "1 row is" if self.count == 1 else f"{self.count} rows are"
+        allowed = f" (of {rows}; maxBadRows is {most})" if str(most) not in ("0", "0%") else ""
+        known = {name for name in formats if name != "Auto"}
+        example = f". A row looks like {EXAMPLES[known.pop()]}" if len(known) == 1 else ""
+        text = f"{count} wrong{allowed}: {'; '.join(self.shown)}{rest}{example}"
+        raise UserError("DatasetInvalid", text)
+
+
+def most_bad_rows(most: int | str, rows: int) -> int:
+    """Return how many of so many rows may be bad."""
+    text = str(most)
+    return int(Fraction(text.removesuffix("%")) * rows / 100) if text.endswith("%") else int(text)

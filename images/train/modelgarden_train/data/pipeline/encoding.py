@@ -1,0 +1,92 @@
+"""What is done with a chunk of rows, in whatever process: read, understood, rendered, tokenized and packed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from modelgarden_train.data.bad_rows import MOST_SHOWN
+from modelgarden_train.data.batching import in_batches
+from modelgarden_train.data.chat import Encoded, encode
+from modelgarden_train.data.formats import parse_row
+from modelgarden_train.data.learnable import require_learnable
+from modelgarden_train.data.packed import packed
+from modelgarden_train.data.pipeline.chunks import CHUNK_BYTES, Chunk
+from modelgarden_train.data.prepared import PreparedRow
+from modelgarden_train.data.rows import Row, RowError, place_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class Ready(NamedTuple):
+    """A row that is right."""
+
+    digest: bytes
+    prompt_digest: bytes
+    tokens: int
+    content: bytes
+    """It, packed; nothing of a row that is too long."""
+
+
+@dataclass
+class Done:
+    """What has become of a chunk."""
+
+    source: int
+    ready: list[Ready] = field(default_factory=list)
+    bad: int = 0
+    told: list[str] = field(default_factory=list)
+    """Of the first bad rows, where they stand and what is wrong."""
+
+    def refuse(self, chunk: Chunk, number: int, error: RowError) -> None:
+        """Count a bad row."""
+        self.bad += 1
+        if len(self.told) < MOST_SHOWN:
+            self.told.append(f"{place_of(chunk.file, number, chunk.unit)}: {error}")
+
+
+def encode_chunk(
+    tokenizer: PreTrainedTokenizerBase, chunk: Chunk, *, most_tokens: int, learned: bool
+) -> Done:
+    """Return what becomes of a chunk's rows, in their order; what is not to be learned may be of any kind.
+
+    Raises:
+        UserError: DatasetInvalid, the objective does not learn rows of this kind; ModelInvalid, the template fails.
+    """
+    done = Done(chunk.number)
+    problems: list[tuple[int, RowError]] = []
+    rows = _understood(chunk, problems, learned=learned)
+    for batch in in_batches(rows, size=lambda row: row.characters, most=CHUNK_BYTES):
+        for row, encoded in zip(batch, encode(tokenizer, batch), strict=True):
+            if isinstance(encoded, RowError):
+                problems.append((row.line, encoded))
+            else:
+                done.ready.append(_ready(row, encoded, most_tokens))
+    for number, error in sorted(problems, key=lambda problem: problem[0]):
+        done.refuse(chunk, number, error)
+    return done
+
+
+def _understood(chunk: Chunk, problems: list[tuple[int, RowError]], *, learned: bool) -> Iterator[Row]:
+    source = chunk.source
+    for record in chunk.records:
+        try:
+            row = parse_row(record.fields(), source.format, source.columns)
+        except RowError as error:
+            problems.append((record.number, error))
+            continue
+        if learned:
+            require_learnable(row)
+        yield replace(row, line=record.number)
+
+
+def _ready(row: Row, encoded: Encoded, most_tokens: int) -> Ready:
+    tokens = len(encoded.ids)
+    content = b""
+    if tokens <= most_tokens:
+        content = packed(
+            PreparedRow(input_ids=encoded.ids, spans=encoded.spans, question=row.question, answer=row.answer)
+        )
+    return Ready(row.digest, row.prompt_digest, tokens, content)
