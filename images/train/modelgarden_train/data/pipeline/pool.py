@@ -52,7 +52,7 @@ def in_order(
     try:
         yield from _through(pool, items, work, most=workers * (1 + _WAITING))
     except BrokenProcessPool as error:
-        raise _lost(kills) from error
+        raise lost_worker(kills_before=kills, kills=oom_kills(), memory_limit=memory_limit_bytes()) from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -116,15 +116,13 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _lost(kills_before: int | None) -> PodError:
-    """Return what it means that a process is gone."""
-    kills = oom_kills()
+def lost_worker(*, kills_before: int | None, kills: int | None, memory_limit: int | None) -> PodError:
+    """Return what it means that a process is gone, by how often the kernel has killed for want of memory. Pure."""
     if kills is not None and kills == kills_before:
         return PodError(
             "PrepareFailed", "a process that prepares rows ended without a word; the log may say why"
         )
-    limit = memory_limit_bytes()
-    told = f" (the limit is {limit / _GIB:.1f} GiB)" if limit else ""
+    told = f" (the limit is {memory_limit / _GIB:.1f} GiB)" if memory_limit else ""
     return UserError(
         "OutOfMemory",
         f"a process that prepares rows was killed for want of memory{told}; raise dataset.resources.memory",
