@@ -252,6 +252,13 @@ RULE_CASES: tuple[RuleCase, ...] = (
     ),
     RuleCase(
         FINETUNEJOB,
+        "must be at least 0.7",
+        "spec.dataset.quality.nearDuplicateThreshold",
+        {"dataset": {"quality": {"nearDuplicateThreshold": 0.5}}},
+        {"dataset": {"quality": {"nearDuplicateThreshold": 0.7}}},
+    ),
+    RuleCase(
+        FINETUNEJOB,
         "must be at least 1e-08",
         "spec.training.learningRate",
         {"training": {"learningRate": 0}},

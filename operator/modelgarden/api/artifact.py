@@ -11,7 +11,7 @@ from modelgarden.api.base import ApiModel, ModelName, Sha256, Timestamp
 from modelgarden.api.documents import Document
 from modelgarden.api.emissions import EmissionsRecord
 from modelgarden.api.evaluation import EvaluationStatus, Score, with_metrics
-from modelgarden.api.finetunejob import Action, ArtifactFormat, DatasetStatus, Method, Reason
+from modelgarden.api.finetunejob import Action, ArtifactFormat, DatasetStatus, Method
 
 
 class RunIdentity(ApiModel):
@@ -76,7 +76,8 @@ class SourceRecord(ApiModel):
 class FindingRecord(ApiModel):
     """What was found in some rows and what became of them."""
 
-    reason: Reason
+    reason: str
+    """One of those that the status counts by."""
     action: Action
     rows: Annotated[int, Field(ge=1)]
     places: tuple[str, ...]

@@ -7,27 +7,28 @@ may use work on them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
 from modelgarden.api.artifact import DatasetReport, SourceRecord
-from modelgarden.api.finetunejob import DatasetStatus
-from modelgarden.api.layout import DATASET_REPORT, DATASET_TRAIN, DATASET_VALIDATION
 from modelgarden.api.pods import TerminationMessage
 from modelgarden_pod.errors import UserError
 from modelgarden_pod.http import json_route, serve_routes
 from modelgarden_pod.retry import Patience
 from modelgarden_train.attempt.progress import ProgressBoard
 from modelgarden_train.attempt.run import Run
+from modelgarden_train.commands.dataset_files import Made, write_dataset
 from modelgarden_train.commands.tokenizer import tokenizer_of
-from modelgarden_train.data.pipeline import Counts, Plan, prepare_rows
-from modelgarden_train.data.prepared import digest_of, read_report, write_split
+from modelgarden_train.data.pipeline import Plan, prepare_rows
+from modelgarden_train.data.prepared import read_report
+from modelgarden_train.data.quality.checks import RowChecks
+from modelgarden_train.data.quality.sieve import Sieve
+from modelgarden_train.data.report.example import rendered_example
 from modelgarden_train.data.sources.fetch import fetch_sources
 from modelgarden_train.data.sources.files import SourceFile
-from modelgarden_train.data.splits import Shares, split_rows
 from modelgarden_train.data.spool import Spool
-from modelgarden_train.data.weights import weighted
 from modelgarden_train.models.base_model import BaseModel, fetch_base_model
 from modelgarden_train.models.environment import cpu_count
 
@@ -55,35 +56,57 @@ def prepare(run: Run, *, port: int) -> TerminationMessage:
     if report is None:
         report = _prepare(run, board, hub=hub)
     status = report.status
-    dropped = ", ".join(f"{count} {reason}" for reason, count in status.dropped.items()) or "none"
     return TerminationMessage(
         reason="DatasetReady",
-        message=f"{status.training_rows} rows to train on, {status.validation_rows} held out, dropped: {dropped}",
+        message=f"{status.training_rows} rows to train on, {status.validation_rows} held out, "
+        f"dropped: {_told(status.dropped)}",
         dataset=status,
     )
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "none"
 
 
 def _prepare(run: Run, board: ProgressBoard, *, hub: Patience) -> DatasetReport:
     inputs = _fetch(run, hub=hub)
     board.stage("Preparing")
-    dataset, limit = run.config.dataset, run.config.training.max_sequence_length
+    dataset = run.config.dataset
+    make_tokenizer = partial(tokenizer_of, inputs.model.path, dataset.chat_template)
     plan = Plan(
-        make_tokenizer=partial(tokenizer_of, inputs.model.path, dataset.chat_template),
-        most_tokens=limit,
+        make_tokenizer=make_tokenizer,
+        checks=RowChecks(dataset.quality, longest=run.config.training.max_sequence_length),
         max_bad_rows=dataset.max_bad_rows,
         learned=not run.config.dry_run,
         cpus=cpu_count(),
     )
     with Spool(run.workspace / "prepared.rows") as spool:
-        counts = prepare_rows(inputs.files, dataset.sources, plan, spool)
-        if not spool.rows:
-            raise UserError(
-                "DatasetInvalid",
-                f"every row is longer than training.maxSequenceLength ({limit} tokens); "
-                "shorten the rows or raise it",
-            )
+        sieve = Sieve(dataset.quality)
+        counts = prepare_rows(inputs.files, dataset.sources, plan, sieve, spool)
+        gone = sieve.near_duplicates()
+        sieve.tally.require_none_failed()
+        rows = [row for number, row in enumerate(spool.rows) if number not in gone]
+        if not rows:
+            raise UserError("DatasetInvalid", _nothing_left(run, sieve.tally.rows("Drop")))
         board.stage("Uploading")
-        return _upload(run, inputs, spool, counts=counts)
+        made = Made(
+            spool=spool,
+            rows=rows,
+            counts=counts,
+            tally=sieve.tally,
+            first_example=rendered_example(make_tokenizer(), spool.row(rows[0]).input_ids),
+            records=inputs.sources,
+            model=inputs.model,
+        )
+        return write_dataset(run, made)
+
+
+def _nothing_left(run: Run, dropped: Mapping[str, int]) -> str:
+    limit = run.config.training.max_sequence_length
+    return (
+        f"no row is left, dropped: {_told(dropped)}; correct the rows, set dataset.quality to keep them, or raise "
+        f"training.maxSequenceLength ({limit} tokens)"
+    )
 
 
 def _fetch(run: Run, *, hub: Patience) -> Inputs:
@@ -102,37 +125,3 @@ def _fetch(run: Run, *, hub: Patience) -> Inputs:
         )
     finally:
         beside.shutdown(wait=False, cancel_futures=True)
-
-
-def _upload(run: Run, inputs: Inputs, spool: Spool, *, counts: Counts) -> DatasetReport:
-    """Split what was prepared and write it; the report comes last."""
-    config, sources = run.config, run.config.dataset.sources
-    shares = Shares(validation=config.dataset.validation_split)
-    splits = split_rows(spool.rows, shares=shares, seed=config.training.seed)
-    validation_rows = splits.validation
-    training_rows = list(weighted(splits.training, [source.weight for source in sources]))
-    if not training_rows:
-        raise UserError("DatasetInvalid", "the sources' weights leave no row to train on; raise them")
-    training, validation = spool.read(training_rows), spool.read(validation_rows)
-    report = DatasetReport(
-        source=", ".join(source.uri for source in sources),
-        sources=inputs.sources,
-        model_revision=inputs.model.revision,
-        model_listing=inputs.model.listing,
-        status=DatasetStatus(
-            rows=counts.rows,
-            training_rows=len(training),
-            validation_rows=len(validation),
-            dropped=counts.dropped,
-            tokens=sum(row.tokens for row in training_rows),
-            format=counts.formats[0],
-            digest=digest_of(training, validation),
-        ),
-        longest_row_tokens=max(row.tokens for row in spool.rows),
-        files=(
-            write_split(run.folder, DATASET_TRAIN, training, scratch=run.workspace),
-            write_split(run.folder, DATASET_VALIDATION, validation, scratch=run.workspace),
-        ),
-    )
-    run.folder.write(DATASET_REPORT, report.model_dump_json(by_alias=True, indent=2).encode())
-    return report

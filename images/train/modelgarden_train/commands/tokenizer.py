@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@cache
 def tokenizer_of(folder: Path, chat_template: str | None) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a model folder in whatever process, with what it lacks for training and the given template.
+    """Load, once in a process, the tokenizer of a model folder, with what it lacks for training and the given template.
 
     Raises:
         UserError: ModelInvalid, there is none or it is broken.

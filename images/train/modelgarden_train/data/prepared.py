@@ -98,10 +98,10 @@ class Split(Protocol):
     def __iter__(self) -> Iterator[PreparedRow]: ...
 
 
-def digest_of(training: Split, validation: Split) -> str:
-    """Return the SHA-256 over the rows of both splits."""
+def digest_of(*splits: Split) -> str:
+    """Return the SHA-256 over the rows of the splits: of training, validation and, where there is one, test."""
     digest = hashlib.sha256()
-    for split in (training, validation):
+    for split in splits:
         digest.update(f"{len(split)}\n".encode())
         for row in split:
             texts = json.dumps([row.tokens, row.spans, row.question, row.answer], ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Which rows are trained on and which are held out: they are split without a prompt on two sides. Pure."""
+"""What rows are for: they are split by prompt, without one on two sides. Pure."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from modelgarden.api.base import ApiModel, Quantity, Rule
 from modelgarden.api.common import TrainingResources, at_least, exactly_one, require_at_least
+from modelgarden.api.finetunejob.quality import Quality
 from modelgarden.api.finetunejob.source import (
     FORMATS,
     SOURCE_FORMS,
@@ -43,6 +44,15 @@ class Preparation(ApiModel):
         default=None,
         description="Jinja text that renders conversations in the place of the base model's own chat template, which it "
         "replaces in the artifact too. Default: none, the model's own, or a plain one where it has none.",
+    )
+    test_split: Annotated[float, Field(ge=0, le=0.4)] = Field(
+        default=0,
+        description="Share of the distinct prompts that is put aside in dataset/test.parquet of the run: never trained on, "
+        "and no choice is made on it. Default: 0, none.",
+    )
+    quality: Quality = Field(
+        default=Quality(),
+        description="What is looked for in the rows, and what becomes of those it is found in.",
     )
 
 

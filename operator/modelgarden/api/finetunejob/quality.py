@@ -72,6 +72,11 @@ class Quality(ApiModel):
         "or Hugging Face. Default: Keep.",
     )
 
+    @property
+    def finds_near_duplicates(self) -> bool:
+        """Whether near duplicates are looked for."""
+        return self.near_duplicates != "Keep"
+
     def action(self, reason: Reason) -> Action:
         """Return what becomes of a row for a reason."""
         action: Action = getattr(self, FIELD_OF_REASON[reason])

@@ -5,6 +5,7 @@ What comes of it does not depend on the number of processes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,8 +16,11 @@ from modelgarden.api.pods import PodSource
 from modelgarden_pod.errors import UserError
 from modelgarden_train.data.bad_rows import BadRows
 from modelgarden_train.data.pipeline.chunks import Chunks
-from modelgarden_train.data.pipeline.encoding import encode_chunk
+from modelgarden_train.data.pipeline.encoding import Done, encode_chunk
 from modelgarden_train.data.pipeline.pool import in_order
+from modelgarden_train.data.quality.checks import RowChecks
+from modelgarden_train.data.quality.findings import Finding
+from modelgarden_train.data.quality.sieve import Place, Sieve
 from modelgarden_train.data.readers import open_file
 from modelgarden_train.data.sources.files import SourceFile
 from modelgarden_train.data.spool import Spool
@@ -34,8 +38,8 @@ class Plan:
 
     make_tokenizer: Callable[[], PreTrainedTokenizerBase]
     """Called in each process."""
-    most_tokens: int
-    """Of a row that is kept."""
+    checks: RowChecks
+    """What is looked for in each row."""
     max_bad_rows: int | str = 0
     learned: bool = True
     """Whether the rows are trained on, and not only checked."""
@@ -44,47 +48,41 @@ class Plan:
 
 @dataclass(frozen=True)
 class Counts:
-    """What has become of the rows that were read."""
+    """What was read."""
 
-    rows: int
-    bad: int
-    duplicates: int
-    too_long: int
+    rows: Counter[int]
+    """By the number of their source."""
+    bad: BadRows
     formats: tuple[DatasetFormat, ...]
     """Of the sources, as they were found."""
 
-    @property
-    def dropped(self) -> dict[str, int]:
-        """Rows dropped, by reason."""
-        counts = {"BadRow": self.bad, "Duplicate": self.duplicates, "TooLong": self.too_long}
-        return {reason: count for reason, count in counts.items() if count}
-
 
 def prepare_rows(
-    files: Sequence[SourceFile], sources: Sequence[PodSource], plan: Plan, spool: Spool
+    files: Sequence[SourceFile], sources: Sequence[PodSource], plan: Plan, sieve: Sieve, spool: Spool
 ) -> Counts:
-    """Put the rows that are kept into the spool: of equal rows the first, none that is too long.
+    """Put the rows that the sieve keeps into the spool.
 
     Raises:
         UserError: DatasetInvalid, more rows are wrong than may be, or a file cannot be read; OutOfMemory.
     """
     chunks = Chunks([open_file(file) for file in files], sources)
-    work = partial(encode_chunk, most_tokens=plan.most_tokens, learned=plan.learned)
+    work = partial(encode_chunk, checks=plan.checks, learned=plan.learned)
     workers = min(plan.cpus, sum(file.path.stat().st_size for file in files) // _BYTES_FOR_A_PROCESS)
-    bad, seen, right, too_long = BadRows(), set[bytes](), 0, 0
+    bad, rows = BadRows(), Counter[int]()
     for done in in_order(chunks, work, make_tool=plan.make_tokenizer, workers=workers):
         bad.add(done.bad, done.told)
-        right += len(done.ready)
-        for digest, prompt_digest, tokens, content in done.ready:
-            if digest in seen:
-                continue
-            seen.add(digest)
-            if content:
-                spool.add((digest, prompt_digest), content, tokens=tokens, source=done.source)
-            else:
-                too_long += 1
-    rows = right + bad.count
-    bad.require_few(plan.max_bad_rows, rows=rows, formats=chunks.formats)
-    if not right:
+        rows[done.source] += len(done.ready) + len(done.without_answer) + done.bad
+        _sift(done, sieve, spool)
+    bad.require_few(plan.max_bad_rows, rows=rows.total(), formats=chunks.formats)
+    if rows.total() == bad.count:
         raise UserError("DatasetInvalid", "the dataset has no rows; upload a file with at least two")
-    return Counts(rows, bad.count, right - len(seen), too_long, tuple(chunks.formats))
+    return Counts(rows, bad, tuple(chunks.formats))
+
+
+def _sift(done: Done, sieve: Sieve, spool: Spool) -> None:
+    for number in done.without_answer:
+        sieve.leave_out(Finding("EmptyAnswer"), Place(done.counted, number))
+    for row in done.ready:
+        place = Place(done.counted, row.number)
+        if sieve.keeps(row.digest, row.findings, place, sketch=row.sketch):
+            spool.add((row.digest, row.prompt_digest), row.content, tokens=row.tokens, source=done.source)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +14,10 @@ from modelgarden_train.data.learnable import require_learnable
 from modelgarden_train.data.packed import packed
 from modelgarden_train.data.pipeline.chunks import CHUNK_BYTES, Chunk
 from modelgarden_train.data.prepared import PreparedRow
-from modelgarden_train.data.rows import Row, RowError, place_of
+from modelgarden_train.data.quality.checks import RowChecks
+from modelgarden_train.data.quality.findings import Finding, goes_on
+from modelgarden_train.data.quality.sieve import Place
+from modelgarden_train.data.rows import EmptyAnswerError, Row, RowError, place_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -23,11 +26,15 @@ if TYPE_CHECKING:
 class Ready(NamedTuple):
     """A row that is right."""
 
+    number: int
     digest: bytes
     prompt_digest: bytes
     tokens: int
+    findings: tuple[Finding, ...]
+    sketch: bytes
+    """What near duplicates are found by, where they are looked for."""
     content: bytes
-    """It, packed; nothing of a row that is too long."""
+    """It, packed; nothing of a row that does not go on for what was found in it."""
 
 
 @dataclass
@@ -35,7 +42,11 @@ class Done:
     """What has become of a chunk."""
 
     source: int
+    counted: str
+    """What a row's number is counted in, as people look for it: `rows.jsonl, line`."""
     ready: list[Ready] = field(default_factory=list)
+    without_answer: list[int] = field(default_factory=list)
+    """Numbers of the rows that are left out for it."""
     bad: int = 0
     told: list[str] = field(default_factory=list)
     """Of the first bad rows, where they stand and what is wrong."""
@@ -48,24 +59,29 @@ class Done:
 
 
 def encode_chunk(
-    tokenizer: PreTrainedTokenizerBase, chunk: Chunk, *, most_tokens: int, learned: bool
+    tokenizer: PreTrainedTokenizerBase, chunk: Chunk, *, checks: RowChecks, learned: bool
 ) -> Done:
     """Return what becomes of a chunk's rows, in their order; what is not to be learned may be of any kind.
 
     Raises:
         UserError: DatasetInvalid, the objective does not learn rows of this kind; ModelInvalid, the template fails.
     """
-    done = Done(chunk.number)
+    done = Done(chunk.number, Place.of(chunk.file, 0, chunk.unit).counted)
     problems: list[tuple[int, RowError]] = []
     rows = _understood(chunk, problems, learned=learned)
     for batch in in_batches(rows, size=lambda row: row.characters, most=CHUNK_BYTES):
+        right: list[tuple[Row, Encoded]] = []
         for row, encoded in zip(batch, encode(tokenizer, batch), strict=True):
             if isinstance(encoded, RowError):
                 problems.append((row.line, encoded))
             else:
-                done.ready.append(_ready(row, encoded, most_tokens))
+                right.append((row, encoded))
+        done.ready.extend(_checked(right, checks))
     for number, error in sorted(problems, key=lambda problem: problem[0]):
-        done.refuse(chunk, number, error)
+        if isinstance(error, EmptyAnswerError) and checks.quality.action("EmptyAnswer") == "Drop":
+            done.without_answer.append(number)
+        else:
+            done.refuse(chunk, number, error)
     return done
 
 
@@ -82,11 +98,15 @@ def _understood(chunk: Chunk, problems: list[tuple[int, RowError]], *, learned: 
         yield replace(row, line=record.number)
 
 
-def _ready(row: Row, encoded: Encoded, most_tokens: int) -> Ready:
-    tokens = len(encoded.ids)
-    content = b""
-    if tokens <= most_tokens:
-        content = packed(
-            PreparedRow(input_ids=encoded.ids, spans=encoded.spans, question=row.question, answer=row.answer)
-        )
-    return Ready(row.digest, row.prompt_digest, tokens, content)
+def _checked(right: Sequence[tuple[Row, Encoded]], checks: RowChecks) -> Iterator[Ready]:
+    rows = [row for row, _ in right]
+    findings = checks.findings(rows, [len(encoded.ids) for _, encoded in right])
+    for (row, encoded), found, sketch in zip(right, findings, checks.sketches(rows), strict=True):
+        content = b""
+        if goes_on(found, checks.quality):
+            content = packed(
+                PreparedRow(
+                    input_ids=encoded.ids, spans=encoded.spans, question=row.question, answer=row.answer
+                )
+            )
+        yield Ready(row.line, row.digest, row.prompt_digest, len(encoded.ids), found, sketch, content)

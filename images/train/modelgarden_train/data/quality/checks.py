@@ -9,6 +9,7 @@ from modelgarden.api.finetunejob import Quality
 from modelgarden_train.data.quality.answers import is_cut_off
 from modelgarden_train.data.quality.findings import Finding
 from modelgarden_train.data.quality.leaks import has_email, secret_kinds
+from modelgarden_train.data.quality.near_duplicates import sketches
 from modelgarden_train.data.quality.profanity import offensive
 from modelgarden_train.data.rows import Row, message_text
 
@@ -29,6 +30,12 @@ class RowChecks:
             tuple(self._findings(row, length, text, offends=offends))
             for row, length, text, offends in zip(rows, tokens, texts, swearing, strict=True)
         ]
+
+    def sketches(self, rows: Sequence[Row]) -> list[bytes]:
+        """Return what near duplicates are found by, of each row; nothing where they are not looked for."""
+        if not self.quality.finds_near_duplicates:
+            return [b""] * len(rows)
+        return sketches([text_of(row) for row in rows])
 
     def _findings(self, row: Row, tokens: int, text: str, *, offends: bool) -> Iterator[Finding]:
         asked = self.quality

@@ -28,11 +28,14 @@ class Verdict:
 
 
 KEPT: Final = Verdict("Keep")
+GONE: Final = frozenset[Action]({"Drop", "Fail"})
 _ORDER: Final = tuple(FIELD_OF_REASON)
 
 
 def verdict(findings: Sequence[Finding], quality: Quality) -> Verdict:
     """Return what becomes of a row: the hardest action of what was found, for the first reason that asks for it."""
+    if not findings:
+        return KEPT
     asked = sorted(findings, key=lambda finding: _ORDER.index(finding.reason))
     by_action = {
         action: tuple(one for one in asked if quality.action(one.reason) == action)
@@ -43,3 +46,8 @@ def verdict(findings: Sequence[Finding], quality: Quality) -> Verdict:
     if by_action["Drop"]:
         return Verdict("Drop", by_action["Drop"][:1])
     return Verdict("Flag", by_action["Flag"]) if by_action["Flag"] else KEPT
+
+
+def goes_on(findings: Sequence[Finding], quality: Quality) -> bool:
+    """Tell whether a row is not left out for what was found."""
+    return verdict(findings, quality).action not in GONE

@@ -5,22 +5,27 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final, cast
 
 import pyarrow
 import pyarrow.parquet
 import pytest
 
-from modelgarden.api.finetunejob import DatasetFormat
+from modelgarden.api.finetunejob import DatasetFormat, Quality
 from modelgarden.api.pods import PodSource
 from modelgarden_pod.errors import UserError
 from modelgarden_train.data.formats import parse_row
 from modelgarden_train.data.pipeline import Counts, Plan, prepare_rows
 from modelgarden_train.data.prepared import PreparedRow
+from modelgarden_train.data.quality.checks import RowChecks
+from modelgarden_train.data.quality.sieve import Sieve
+from modelgarden_train.data.quality.tally import Tally
 from modelgarden_train.data.sources.files import SourceFile
 from modelgarden_train.data.spool import Spool
+
+DEFAULT: Final = Quality()
 
 
 def pair(prompt: str, completion: str = "answer") -> dict[str, Any]:
@@ -59,6 +64,11 @@ class Parsed:
     rows: tuple[PreparedRow, ...]
     sources: tuple[int, ...]
     counts: Counts
+    tally: Tally
+
+    @property
+    def read(self) -> int:
+        return self.counts.rows.total()
 
     @property
     def format(self) -> DatasetFormat:
@@ -66,12 +76,25 @@ class Parsed:
 
 
 def prepared(
-    files: Sequence[SourceFile], sources: Sequence[PodSource], folder: Path, **fields: Any
+    files: Sequence[SourceFile],
+    sources: Sequence[PodSource],
+    folder: Path,
+    *,
+    make_tokenizer: type = Letters,
+    quality: Quality = DEFAULT,
+    longest: int = 10**6,
+    max_bad_rows: int | str = 0,
 ) -> Parsed:
-    plan = replace(Plan(make_tokenizer=cast(Any, Letters), most_tokens=10**6), **fields)
+    plan = Plan(
+        make_tokenizer=cast(Any, make_tokenizer),
+        checks=RowChecks(quality, longest=longest),
+        max_bad_rows=max_bad_rows,
+    )
     with Spool(folder / "spool") as spool:
-        counts = prepare_rows(files, sources, plan, spool)
-        return Parsed(tuple(spool.read(spool.rows)), tuple(row.source for row in spool.rows), counts)
+        sieve = Sieve(quality)
+        counts = prepare_rows(files, sources, plan, sieve, spool)
+        rows, numbers = tuple(spool.read(spool.rows)), tuple(row.source for row in spool.rows)
+        return Parsed(rows, numbers, counts, sieve.tally)
 
 
 def read(
@@ -230,6 +253,34 @@ def test_a_byte_that_is_no_text_is_named(tmp_path: Path) -> None:
         check(path)
 
 
+def test_rows_without_an_answer_may_be_left_out_and_are_told(tmp_path: Path) -> None:
+    rows = [pair("a"), pair("b", " "), pair("c")]
+
+    parsed = read(rows, tmp_path, quality=Quality(empty_answers="Drop"))
+
+    assert [row.question for row in parsed.rows] == ["a", "c"]
+    assert parsed.read == 3
+    (record,) = parsed.tally.records
+    assert (record.reason, record.places) == ("EmptyAnswer", ("line 2",))
+    with pytest.raises(UserError, match="line 2"):
+        read(rows, tmp_path)
+
+
+def test_what_is_found_in_rows_is_told_with_file_and_unit(tmp_path: Path) -> None:
+    files = []
+    for number in range(2):
+        path = tmp_path / f"{number}.jsonl"
+        path.write_text(f"{json.dumps(pair('a' * 99))}\n{json.dumps(pair(str(number)))}\n")
+        files.append(SourceFile(source=0, name=path.name, path=path))
+
+    parsed = prepared(files, [PodSource(uri="a/")], tmp_path, longest=40)
+
+    assert {record.reason: record.places for record in parsed.tally.records} == {
+        "Duplicate": ("1.jsonl, line 1",),
+        "TooLong": ("0.jsonl, line 1 (125 tokens)",),
+    }
+
+
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no rows"):
         read([], tmp_path)
@@ -275,16 +326,16 @@ def test_only_exact_duplicates_are_dropped_and_the_order_stays(tmp_path: Path) -
     parsed = read([pair(*one) for one in [("b", "1"), ("a", "1"), ("b", "1"), ("b", "2")]], tmp_path)
 
     assert [(row.question, row.answer) for row in parsed.rows] == [("b", "1"), ("a", "1"), ("b", "2")]
-    assert (parsed.counts.rows, parsed.counts.dropped) == (4, {"Duplicate": 1})
+    assert (parsed.read, parsed.tally.rows("Drop")) == (4, {"Duplicate": 1})
 
 
 def test_rows_that_are_too_long_are_dropped_and_counted_once(tmp_path: Path) -> None:
     long = pair("long" * 20)
 
-    parsed = read([pair("a"), long, long, pair("b")], tmp_path, most_tokens=40)
+    parsed = read([pair("a"), long, long, pair("b")], tmp_path, longest=40)
 
     assert [row.question for row in parsed.rows] == ["a", "b"]
-    assert parsed.counts.dropped == {"Duplicate": 1, "TooLong": 1}
+    assert parsed.tally.rows("Drop") == {"Duplicate": 1, "TooLong": 1}
 
 
 @pytest.mark.parametrize("most", [2, "2", "50%", "100%"])
@@ -292,7 +343,7 @@ def test_as_many_bad_rows_as_may_be_are_dropped_and_counted(most: int | str, tmp
     parsed = read([pair("a"), {"prompt": "b"}, "{", pair("c")], tmp_path, max_bad_rows=most)
 
     assert [row.question for row in parsed.rows] == ["a", "c"]
-    assert (parsed.counts.rows, parsed.counts.dropped) == (4, {"BadRow": 2})
+    assert (parsed.read, parsed.counts.bad.count) == (4, 2)
 
 
 @pytest.mark.parametrize("most", [1, "1", "49.9%"])

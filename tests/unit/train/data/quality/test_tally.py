@@ -8,7 +8,7 @@ from modelgarden.api.artifact import FindingRecord
 from modelgarden.api.finetunejob import Quality
 from modelgarden_pod.errors import UserError
 from modelgarden_train.data.quality.findings import Finding, verdict
-from modelgarden_train.data.report.tally import Tally
+from modelgarden_train.data.quality.tally import Tally
 
 
 def test_rows_are_counted_by_reason_with_their_first_places() -> None:

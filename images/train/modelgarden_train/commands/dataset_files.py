@@ -1,0 +1,133 @@
+"""Writes what prepare made into the run's folder: splits, page and, last, the report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from modelgarden.api.artifact import DatasetReport, FindingRecord, SourceRecord
+from modelgarden.api.finetunejob import DatasetStatus
+from modelgarden.api.layout import (
+    DATASET_PAGE,
+    DATASET_REPORT,
+    DATASET_TEST,
+    DATASET_TRAIN,
+    DATASET_VALIDATION,
+)
+from modelgarden_pod.errors import UserError
+from modelgarden_train.attempt.run import Run
+from modelgarden_train.data.pipeline import Counts
+from modelgarden_train.data.prepared import digest_of, write_split
+from modelgarden_train.data.quality.tally import Tally
+from modelgarden_train.data.report.lengths import histogram_of, lengths_of
+from modelgarden_train.data.report.page import page_of
+from modelgarden_train.data.splits import Shares, split_rows
+from modelgarden_train.data.spool import Spool, Spooled, SpooledRows
+from modelgarden_train.data.weights import weighted
+from modelgarden_train.models.base_model import BaseModel
+
+
+@dataclass(frozen=True)
+class Made:
+    """Rows that are ready, and what there is to tell of them."""
+
+    spool: Spool
+    rows: Sequence[Spooled]
+    """Those that are kept."""
+    counts: Counts
+    tally: Tally
+    first_example: str
+    records: tuple[SourceRecord, ...]
+    model: BaseModel
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Rows dropped, by reason."""
+        bad = {"BadRow": self.counts.bad.count} if self.counts.bad.count else {}
+        return bad | self.tally.rows("Drop")
+
+    @property
+    def findings(self) -> tuple[FindingRecord, ...]:
+        """What was found, with places."""
+        bad = self.counts.bad
+        if not bad.count:
+            return self.tally.records
+        record = FindingRecord(reason="BadRow", action="Drop", rows=bad.count, places=tuple(bad.shown))
+        return (record, *self.tally.records)
+
+
+@dataclass(frozen=True)
+class _Splits:
+    training: SpooledRows
+    validation: SpooledRows
+    test: SpooledRows
+    training_tokens: int
+
+
+def write_dataset(run: Run, made: Made) -> DatasetReport:
+    """Split the rows and write all there is of them; where the report is, the rest is there too.
+
+    Raises:
+        UserError: DatasetInvalid, too few rows are left for all splits.
+    """
+    splits = _split(run, made)
+    report = _report(run, made, splits)
+    run.folder.write(DATASET_PAGE, page_of(report, run=run.config.run).encode())
+    run.folder.write(DATASET_REPORT, report.model_dump_json(by_alias=True, indent=2).encode())
+    return report
+
+
+def _split(run: Run, made: Made) -> _Splits:
+    dataset = run.config.dataset
+    shares = Shares(validation=dataset.validation_split, test=dataset.test_split)
+    splits = split_rows(made.rows, shares=shares, seed=run.config.training.seed)
+    training = list(weighted(splits.training, [source.weight for source in dataset.sources]))
+    if not training:
+        raise UserError("DatasetInvalid", "the sources' weights leave no row to train on; raise them")
+    return _Splits(
+        training=made.spool.read(training),
+        validation=made.spool.read(splits.validation),
+        test=made.spool.read(splits.test),
+        training_tokens=sum(row.tokens for row in training),
+    )
+
+
+def _report(run: Run, made: Made, splits: _Splits) -> DatasetReport:
+    """Write the splits' files and return the report on them."""
+    files = [(DATASET_TRAIN, splits.training), (DATASET_VALIDATION, splits.validation)]
+    if len(splits.test):
+        files.append((DATASET_TEST, splits.test))
+    lengths = [row.tokens for row in made.rows]
+    return DatasetReport(
+        source=", ".join(source.uri for source in run.config.dataset.sources),
+        sources=_records(made),
+        model_revision=made.model.revision,
+        model_listing=made.model.listing,
+        status=DatasetStatus(
+            rows=made.counts.rows.total(),
+            training_rows=len(splits.training),
+            validation_rows=len(splits.validation),
+            test_rows=len(splits.test),
+            dropped=made.dropped,
+            flagged=made.tally.rows("Flag"),
+            tokens=splits.training_tokens,
+            lengths=lengths_of(lengths),
+            first_example=made.first_example,
+            format=made.counts.formats[0],
+            digest=digest_of(*(rows for _, rows in files)),
+            report=f"{run.folder.uri}/{DATASET_PAGE}",
+        ),
+        longest_row_tokens=max(lengths),
+        findings=made.findings,
+        histogram=histogram_of(lengths),
+        files=tuple(write_split(run.folder, name, rows, scratch=run.workspace) for name, rows in files),
+    )
+
+
+def _records(made: Made) -> tuple[SourceRecord, ...]:
+    kept = Counter(row.source for row in made.rows)
+    return tuple(
+        record.model_copy(update={"rows": made.counts.rows[number], "kept": kept[number]})
+        for number, record in enumerate(made.records)
+    )

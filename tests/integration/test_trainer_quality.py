@@ -1,0 +1,153 @@
+"""Prepare with real tokenizer, classifier and MinHash: what is found in rows, what becomes of them, and the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow.parquet
+
+from modelgarden.api.artifact import DatasetReport
+from modelgarden.api.documents import OPERATOR
+from tests.integration.trainer_process import (
+    Ended,
+    TrainerProcess,
+    make_config,
+    make_rows,
+    tiny_model,
+    trainer_python,
+    write_rows,
+)
+
+KEY: Final = "hf_" + "a1B2c3D4e5" * 4
+ADDRESS: Final = "anna.meier@mail.uni-koeln.de"
+LONG: Final = (
+    "The capital of France is Paris. It lies on the Seine and has been its capital for many centuries."
+)
+ROWS: Final = [
+    {"prompt": f"My address is {ADDRESS}.", "completion": "Thanks."},
+    *make_rows(100),
+    {"prompt": f"Is {KEY} right?", "completion": "Yes."},
+    {"prompt": "Who are you?", "completion": "You stupid fucking asshole."},
+    {"prompt": "Tell me of Paris.", "completion": LONG},
+    {"prompt": "Tell me of Paris!", "completion": LONG},
+    {"prompt": "Where is it?", "completion": "It is in France. It lies on the"},
+    {"prompt": "And then?", "completion": " "},
+    make_rows(1)[0],
+]
+
+
+def prepare(folder: Path, *more: dict[str, str], **dataset: Any) -> Ended:
+    file = folder / "rows.jsonl"
+    write_rows(file, [*ROWS, *more])
+    config = make_config(run_uri=str(folder / "run"), model=str(tiny_model("--plain")), dataset=file.as_uri())
+    config["dataset"] |= dataset
+    config["training"]["maxSequenceLength"] = 256
+    return TrainerProcess(trainer_python(), folder / "process", config, attempt="attempt-1").run("prepare")
+
+
+def report_of(folder: Path) -> DatasetReport:
+    return DatasetReport.read((folder / "run/dataset/report.json").read_bytes(), reader=OPERATOR)
+
+
+def rows_of(folder: Path, split: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pyarrow.parquet.read_table(
+        folder / f"run/dataset/{split}.parquet"
+    ).to_pylist()
+    return rows
+
+
+def test_all_that_is_looked_for_is_found_told_and_dropped_or_flagged(tmp_path: Path) -> None:
+    quality = {
+        "nearDuplicates": "Drop",
+        "emptyAnswers": "Drop",
+        "cutOffAnswers": "Drop",
+        "profanity": "Drop",
+        "secrets": "Drop",
+        "emails": "Flag",
+    }
+
+    ended = prepare(tmp_path, quality=quality, testSplit=0.1)
+
+    assert ended.exit_code == 0, ended.log
+    status, report = ended.message.dataset, report_of(tmp_path)
+    assert status is not None
+    assert status == report.status
+    assert status.dropped == {
+        "EmptyAnswer": 1,
+        "Duplicate": 1,
+        "Secret": 1,
+        "Profanity": 1,
+        "CutOffAnswer": 1,
+        "NearDuplicate": 1,
+    }
+    assert status.flagged == {"Email": 1}
+    assert {one.reason: one.places for one in report.findings} == {
+        "EmptyAnswer": ("line 107",),
+        "Duplicate": ("line 108",),
+        "Secret": ("line 102 (Hugging Face token)",),
+        "Profanity": ("line 103",),
+        "CutOffAnswer": ("line 106",),
+        "NearDuplicate": ("line 105 (like line 104)",),
+        "Email": ("line 1",),
+    }
+    splits = {name: rows_of(tmp_path, name) for name in ("train", "validation", "test")}
+    assert {name: len(rows) for name, rows in splits.items()} == {
+        "train": status.training_rows,
+        "validation": status.validation_rows,
+        "test": status.test_rows,
+    }
+    assert status.rows == len(ROWS)
+    assert sum(map(len, splits.values())) == len(ROWS) - 6
+    assert all(splits.values())
+    (source,) = report.sources
+    assert (source.rows, source.kept) == (len(ROWS), len(ROWS) - 6)
+    assert sum(one.rows for one in report.histogram) == len(ROWS) - 6
+    assert status.lengths is not None
+    assert status.lengths.max == report.longest_row_tokens
+
+
+def test_neither_key_nor_address_shows_in_report_page_log_or_message(tmp_path: Path) -> None:
+    ended = prepare(tmp_path, quality={"secrets": "Flag", "emails": "Flag", "emptyAnswers": "Drop"})
+
+    assert ended.exit_code == 0, ended.log
+    page = (tmp_path / "run/dataset/report.html").read_text()
+    told = [ended.log, ended.message.model_dump_json(), report_of(tmp_path).model_dump_json(), page]
+    for text in told:
+        assert KEY[:10] not in text
+        assert ADDRESS not in text
+    assert ended.message.dataset is not None
+    assert "My address is ***" in (ended.message.dataset.first_example or "")
+    assert "My address is ***" in page
+    assert "line 102 (Hugging Face token)" in page
+
+
+def test_what_must_not_be_ends_prepare_with_its_places(tmp_path: Path) -> None:
+    ended = prepare(tmp_path, quality={"secrets": "Fail", "emptyAnswers": "Drop"})
+
+    assert (ended.exit_code, ended.message.reason) == (64, "DatasetInvalid")
+    assert (
+        "line 102 (Hugging Face token): the row has a key (dataset.quality.secrets is Fail)"
+        in ended.message.message
+    )
+    assert KEY[:10] not in ended.log
+    assert "Traceback" not in ended.log
+    assert not list((tmp_path / "run").rglob("*.parquet"))
+
+
+def test_the_same_rows_and_settings_give_the_same_digest_and_a_new_row_moves_none(tmp_path: Path) -> None:
+    reports = []
+    added = {"prompt": "A new one?", "completion": "Yes."}
+    for name, more in (("one", ()), ("again", ()), ("more", (added,))):
+        folder = tmp_path / name
+        folder.mkdir()
+        ended = prepare(folder, *more, quality={"emptyAnswers": "Drop", "nearDuplicates": "Flag"})
+        assert ended.exit_code == 0, ended.log
+        reports.append(report_of(folder))
+
+    one, again, other = reports
+    assert one.status.digest == again.status.digest != other.status.digest
+    held = [row["question"] for row in rows_of(tmp_path / "one", "validation")]
+    assert [
+        row["question"] for row in rows_of(tmp_path / "more", "validation") if row["question"] != "A new one?"
+    ] == held
