@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,6 @@ from tests.integration.trainer_process import (
     Ended,
     TrainerProcess,
     make_config,
-    make_rows,
     tiny_model,
     trainer_python,
     write_rows,
@@ -24,16 +24,23 @@ ADDRESS: Final = "anna.meier@mail.uni-koeln.de"
 LONG: Final = (
     "The capital of France is Paris. It lies on the Seine and has been its capital for many centuries."
 )
+UNLIKE: Final = [
+    {
+        "prompt": f"What is {hashlib.sha256(bytes([number])).hexdigest()[:20]}?",
+        "completion": f"Number {number}.",
+    }
+    for number in range(100)
+]
 ROWS: Final = [
     {"prompt": f"My address is {ADDRESS}.", "completion": "Thanks."},
-    *make_rows(100),
+    *UNLIKE,
     {"prompt": f"Is {KEY} right?", "completion": "Yes."},
     {"prompt": "Who are you?", "completion": "You stupid fucking asshole."},
     {"prompt": "Tell me of Paris.", "completion": LONG},
     {"prompt": "Tell me of Paris!", "completion": LONG},
     {"prompt": "Where is it?", "completion": "It is in France. It lies on the"},
     {"prompt": "And then?", "completion": " "},
-    make_rows(1)[0],
+    UNLIKE[0],
 ]
 
 

@@ -17,7 +17,7 @@ from modelgarden_pod.process import end_process, run_command
 from modelgarden_pod.retry import Patience
 from modelgarden_train.attempt.run import load_config, open_run
 from modelgarden_train.attempt.signals import StopRequest
-from modelgarden_train.models.environment import leave_out_torch, prepare_environment, workspace_folder
+from modelgarden_train.models.environment import prepare_environment, workspace_folder
 
 PREPARE_PATIENCE = Patience(total=60.0)
 """Short: nothing is lost with the pod, and only its end tells the FineTuneJob's reader what is away."""
@@ -40,7 +40,6 @@ def main(arguments: list[str] | None = None) -> int:
         patience = PREPARE_PATIENCE if options.command == "prepare" else None
         run = open_run(config, workspace=workspace, attempt=attempt_id(), patience=patience)
         if options.command == "prepare":
-            leave_out_torch()
             from modelgarden_train.commands.prepare import prepare
 
             return prepare(run, port=options.port)

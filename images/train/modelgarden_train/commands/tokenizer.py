@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelgarden_train.data.chat import complete_tokenizer
-from modelgarden_train.models.environment import go_offline, leave_out_torch
+from modelgarden_train.models.environment import go_offline, without_torch
 from modelgarden_train.models.loading import load_tokenizer
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ def tokenizer_of(folder: Path, chat_template: str | None) -> PreTrainedTokenizer
     Raises:
         UserError: ModelInvalid, there is none or it is broken.
     """
-    leave_out_torch()
     go_offline()
-    tokenizer = load_tokenizer(folder)
+    with without_torch():
+        tokenizer = load_tokenizer(folder)
     if complete_tokenizer(tokenizer, chat_template):
         logger.info("The base model has no chat template; a plain one is used and saved with the artifact")
     return tokenizer

@@ -10,7 +10,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from modelgarden.api.pods import RunConfig
@@ -58,9 +59,20 @@ def workspace_folder() -> Path:
     return path
 
 
-def leave_out_torch() -> None:
-    """Have Transformers work without PyTorch, which no tokenizer needs: five seconds and 640 MiB less."""
-    sys.modules["torch"] = None  # type: ignore[assignment]  # each import of it fails from here on
+@contextmanager
+def without_torch() -> Iterator[None]:
+    """Have Transformers find no PyTorch, which no tokenizer needs: five seconds and 640 MiB less.
+
+    It looks once. Afterwards others may look again: SciPy takes a module that is barred for one that is there.
+    """
+    if "torch" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]  # each import of it fails
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]
 
 
 def prepare_environment(
