@@ -174,7 +174,7 @@ def test_mended_inputs_are_accepted_without_any_other_help() -> None:
         ),
         pytest.param(
             ended_pod("prepare", 64, message=TerminationMessage(reason="DatasetInvalid", message="line 5: no answer")),
-            "Preparing", "Preparing",
+            "DatasetInvalid", "Blocked",
             id="the input is wrong and the Job is about to fail for it",
         ),
     ],
@@ -205,14 +205,21 @@ def test_what_went_wrong_is_said_while_prepare_tries_again() -> None:
     assert (plan.event.type, plan.event.reason) == ("Warning", "Retrying")
 
 
-def test_nothing_is_promised_of_a_prepare_that_is_about_to_fail() -> None:
+def test_a_prepare_that_is_about_to_fail_is_told_as_one_that_has_failed() -> None:
     subject = make_subject()
     wrong = TerminationMessage(reason="DatasetInvalid", message="line 5: no answer")
     job = JobBuilder(subject, "prepare").with_pod(ended_pod("prepare", 64, message=wrong))
 
-    plan = plan_of(subject, prepare=job.state())
+    about_to = plan_of(subject, prepare=job.state())
+    failed = plan_of(subject, prepare=job.failed().state())
 
-    assert conditions_of(plan)["DatasetReady"]["message"] == "line 5: no answer."
+    found = conditions_of(about_to)["DatasetReady"]
+    assert (found["reason"], found["message"]) == (
+        "DatasetInvalid",
+        "line 5: no answer. It is tried again by itself when dataset, model or a secret change.",
+    )
+    assert conditions_of(failed)["DatasetReady"] == found
+    assert failed.event == about_to.event
 
 
 def test_a_place_that_may_still_be_found_is_looked_for_again_soon() -> None:

@@ -16,7 +16,6 @@ from modelgarden.api.finetunejob import DatasetStatus
 from modelgarden.api.layout import DATASET_REPORT, Location
 from modelgarden.api.messages import sentence
 from modelgarden.api.names import EXIT_USER_ERROR
-from modelgarden.api.pods import TrainReport
 from modelgarden.controller.conditions import Finding
 from modelgarden.controller.times import moment_or_none
 from modelgarden.controller.waiting import RECHECK_SECONDS, SOON_SECONDS
@@ -139,18 +138,19 @@ def _under_way(view: FineTuneView, job: JobState) -> Outcome:
         return _not_ready("Suspended", "spec.suspend is true: the prepare Job goes on when it is false.")
     if job.newest is not None and job.newest.running:
         again = _first_asked_in(view.subject, job.newest.leader, view.now) or ASK_SECONDS
-        return _running(job, view.seen.prepare_report, requeue_after=again)
+        return _running(view, job, requeue_after=again)
     waiting = waiting_for(job, view.now)
     if waiting.problem.reason != "Pending":
         return _not_ready(
             waiting.problem.reason, waiting.problem.message, requeue_after=waiting.requeue_after
         )
-    return _after_an_attempt(job, requeue_after=waiting.requeue_after)
+    return _after_an_attempt(view.subject, job, requeue_after=waiting.requeue_after)
 
 
-def _running(job: JobState, report: TrainReport | None, *, requeue_after: float) -> Outcome:
+def _running(view: FineTuneView, job: JobState, *, requeue_after: float) -> Outcome:
+    report = view.seen.prepare_report
     if report is None or report.outage is None:
-        return _after_an_attempt(job, requeue_after=requeue_after)
+        return _after_an_attempt(view.subject, job, requeue_after=requeue_after)
     message = f"Job {job.name} waits and tries again: {sentence(report.outage)}"
     return _not_ready("StorageUnavailable", message, requeue_after=requeue_after)
 
@@ -162,12 +162,12 @@ def _first_asked_in(subject: Subject, pod: PodState, now: datetime) -> float:
     return max(0.0, first - (now - started).total_seconds()) if started else 0.0
 
 
-def _after_an_attempt(job: JobState, *, requeue_after: float | None) -> Outcome:
+def _after_an_attempt(subject: Subject, job: JobState, *, requeue_after: float | None) -> Outcome:
     """Tell how the last attempt failed, for as long as the next one has not ended either: it may run into the same."""
     if job.ending is None or not job.ending.failed:
         return _not_ready("Preparing", _preparing(job.name), requeue_after=requeue_after)
     if job.ending.exit_code == EXIT_USER_ERROR:  # the Job is about to fail for it
-        return _not_ready("Preparing", sentence(job.ending.message), requeue_after=SOON_SECONDS)
+        return _wrong(subject, job.ending.problem(PREPARE), requeue_after=SOON_SECONDS)
     message = f"{sentence(job.ending.message)} The prepare Job tries again."
     return _not_ready("Retrying", message, requeue_after=requeue_after)
 
@@ -180,8 +180,12 @@ def _refused(view: FineTuneView, job: JobState) -> Outcome:
             deletes=((JOBS, job.name),),
             requeue_after=SOON_SECONDS,
         )
-    message = f"{sentence(why.message)} {_hope(view.subject, why)}"
-    return _not_ready(why.reason, message, requeue_after=RECHECK_SECONDS)
+    return _wrong(view.subject, why, requeue_after=RECHECK_SECONDS)
+
+
+def _wrong(subject: Subject, why: Problem, *, requeue_after: float) -> Outcome:
+    message = f"{sentence(why.message)} {_hope(subject, why)}"
+    return _not_ready(why.reason, message, requeue_after=requeue_after)
 
 
 def _why(job: JobState) -> Problem:
