@@ -78,9 +78,13 @@ def blocked_by(
 
 
 def _answering(view: ServingView, decision: Decision) -> int:
-    """Return how many pods answer for the wanted model: an earlier revision counts where only its engine differs."""
+    """Return how many replicas answer for the wanted model: an earlier revision counts where only its engine differs.
+
+    While one takes the place of another both may answer; that makes no more replicas than are wanted.
+    """
     model = decision.model.model if decision.model else None
-    return sum(one.counted for one in view.seen.revisions if model and one.model == model)
+    ready = sum(one.counted for one in view.seen.revisions if model and one.model == model)
+    return min(ready, view.subject.spec.replicas)
 
 
 def _accepted(view: ServingView) -> Finding:
@@ -126,7 +130,8 @@ def _progressing(view: ServingView, decision: Decision) -> Finding:
     if rollout.complete:
         said = f"Revision {target.name} has all {rollout.replicas} replicas."
         return Finding(c.PROGRESSING, False, "RolledOut", said)
-    said = f"Revision {target.name}: {target.counted} of {rollout.replicas} replicas are ready."
+    ready = min(target.counted, rollout.replicas)
+    said = f"Revision {target.name}: {ready} of {rollout.replicas} replicas are ready."
     if rollout.returning:
         said = f"Returning to it. {said}"
     if target.holdup is not None:

@@ -296,6 +296,17 @@ def test_a_new_engine_argument_leaves_it_ready_while_old_pods_answer_for_the_sam
     assert phase(made) == "RollingOut"
 
 
+def test_no_more_replicas_answer_than_are_wanted_while_one_takes_the_place_of_another() -> None:
+    changed = spec(engine={"args": {"maxModelLen": 128}})
+    successor = live(made_of(wanted(changed)), ready=1, age=60)
+
+    found = planned(observed(the_spec=changed, deployments=(new(ready=1, notes=SERVED), successor)))
+
+    assert message(found, "Ready") == "1 of 1 replicas answer for the wanted model."
+    assert found.status is not None
+    assert found.status["readyReplicas"] == 1
+
+
 def test_an_old_pod_makes_room_on_a_full_cluster() -> None:
     waiting = pod(NEW, **unschedulable(NO_GPU, seconds=30))
     serving = pod(OLD, "p0", phase="Running")
@@ -462,6 +473,15 @@ def test_a_deployment_that_someone_scaled_is_applied_again() -> None:
 
     assert replicas(made) == {NEW_NAME: 1}
     assert made.objects[1] != before
+
+
+def test_what_is_scaled_to_zero_has_no_replica_that_answers() -> None:
+    found = planned(observed(the_spec=spec(replicas=0), deployments=(new(ready=1, notes=SERVED),)))
+
+    assert conditions(found)["Ready"] == ("False", "ScaledToZero")
+    assert " 0 of 0 replicas are ready" in message(found, "Progressing")
+    assert found.status is not None
+    assert found.status["readyReplicas"] == 0
 
 
 def test_no_replicas_is_no_trouble() -> None:
