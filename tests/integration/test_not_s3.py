@@ -6,13 +6,14 @@ import base64
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import pytest
 
 from hack.cluster import S3Server
 from modelgarden.api.common import Storage
 from modelgarden.api.pods import PodStorage
-from modelgarden.registry.errors import Refused
+from modelgarden.registry.errors import Refused, Unavailable
 from modelgarden.registry.inputs import Inputs, InputSources
 from modelgarden.registry.lookups import Lookups
 from modelgarden.registry.sources import resolve_source
@@ -21,7 +22,7 @@ from modelgarden.registry.stores import Stores
 from modelgarden_pod.errors import TemporaryError
 from modelgarden_pod.retry import Patience
 from modelgarden_pod.storage import open_folder
-from tests.integration.strange_services import Page, greeter, web_server
+from tests.integration.strange_services import Page, greeter, self_signed, web_server
 
 HTML = b"<!DOCTYPE html><html><head><title>Nothing</title></head><body><p>Nothing here<br></body></html>"
 XHTML = b"<html><body><h1>Nothing here</h1></body></html>"
@@ -121,3 +122,50 @@ async def test_an_endpoint_that_no_client_can_use_is_told(stores: Stores) -> Non
 
     assert refused.value.reason == "EndpointInvalid"
     assert "http://s3..svc:9000" in refused.value.message
+
+
+async def test_a_certificate_that_is_not_trusted_is_told_with_what_to_do(
+    stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def secured() -> AbstractContextManager[str]:
+        return web_server(Page(b""), tls=self_signed(tmp_path))
+
+    with at(stores, secured) as (endpoint, store):
+        of_the_operator = await asked_by_the_operator(store)
+        of_a_pod = asked_by_a_pod(endpoint, monkeypatch)
+
+    for message in (of_the_operator, of_a_pod):
+        assert f"{endpoint} has a certificate that is not trusted: self-signed certificate. " in message
+        assert "trust the public certificate authorities" in message
+        assert "http:// inside the cluster" in message
+
+
+async def test_a_host_without_an_address_is_told_with_what_to_do(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = "http://nowhere.invalid:9000"  # RFC 6761: there is none such
+    with at(stores, lambda: _plain(nowhere)) as (endpoint, store):
+        of_the_operator = await asked_by_the_operator(store)
+        of_a_pod = asked_by_a_pod(endpoint, monkeypatch)
+
+    for message in (of_the_operator, of_a_pod):
+        assert f"{endpoint} cannot be found, as its host name cannot be resolved: " in message
+        assert "Correct the host in storage.endpoint" in message
+
+
+async def asked_by_the_operator(store: Store) -> str:
+    """Return what is told of the outage, which is looked at again."""
+    with pytest.raises(Unavailable) as away:
+        await store.require_bucket("bucket")
+    assert away.value.message.endswith("The operator keeps trying.")
+    return away.value.message
+
+
+def asked_by_a_pod(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return what is told of the outage, which is waited for."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "something")
+    folder = open_folder("s3://bucket/run", PodStorage(endpoint=endpoint), patience=Patience(total=0))
+    with pytest.raises(TemporaryError) as away:
+        folder.list()
+    return away.value.message

@@ -10,6 +10,8 @@ import inspect
 import io
 import json
 import logging
+import socket
+import ssl
 import string
 import sys
 import threading
@@ -147,6 +149,13 @@ def of_botocore(kind: type[Exception]) -> Exception:
     return error
 
 
+def unreached(kind: type[BotoCoreError], cause: Exception) -> Exception:
+    """Return an error of botocore that came from one of the network."""
+    error = of_botocore(kind)
+    error.__cause__ = cause
+    return error
+
+
 def of_text(kind: type[Exception]) -> Exception:
     """Return an error that is made of text, whatever else its constructor wants."""
     error = kind.__new__(kind, SAID)
@@ -161,6 +170,11 @@ ERRORS: list[Exception] = [
     *[of_text(kind) for kind in classes_of(s3transfer.exceptions, Exception)],
     *[of_text(kind) for kind in classes_of(urllib3.exceptions, urllib3.exceptions.HTTPError)],
     ResponseParserError(f"Unable to parse response, invalid XML received:\n{SAID}"),
+    unreached(botocore.exceptions.EndpointConnectionError, socket.gaierror(socket.EAI_NONAME, SAID)),
+    unreached(
+        botocore.exceptions.SSLError,
+        ssl.SSLCertVerificationError(1, f"[SSL: CERTIFICATE_VERIFY_FAILED] {SAID}"),
+    ),
     ConnectionResetError(104, SAID),
     TimeoutError(SAID),
     of_botocore(ClientError),
@@ -353,6 +367,6 @@ def test_no_line_of_vllm_tells_a_credential(line: str, exit_code: int, folder: P
 
 def test_every_kind_of_answer_is_tried() -> None:
     assert {answered(code, status).kind for code, status in CODES.values()} == set(CODES)
-    without_an_answer = {Kind.NO_CREDENTIALS, Kind.BAD_CREDENTIALS, Kind.NAME}
+    without_an_answer = {Kind.NO_CREDENTIALS, Kind.BAD_CREDENTIALS, Kind.NAME, Kind.NO_HOST, Kind.UNTRUSTED}
     assert set(CODES) | without_an_answer == set(Kind)
     assert without_an_answer <= {failure.kind for error in ERRORS if (failure := failure_of(error))}

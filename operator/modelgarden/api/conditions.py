@@ -59,7 +59,8 @@ REASONS: Final[dict[str, str]] = {
     "ModelNotFound": "The base model is not at its source; upload it, or create a FineTuneJob with another source.",
     "DatasetNotFound": "The dataset is not at its source; upload it, or create a FineTuneJob with another source.",
     "EndpointInvalid": "No S3 service answers at storage.endpoint; correct it (a FineTuneJob: in a new one) or the service.",
-    "StorageUnavailable": "S3 does not answer; operator and pods keep trying with back-off, and training goes on meanwhile.",
+    "StorageUnavailable": "S3, hub or a dataset's host does not answer, is not found or is not trusted; see the message. "
+    "Operator and pods keep trying with back-off, and training goes on meanwhile.",
     "UpgradeNeeded": "A newer version wrote what is to be read here; upgrade the image that the message names.",
     "ApplyRejected": "The API server refused a child object, or a Job's pod (quota, policy or admission); see the message.",
     # FineTuneJob

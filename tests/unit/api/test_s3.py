@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ import pytest
 from boto3.exceptions import Boto3Error, RetriesExceededError, S3UploadFailedError
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError, create_parser
-from urllib3.exceptions import IncompleteRead, ProtocolError
+from urllib3.exceptions import IncompleteRead, NewConnectionError, ProtocolError
 
 from modelgarden.api.conditions import REASONS
 from modelgarden.api.s3.codes import Kind
@@ -26,6 +27,8 @@ ALIKE: dict[Kind, tuple[type[StorageError], str, type[PodError], str]] = {
     Kind.PASSING: (Unavailable, "StorageUnavailable", TemporaryError, "StorageUnavailable"),
     Kind.CLOCK: (Unavailable, "StorageUnavailable", TemporaryError, "StorageUnavailable"),
     Kind.FULL: (Unavailable, "StorageUnavailable", TemporaryError, "StorageUnavailable"),
+    Kind.NO_HOST: (Unavailable, "StorageUnavailable", TemporaryError, "StorageUnavailable"),
+    Kind.UNTRUSTED: (Unavailable, "StorageUnavailable", TemporaryError, "StorageUnavailable"),
     Kind.DENIED: (Refused, "AccessDenied", Denied, "AccessDenied"),
     Kind.NO_CREDENTIALS: (Refused, "AccessDenied", UserError, "AccessDenied"),
     Kind.BAD_CREDENTIALS: (Refused, "SecretInvalid", UserError, "SecretInvalid"),
@@ -269,7 +272,14 @@ def closed(cause: Exception) -> Exception:
             boto.SSLError(
                 endpoint_url=ENDPOINT, error=ssl.SSLError("[SSL: CERTIFICATE_VERIFY_FAILED] expired")
             ),
-            Kind.PASSING,
+            Kind.UNTRUSTED,
+        ),
+        (
+            chained(
+                boto.EndpointConnectionError(endpoint_url=ENDPOINT),
+                chained(NewConnectionError(None, "x"), socket.gaierror(-2, "Name or service not known")),  # type: ignore[arg-type]
+            ),
+            Kind.NO_HOST,
         ),
         (ResponseParserError(f"Unable to parse response, invalid XML received:\n{HTML}"), Kind.NOT_S3),
         (NotS3("it answers a listing with something other than S3's"), Kind.NOT_S3),

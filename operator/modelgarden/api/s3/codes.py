@@ -21,6 +21,10 @@ class Kind(StrEnum):
     """The two clocks differ by too much; passes when they are set."""
     FULL = "Full"
     """There is no room for more; passes when there is."""
+    NO_HOST = "NoHost"
+    """The endpoint's host name has no address; passes when it is registered, or when DNS answers again."""
+    UNTRUSTED = "Untrusted"
+    """The endpoint's certificate is not trusted; passes when it gets another."""
     DENIED = "Denied"
     """The credentials or the action are refused."""
     NO_CREDENTIALS = "NoCredentials"
@@ -44,12 +48,15 @@ class Kind(StrEnum):
     """Anything else that the service does not take."""
 
 
-PASSES: Final = frozenset({Kind.PASSING, Kind.CLOCK, Kind.FULL})
+PASSES: Final = frozenset({Kind.PASSING, Kind.CLOCK, Kind.FULL, Kind.NO_HOST, Kind.UNTRUSTED})
 """What is waited for."""
 
 ADVICE: Final[Mapping[Kind, str]] = {
     Kind.CLOCK: "Set the clock of this machine or of S3, as NTP does.",
     Kind.FULL: "Free some room, or raise the quota.",
+    Kind.NO_HOST: "Correct the host in storage.endpoint (of AWS: storage.region), or mend the cluster's DNS.",
+    Kind.UNTRUSTED: "Operator and pods trust the public certificate authorities: give the service a certificate that one of "
+    "them signed and that is valid for this host, or use http:// inside the cluster.",
     Kind.BAD_CREDENTIALS: "Write the credentials anew, without line breaks, as `printf %s` does where `echo` adds one.",
     Kind.ARCHIVED: "Restore the object to a storage class that can be read at once.",
     Kind.REGION: "The bucket is in another region: correct storage.region.",
@@ -97,6 +104,12 @@ _STATUSES: Final[Mapping[int, Kind]] = {
 _NEVER_OF_S3: Final = frozenset({301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 406, 410, 415, 426, 501})
 """S3 gives its code with each of these, so that what answers without one is something else."""
 
+_OF_THE_ENDPOINT: Final[Mapping[Kind, str]] = {
+    Kind.NO_HOST: "cannot be found, as its host name cannot be resolved",
+    Kind.NOT_S3: "is no S3 service",
+    Kind.UNTRUSTED: "has a certificate that is not trusted",
+}
+
 
 @dataclass(frozen=True)
 class S3Failure:
@@ -110,7 +123,8 @@ class S3Failure:
 
     def told_of(self, endpoint: str) -> str:
         """Return what was said, with the endpoint where that is what is wrong."""
-        return f"{endpoint} is no S3 service: {self.said}" if self.kind is Kind.NOT_S3 else self.said
+        wrong = _OF_THE_ENDPOINT.get(self.kind)
+        return self.said if wrong is None else f"{endpoint} {wrong}: {self.said}"
 
 
 def kind_of(code: str, status: int, *, detail: str = "", bodiless: bool = False) -> Kind:

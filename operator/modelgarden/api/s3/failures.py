@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import http.client
 import re
-from collections.abc import Iterator, Mapping
+import socket
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from modelgarden.api.messages import clean
@@ -17,6 +18,7 @@ _BAD_REGION: Final = frozenset({"InvalidRegionError", "UnknownRegionError"})
 _NO_TLS: Final = re.compile(
     r"wrong.version.number|record layer failure|packet length too long", re.IGNORECASE
 )
+_NOT_TRUSTED: Final = "CERTIFICATE_VERIFY_FAILED"
 _DETAIL_BYTES: Final = 300
 
 
@@ -56,19 +58,36 @@ def _unanswered(error: BaseException, causes: tuple[BaseException, ...]) -> S3Fa
         return S3Failure(Kind.NAME, name, said)
     if "ResponseParserError" in names:
         return S3Failure(Kind.NOT_S3, name, "it answers with something other than S3's XML")
-    if any(_speaks_no_http(cause) for cause in causes):
-        return S3Failure(Kind.NOT_S3, name, "it does not speak HTTP")
-    if any(_NO_TLS.search(str(cause)) for cause in causes):
-        return S3Failure(Kind.NOT_S3, name, "it does not speak TLS, as a service behind https:// does")
-    if any(isinstance(cause, ValueError) and "header value" in str(cause) for cause in causes):
-        return S3Failure(Kind.BAD_CREDENTIALS, name, "the credentials hold what no HTTP header can")
-    return S3Failure(Kind.PASSING, name, f"S3 does not answer ({said})")
+    return _unspoken(name, causes) or S3Failure(Kind.PASSING, name, f"S3 does not answer ({said})")
+
+
+def _unspoken(name: str, causes: tuple[BaseException, ...]) -> S3Failure | None:
+    """Return why no request came to be, from what the network's libraries raised; None where nobody knows."""
+    for cause in causes:
+        said = clean(str(getattr(cause, "strerror", None) or cause), length=_DETAIL_BYTES).rstrip(".")
+        if _speaks_no_http(cause):
+            return S3Failure(Kind.NOT_S3, name, "it does not speak HTTP")
+        if _NO_TLS.search(str(cause)):
+            return S3Failure(Kind.NOT_S3, name, "it does not speak TLS, as a service behind https:// does")
+        if isinstance(cause, socket.gaierror):
+            return S3Failure(Kind.NO_HOST, name, said)
+        if _NOT_TRUSTED in str(cause):
+            return S3Failure(Kind.UNTRUSTED, name, _distrust(causes) or said)
+        if isinstance(cause, ValueError) and "header value" in str(cause):
+            return S3Failure(Kind.BAD_CREDENTIALS, name, "the credentials hold what no HTTP header can")
+    return None
 
 
 def _speaks_no_http(error: BaseException) -> bool:
     strange = (http.client.BadStatusLine, http.client.UnknownProtocol, http.client.LineTooLong)
     # One that closes the connection without a word may be an S3 service that is just ending.
     return isinstance(error, strange) and not isinstance(error, http.client.RemoteDisconnected)
+
+
+def _distrust(causes: Iterable[BaseException]) -> str | None:
+    """Return why a certificate is not trusted, in OpenSSL's words."""
+    found = (getattr(cause, "verify_message", None) for cause in causes)
+    return next((clean(why, length=_DETAIL_BYTES).rstrip(".") for why in found if why), None)
 
 
 def _is_of_a_library(error: BaseException) -> bool:
