@@ -217,25 +217,25 @@ class _Handler(BaseHTTPRequestHandler):
         self._content(name, content, {"ETag": f'"{hashlib.sha256(content).hexdigest()}"'})
 
     def _content(self, name: str, content: bytes, headers: Mapping[str, str]) -> None:
-        start = self._range_start()
+        start, last = self._range(len(content))
         extra = {"Accept-Ranges": "bytes"}
-        if start:
-            extra["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        self._head(206 if start else 200, len(content) - start, {**headers, **extra})
+        if "Range" in self.headers:
+            extra["Content-Range"] = f"bytes {start}-{last}/{len(content)}"
+        self._head(206 if "Range" in self.headers else 200, last + 1 - start, {**headers, **extra})
         if self.command == "HEAD":
             return
         cut = self.hub.cut(name)
-        end = len(content) if cut is None else min(len(content), start + cut)
+        end = last + 1 if cut is None else min(last + 1, start + cut)
         for position in range(start, end, CHUNK):
             self.wfile.write(content[position : min(position + CHUNK, end)])
         if cut is not None:
             self.wfile.flush()
             self.close_connection = True
 
-    def _range_start(self) -> int:
-        """Return where `bytes=N-` begins; the client asks for no other ranges."""
-        given = self.headers.get("Range")
-        return int(given.removeprefix("bytes=").removesuffix("-")) if given else 0
+    def _range(self, size: int) -> tuple[int, int]:
+        """Return the first and the last byte of `bytes=N-` and `bytes=N-M`; the client asks for no other ranges."""
+        first, _, last = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
+        return int(first), min(int(last or size), size - 1)
 
     def _json(self, value: object) -> None:
         body = json.dumps(value).encode()

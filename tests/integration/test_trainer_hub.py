@@ -116,7 +116,12 @@ def test_a_run_keeps_the_commit_that_its_branch_named_at_first(
 
     assert prepared.exit_code == 0, prepared.log
     assert job.report().model_revision == first
-    assert not hub.requests(".safetensors")
+    # Of the weights only the headers are asked for.
+    asked = hub.requests(".safetensors")
+    assert {one.headers.get("Range") for one in asked} == {"bytes=0-100000"}
+    needs = job.report().needs
+    assert needs is not None
+    assert needs.parameters > 10_000
 
     repository.commit({**model_files, "config.json": b"{}"})
     trained = job.process("train", variables=token).run("train")

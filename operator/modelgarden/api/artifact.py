@@ -11,7 +11,7 @@ from modelgarden.api.base import ApiModel, ModelName, Sha256, Timestamp
 from modelgarden.api.documents import Document
 from modelgarden.api.emissions import EmissionsRecord
 from modelgarden.api.evaluation import EvaluationStatus, Score, with_metrics
-from modelgarden.api.finetunejob import Action, ArtifactFormat, DatasetStatus, Method
+from modelgarden.api.finetunejob import Action, ArtifactFormat, DatasetStatus, Method, Needs
 
 
 class RunIdentity(ApiModel):
@@ -99,7 +99,7 @@ class DatasetReport(Document):
     Of the second major version are the files' rows: token ids and what of them is learned, no longer rendered texts.
     """
 
-    schema_version: str = Field(default="2.1")
+    schema_version: str = Field(default="2.2")
     source: str
     """URIs of the sources, for people."""
     source_etag: str | None = None
@@ -115,6 +115,8 @@ class DatasetReport(Document):
     """What rows were dropped and flagged for, in reports from 2.1 on, as the next one."""
     histogram: tuple[LengthBin, ...] = ()
     """Of the rows that are kept."""
+    needs: Needs | None = None
+    """What the training will take of a GPU, in reports from 2.2 on; of a model that can be estimated."""
     files: tuple[FileEntry, ...]
 
 

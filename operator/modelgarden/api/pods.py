@@ -20,6 +20,7 @@ from modelgarden.api.finetunejob import (
     DatasetStatus,
     Evaluation,
     Method,
+    Needs,
     Preparation,
     Progress,
     Training,
@@ -160,10 +161,13 @@ class EngineReport(Document):
 class TerminationMessage(Document):
     """What a pod leaves at its end: a reason from the closed list and what it says, or its short result."""
 
+    schema_version: str = Field(default="1.1")
     reason: str
     message: Message
     dataset: DatasetStatus | None = None
     """prepare: what it found."""
+    needs: Needs | None = None
+    """prepare: what the training will take of a GPU."""
     manifest_sha256: Sha256 | None = None
     """train: the commit marker that it wrote."""
     evaluation: EvaluationStatus | None = None
@@ -181,8 +185,8 @@ class TerminationMessage(Document):
             return text
         kept = len(said) + room - _CUT_BYTES
         if kept < 0 and (self.evaluation is not None or self.dataset is not None):
-            spared = "evaluation" if self.evaluation is not None else "dataset"
-            return self.model_copy(update={spared: None}).encode()
+            spared = ("evaluation",) if self.evaluation is not None else ("dataset", "needs")
+            return self.model_copy(update=dict.fromkeys(spared)).encode()
         shortened = f"{said[: max(0, kept)].decode(errors='ignore')} ..."
         return self.model_copy(update={"message": shortened}).model_dump_json(
             by_alias=True, exclude_none=True

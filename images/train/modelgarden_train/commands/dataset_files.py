@@ -25,6 +25,8 @@ from modelgarden_train.data.report.page import page_of
 from modelgarden_train.data.splits import Shares, split_rows
 from modelgarden_train.data.spool import Spool, Spooled, SpooledRows
 from modelgarden_train.data.weights import weighted
+from modelgarden_train.estimate.model_size import ModelSize
+from modelgarden_train.estimate.needs import needs_of
 from modelgarden_train.models.base_model import BaseModel
 
 
@@ -40,6 +42,8 @@ class Made:
     first_example: str
     records: tuple[SourceRecord, ...]
     model: BaseModel
+    size: ModelSize | None
+    """Of the model, where it can be told."""
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -62,7 +66,8 @@ class _Splits:
     training: SpooledRows
     validation: SpooledRows
     test: SpooledRows
-    training_tokens: int
+    training_lengths: Sequence[int]
+    """Tokens of each row."""
 
 
 def write_dataset(run: Run, made: Made) -> DatasetReport:
@@ -89,7 +94,7 @@ def _split(run: Run, made: Made) -> _Splits:
         training=made.spool.read(training),
         validation=made.spool.read(splits.validation),
         test=made.spool.read(splits.test),
-        training_tokens=sum(row.tokens for row in training),
+        training_lengths=[row.tokens for row in training],
     )
 
 
@@ -111,7 +116,7 @@ def _report(run: Run, made: Made, splits: _Splits) -> DatasetReport:
             test_rows=len(splits.test),
             dropped=made.dropped,
             flagged=made.tally.rows("Flag"),
-            tokens=splits.training_tokens,
+            tokens=sum(splits.training_lengths),
             lengths=lengths_of(lengths),
             first_example=made.first_example,
             format=made.counts.formats[0],
@@ -121,6 +126,7 @@ def _report(run: Run, made: Made, splits: _Splits) -> DatasetReport:
         longest_row_tokens=max(lengths),
         findings=made.findings,
         histogram=histogram_of(lengths),
+        needs=needs_of(run.config, made.size, splits.training_lengths) if made.size else None,
         files=tuple(write_split(run.folder, name, rows, scratch=run.workspace) for name, rows in files),
     )
 

@@ -29,6 +29,7 @@ from modelgarden_train.data.report.example import rendered_example
 from modelgarden_train.data.sources.fetch import fetch_sources
 from modelgarden_train.data.sources.files import SourceFile
 from modelgarden_train.data.spool import Spool
+from modelgarden_train.estimate.model_size import ModelSize, size_of
 from modelgarden_train.models.base_model import BaseModel, fetch_base_model
 from modelgarden_train.models.environment import cpu_count
 
@@ -40,6 +41,8 @@ class Inputs:
     files: tuple[SourceFile, ...]
     sources: tuple[SourceRecord, ...]
     model: BaseModel
+    size: ModelSize | None
+    """Of the model, where it can be told."""
 
 
 def prepare(run: Run, *, port: int) -> TerminationMessage:
@@ -61,6 +64,7 @@ def prepare(run: Run, *, port: int) -> TerminationMessage:
         message=f"{status.training_rows} rows to train on, {status.validation_rows} held out, "
         f"dropped: {_told(status.dropped)}",
         dataset=status,
+        needs=report.needs,
     )
 
 
@@ -97,6 +101,7 @@ def _prepare(run: Run, board: ProgressBoard, *, hub: Patience) -> DatasetReport:
             first_example=rendered_example(make_tokenizer(), spool.row(rows[0]).input_ids),
             records=inputs.sources,
             model=inputs.model,
+            size=inputs.size,
         )
         return write_dataset(run, made)
 
@@ -122,6 +127,7 @@ def _fetch(run: Run, *, hub: Patience) -> Inputs:
             files=tuple(file for source in fetched for file in source.files),
             sources=tuple(source.record for source in fetched),
             model=model.result(),
+            size=size_of(config, model.result(), patience=hub),
         )
     finally:
         beside.shutdown(wait=False, cancel_futures=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from modelgarden_pod.errors import UserError
 
@@ -14,6 +15,8 @@ CONFIGURATION = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
 WEIGHTS = ("*.safetensors",)
 SAME_WEIGHTS_AGAIN = ("consolidated*",)
 """Beside the weights for Transformers, Mistral's repositories have them as its own software reads them."""
+_WHOLE: Final = "model.safetensors"
+_INDEX: Final = "model.safetensors.index.json"
 _BNB_SUFFIX = re.compile(r"(-unsloth)?-bnb-4bit$")
 
 
@@ -71,19 +74,32 @@ def weight_files(folder: Path) -> list[Path]:
     Raises:
         UserError: ModelInvalid, the index of the shards is damaged or names a file that is not there.
     """
-    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if whole.is_file():
-        return [whole]
-    if not index.is_file():
-        return [path for path in sorted(folder.glob("*.safetensors")) if is_wanted(path.name, weights=True)]
-    try:
-        shards = sorted({folder / name for name in json.loads(index.read_text())["weight_map"].values()})
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UserError("ModelInvalid", f"{index.name} of the base model cannot be read: {error}") from error
-    for path in shards:
-        if not path.is_file():
+    names = weight_names([path.name for path in folder.glob("*")], folder)
+    for name in names:
+        if not (folder / name).is_file():
             raise UserError(
                 "ModelInvalid",
-                f"{index.name} of the base model names {path.name}, which is not there; upload all files",
+                f"{_INDEX} of the base model names {name}, which is not there; upload all files",
             )
-    return shards
+    return [folder / name for name in names]
+
+
+def weight_names(names: Collection[str], folder: Path) -> list[str]:
+    """Return which of a model's files Transformers loads weights from; in the folder are those that describe it.
+
+    Raises:
+        UserError: ModelInvalid, the index of the shards is damaged.
+    """
+    index = folder / _INDEX
+    if _WHOLE in names:
+        return [_WHOLE]
+    if not index.is_file():
+        return sorted(name for name in names if _is_weights(name))
+    try:
+        return sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError("ModelInvalid", f"{_INDEX} of the base model cannot be read: {error}") from error
+
+
+def _is_weights(name: str) -> bool:
+    return is_wanted(name, weights=True) and not is_wanted(name, weights=False)

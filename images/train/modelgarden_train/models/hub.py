@@ -24,9 +24,7 @@ def download_snapshot(
         TemporaryError: the hub does not answer.
         OSError: the disk takes no more.
     """
-    repository = HubRepository(
-        source, revision, kind="model", missing="ModelNotFound", field="model.source", prefix="model."
-    )
+    repository = model_repository(source, revision)
 
     def download(api: HfApi, found: Found) -> tuple[Path, str]:
         # fnmatch's * crosses folders: those hold the same weights for other engines.
@@ -39,3 +37,10 @@ def download_snapshot(
         return Path(path), found.commit
 
     return ask_hub(repository, download, token="HF_TOKEN", patience=patience)  # noqa: S106 -- a variable's name
+
+
+def model_repository(source: str, revision: str | None) -> HubRepository:
+    """Return the repository of a base model."""
+    return HubRepository(
+        source, revision, kind="model", missing="ModelNotFound", field="model.source", prefix="model."
+    )

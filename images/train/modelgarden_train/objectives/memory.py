@@ -21,6 +21,9 @@ USABLE: Final = 0.9
 """Share of the GPU's memory that a larger budget may count on; the rest is what fragments of it cannot be used."""
 _WORTH_IT: Final = 1.25
 """Factor by which a budget grows at least."""
+TRAINED_BYTES: Final[dict[Method, int]] = {"LoRA": 16, "QLoRA": 16, "Full": 8}
+"""Bytes of a trained parameter: its weight, its gradient and AdamW's two moments, in 32 bit each for adapters and in
+bfloat16 where all weights are trained (Unsloth's `full_finetuning`)."""
 _LIGHTER: Final[dict[Method, tuple[str, ...]]] = {
     "Full": ("method LoRA or QLoRA",),
     "LoRA": ("method QLoRA",),
@@ -95,8 +98,9 @@ def out_of_memory(
         "OutOfMemory",
         f"training does not fit the GPU's {total_bytes / gib:.1f} GiB even with one row of "
         f"{plan.longest_row} tokens at a time and gradient checkpointing: {used_bytes / gib:.1f} GiB were in use for "
-        f"{parameters / 1e6:.1f} M parameters, {trainable / 1e6:.1f} M of them trained at 16 bytes each "
-        f"({16 * trainable / gib:.1f} GiB for weights, gradients and AdamW). Use a GPU with more memory, "
+        f"{parameters / 1e6:.1f} M parameters, {trainable / 1e6:.1f} M of them trained at {TRAINED_BYTES[method]} bytes "
+        f"each ({TRAINED_BYTES[method] * trainable / gib:.1f} GiB for weights, gradients and AdamW). Use a GPU with more "
+        "memory, "
         f"{_any_of(*_LIGHTER[method], *smaller)}",
     )
 

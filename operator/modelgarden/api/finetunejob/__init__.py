@@ -1,8 +1,10 @@
 """FineTuneJob: tune a base model on a dataset and register the artifact."""
 
 from modelgarden.api.finetunejob.dataset import Dataset, Preparation, PrepareResources
+from modelgarden.api.finetunejob.estimate import Estimate
 from modelgarden.api.finetunejob.evaluation import Evaluation
 from modelgarden.api.finetunejob.model import REVISION_PATTERN, BaseModelSource
+from modelgarden.api.finetunejob.needs import Needs, Pass
 from modelgarden.api.finetunejob.output import ArtifactFormat, Output
 from modelgarden.api.finetunejob.quality import FIELD_OF_REASON, Action, Quality, Reason
 from modelgarden.api.finetunejob.source import (
@@ -46,13 +48,16 @@ __all__ = [
     "DatasetFormat",
     "DatasetSource",
     "DatasetStatus",
+    "Estimate",
     "Evaluation",
     "FineTuneJobSpec",
     "FineTuneJobStatus",
     "Lengths",
     "LoraParameters",
     "Method",
+    "Needs",
     "Output",
+    "Pass",
     "Phase",
     "Preparation",
     "PrepareResources",

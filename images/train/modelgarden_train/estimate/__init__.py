@@ -1,0 +1,1 @@
+"""What a training will take of a GPU, told by prepare before one is asked for."""

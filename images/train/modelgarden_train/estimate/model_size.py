@@ -1,0 +1,116 @@
+"""The size of a base model, as far as memory depends on it: from its config.json and the shapes of its tensors."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from modelgarden.api.pods import RunConfig
+from modelgarden_pod.retry import Patience
+from modelgarden_train.models.base_model import BaseModel
+from modelgarden_train.models.headers import Shapes, tensor_shapes
+
+_NOT_ADAPTED: Final = ("embed", "lm_head", "norm", "wte", "wpe")
+"""In the names of matrices that PEFT's `all-linear` leaves alone and bitsandbytes does not quantize."""
+_OF_TEXT: Final = ("text_config", "llm_config", "language_config")
+"""Where a model that takes more than text describes the part that reads it."""
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """A decoder's numbers."""
+
+    parameters: int
+    active: int
+    """Parameters that a token is multiplied with."""
+    linear: tuple[tuple[int, int], ...]
+    """Rows and columns of the matrices that adapters go on."""
+    layers: int
+    hidden: int
+    queries: int
+    """Width of a layer's queries, over all heads."""
+    keys: int
+    """Width of its keys, and of its values."""
+    inner: int
+    """Width between the two halves of the MLP; of a mixture, of all experts that a token goes through."""
+    vocabulary: int
+
+    @property
+    def quantized(self) -> int:
+        """Parameters that QLoRA keeps in 4 bit."""
+        return sum(rows * columns for rows, columns in self.linear)
+
+
+def size_of(config: RunConfig, model: BaseModel, *, patience: Patience) -> ModelSize | None:
+    """Return the size of a base model, None where it cannot be told.
+
+    Raises:
+        UserError: AccessDenied, ModelInvalid or ModelNotFound.
+        TemporaryError: the model's source does not answer.
+    """
+    shapes = tensor_shapes(config, model, patience=patience)
+    if shapes is None:
+        return None
+    return model_size(json.loads((model.path / "config.json").read_text()), shapes)
+
+
+def model_size(config: Mapping[str, Any], shapes: Shapes) -> ModelSize | None:
+    """Return the size of a model, None where its config.json does not name what a decoder has."""
+    text = next((config[name] for name in _OF_TEXT if isinstance(config.get(name), Mapping)), config)
+    layers, hidden = _number(text, "num_hidden_layers"), _number(text, "hidden_size")
+    heads, inner = _number(text, "num_attention_heads"), _inner(text)
+    if not (layers and hidden and heads and inner):
+        return None
+    width = _number(text, "head_dim") or hidden // heads
+    return ModelSize(
+        parameters=sum(math.prod(shape) for shape in shapes.values()),
+        active=_active(text, shapes),
+        linear=tuple((shape[0], shape[1]) for name, shape in shapes.items() if _is_linear(name, shape)),
+        layers=layers,
+        hidden=hidden,
+        queries=heads * width,
+        keys=(_number(text, "num_key_value_heads") or heads) * width,
+        inner=inner,
+        vocabulary=_number(text, "vocab_size") or _number(config, "vocab_size"),
+    )
+
+
+def _active(text: Mapping[str, Any], shapes: Shapes) -> int:
+    """Return the parameters that a token is multiplied with; an embedding is looked up, unless it is the output's too."""
+    experts = (
+        _number(text, "num_experts")
+        or _number(text, "num_local_experts")
+        or _number(text, "n_routed_experts")
+    )
+    share = _number(text, "num_experts_per_tok") / experts if experts else 1.0
+    own_head = any("lm_head" in name for name in shapes)
+    return round(
+        sum(
+            math.prod(shape) * (share if ".experts." in name else 1.0)
+            for name, shape in shapes.items()
+            if not (own_head and "embed" in name)
+        )
+    )
+
+
+def _inner(text: Mapping[str, Any]) -> int:
+    dense = _number(text, "intermediate_size")
+    routed = _number(text, "num_experts_per_tok")
+    if not routed:
+        return dense
+    return routed * (_number(text, "moe_intermediate_size") or dense) + _number(
+        text, "shared_expert_intermediate_size"
+    )
+
+
+def _is_linear(name: str, shape: tuple[int, ...]) -> bool:
+    return name.endswith(".weight") and len(shape) == 2 and not any(part in name for part in _NOT_ADAPTED)
+
+
+def _number(config: Mapping[str, Any], name: str) -> int:
+    """Return a whole number above 0, 0 where there is none."""
+    value = config.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
