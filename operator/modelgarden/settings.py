@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
@@ -45,6 +47,15 @@ class Settings(BaseSettings):
         default=1.0, ge=1.0, le=5.0, description="Power usage effectiveness where none is given."
     )
 
+    gpu_prices: Annotated[Mapping[str, Annotated[Decimal, Field(ge=0)]], NoDecode] = Field(
+        default_factory=dict,
+        description="Price of a GPU's hour by its product, as the nodes' label nvidia.com/gpu.product has it, separated by "
+        "commas: NVIDIA-L4=0.80. Empty: no cost is told.",
+    )
+    currency: str = Field(
+        default="USD", pattern=r"^[A-Z]{3}$", description="Currency of the prices, ISO 4217."
+    )
+
     workers: int = Field(default=16, ge=1, le=256, description="Reconciles that run at the same time.")
     resync_seconds: float = Field(
         default=300, gt=0, description="Seconds between listings that repair what the watches missed."
@@ -79,6 +90,14 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(name.strip() for name in value.split(",") if name.strip())
         return value
+
+    @field_validator("gpu_prices", mode="before")
+    @classmethod
+    def _split_prices(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        pairs = [pair.strip().partition("=") for pair in value.split(",") if pair.strip()]
+        return {product.strip(): price.strip() for product, _, price in pairs}
 
     @field_validator("default_zone", mode="before")
     @classmethod

@@ -59,6 +59,7 @@ MATRIX: dict[str, Mapping[str, Any]] = {
     },
     "configured": {
         "carbon": {"defaultZone": "DEU", "defaultPue": 1.2},
+        "cost": {"gpuHour": {"NVIDIA-L4": 0.8, "Tesla-T4": "0.35"}, "currency": "EUR"},
         "logLevel": "DEBUG",
         "logFormat": "text",
         "extraEnv": [{"name": "MODELGARDEN_WORKERS", "value": "4"}, {"name": "AWS_REGION", "value": "eu"}],

@@ -9,6 +9,7 @@ from modelgarden.controller.times import Clock
 from modelgarden.kube.cache import Cache
 from modelgarden.kube.client import Kube
 from modelgarden.settings import Settings
+from modelgarden.workloads.gpus import NodeGpus
 from modelgarden.workloads.refusals import Refusals
 from modelgarden.workloads.reports import PodReports
 
@@ -22,5 +23,6 @@ class Means:
     storage: StorageAccess
     reports: PodReports
     refusals: Refusals
+    gpus: NodeGpus
     settings: Settings
     clock: Clock

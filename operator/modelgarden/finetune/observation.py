@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from modelgarden.api.conditions import Problem
 from modelgarden.api.emissions import EmissionsRecord
-from modelgarden.api.finetunejob import DatasetStatus
+from modelgarden.api.finetunejob import DatasetStatus, Needs
 from modelgarden.api.pods import TrainReport
 from modelgarden.registry.artifacts import Registration
+from modelgarden.workloads.gpus import Gpu
 from modelgarden.workloads.jobs import JobState
 
 
@@ -24,6 +25,10 @@ class Observation:
     """Pods of deleted Jobs of this resource that have not ended yet."""
     dataset: DatasetStatus | None = None
     """Prepare's result from S3, where its pod is gone."""
+    needs: Needs | None = None
+    """Likewise, what the training will take of a GPU."""
+    gpus: tuple[Gpu, ...] = ()
+    """That the training pod may get, the largest first; none where they are not known, or decide nothing now."""
     prepare_report: TrainReport | None = None
     """What the running prepare pod tells."""
     report: TrainReport | None = None

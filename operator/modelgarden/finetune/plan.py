@@ -40,7 +40,7 @@ LONGEST_WAIT_SECONDS: Final = 3600.0
 INVALID_SECONDS: Final = 300.0
 
 _EVENT_CONDITIONS: Final[dict[Phase, tuple[str, ...]]] = {
-    "Blocked": (ACCEPTED, DATASET_READY),
+    "Blocked": (ACCEPTED, DATASET_READY, RUNNING),
     "Preparing": (DATASET_READY,),
     "Pending": (RUNNING,),
     "Training": (RUNNING,),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from modelgarden.api.conditions import (
@@ -27,8 +27,16 @@ LARGEST_STATUS_BYTES: Final = 30 * 1024
 _WAITING_FOR_PREPARE: Final = frozenset(
     {"Preparing", "Retrying", "Unschedulable", "ImagePullFailed", "StartFailed", "Pending", "Suspended"}
 )
-_WITHOUT_A_POD: Final = frozenset({"ApplyRejected", "ImagePullFailed", "StartFailed", "Unschedulable"})
-"""What keeps the training pod from starting until somebody or something makes room for it."""
+_TRAINING_PHASES: Final[Mapping[str, Phase]] = {
+    # Somebody or something has to make room for the training pod.
+    "ApplyRejected": "Pending",
+    "ImagePullFailed": "Pending",
+    "StartFailed": "Pending",
+    "Unschedulable": "Pending",
+    "DoesNotFit": "Blocked",
+    "TrainingFinished": "Registering",
+}
+"""By the reason of Running, where it is not Training."""
 
 
 def phase_of(found: Iterable[Condition]) -> Phase:
@@ -49,10 +57,7 @@ def phase_of(found: Iterable[Condition]) -> Phase:
     if not is_true(ACCEPTED):
         return "Blocked"
     if is_true(DATASET_READY):
-        reason = by_type[RUNNING].reason if RUNNING in by_type else ""
-        if reason in _WITHOUT_A_POD:
-            return "Pending"
-        return "Registering" if reason == "TrainingFinished" else "Training"
+        return _TRAINING_PHASES.get(by_type[RUNNING].reason if RUNNING in by_type else "", "Training")
     if DATASET_READY in by_type and by_type[DATASET_READY].reason not in _WAITING_FOR_PREPARE:
         return "Blocked"
     return "Preparing"

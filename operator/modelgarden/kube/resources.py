@@ -12,7 +12,7 @@ from modelgarden.api.kinds import BY_NAME, FINETUNEJOB, KINDS, MODELDEPLOYMENT
 
 @dataclass(frozen=True)
 class Resource:
-    """A namespaced resource of the API server."""
+    """A resource of the API server."""
 
     group: str
     version: str
@@ -39,6 +39,7 @@ DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment")
 SERVICES: Final = Resource("", "v1", "services", "Service")
 SECRETS: Final = Resource("", "v1", "secrets", "Secret")
 EVENTS: Final = Resource("events.k8s.io", "v1", "events", "Event")
+NODES: Final = Resource("", "v1", "nodes", "Node")
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
 OWNERS: Final = tuple(_OWNERS.values())

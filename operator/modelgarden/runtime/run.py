@@ -37,6 +37,7 @@ from modelgarden.runtime.watch import WatchEnded, watch
 from modelgarden.runtime.workers import RECONCILE_SECONDS, work
 from modelgarden.serving.reconcile import ModelDeploymentKind
 from modelgarden.settings import Settings
+from modelgarden.workloads.gpus import NodeGpus
 from modelgarden.workloads.refusals import Refusals
 from modelgarden.workloads.reports import PodReports
 
@@ -205,6 +206,7 @@ def _reconcilers(process: Process, cache: Cache) -> Mapping[Resource, Reconciler
         storage=StorageAccess(process.kube, process.stores),
         reports=process.reports,
         refusals=Refusals(process.kube),
+        gpus=NodeGpus(process.kube),
         settings=process.settings,
         clock=utc_now,
     )

@@ -100,6 +100,7 @@ def test_defaults_of_the_values_are_those_of_the_settings() -> None:
     values, fields = _yaml("values.yaml"), Settings.model_fields
 
     assert values["carbon"]["defaultPue"] == fields["default_pue"].default
+    assert values["cost"] == {"gpuHour": {}, "currency": fields["currency"].default}
     assert values["logLevel"] == fields["log_level"].default
     assert values["logFormat"] == fields["log_format"].default
     assert values["clusterDomain"] == fields["cluster_domain"].default

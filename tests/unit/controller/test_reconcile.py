@@ -70,6 +70,7 @@ def reconciler(kind: Counting, owner: dict[str, Any] | None) -> KindReconciler[s
         storage=nothing,
         reports=nothing,
         refusals=nothing,
+        gpus=nothing,
         settings=SETTINGS,
         clock=lambda: NOW,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from pydantic import ValidationError
 
@@ -36,6 +38,12 @@ def test_allowed_hosts_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) 
     assert Settings().dataset_allowed_hosts == ("data.example.org", "*.open.example")
 
 
+def test_prices_are_by_product_and_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().gpu_prices == {}
+    monkeypatch.setenv("MODELGARDEN_GPU_PRICES", "NVIDIA-L4=0.80, Tesla-T4=1")
+    assert Settings().gpu_prices == {"NVIDIA-L4": Decimal("0.80"), "Tesla-T4": Decimal(1)}
+
+
 @pytest.mark.parametrize("host", ["*", "localhost", "https://data.example.org", "*.*.org", "a.org:8443"])
 def test_what_is_no_host_ends_the_start(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("MODELGARDEN_DATASET_ALLOWED_HOSTS", host)
@@ -50,6 +58,7 @@ def test_what_is_no_host_ends_the_start(monkeypatch: pytest.MonkeyPatch, host: s
         ("DEFAULT_PUE", "0.9"),
         ("RESYNC_SECONDS", "0"),
         ("LOG_FORMAT", "xml"),
+        ("CURRENCY", "dollars"),
         ("TRAIN_IMAGE", ""),
     ],
 )

@@ -11,6 +11,7 @@ from modelgarden.api.base import ApiModel, Decimal, ModelName, S3Uri, Sha256, Ti
 from modelgarden.api.conditions import Condition
 from modelgarden.api.emissions import EmissionsRecord
 from modelgarden.api.evaluation import EvaluationStatus, with_metrics
+from modelgarden.api.finetunejob.estimate import Estimate
 from modelgarden.api.finetunejob.output import ArtifactFormat
 from modelgarden.api.finetunejob.source import DatasetFormat
 from modelgarden.api.messages import Message
@@ -137,6 +138,9 @@ class FineTuneJobStatus(ApiModel):
     completion_time: Timestamp | None = Field(default=None, description="When the job completed or failed.")
     progress: Progress | None = Field(default=None, description="Progress of the training pod.")
     dataset: DatasetStatus | None = Field(default=None, description="What prepare found.")
+    estimate: Estimate | None = Field(
+        default=None, description="What the training will take, told before a GPU is asked for."
+    )
     resolved: Resolved | None = Field(
         default=None, description="What was used where the spec leaves a choice."
     )

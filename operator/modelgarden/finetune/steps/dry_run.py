@@ -8,11 +8,12 @@ from modelgarden.controller.times import timestamp
 from modelgarden.finetune.look import Look
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.outcome import Outcome
+from modelgarden.finetune.steps import fit
 from modelgarden.finetune.steps.step import FineTuneView
 
 _MESSAGE = (
-    "The dataset is checked and prepared, see status.dataset. spec.dryRun is true, so nothing is trained; create a "
-    "FineTuneJob without it to train."
+    "The dataset is checked and prepared, see status.dataset and status.estimate. spec.dryRun is true, so nothing is "
+    "trained; create a FineTuneJob without it to train."
 )
 
 
@@ -26,6 +27,11 @@ def plan(view: FineTuneView) -> Outcome:
     if not view.subject.spec.dry_run:
         return Outcome(done=True)
     return Outcome(
-        findings=(Finding(COMPLETE, True, "DryRun", _MESSAGE),),
+        findings=(Finding(COMPLETE, True, "DryRun", _message(view)),),
         fields={"completion_time": timestamp(view.now)},
     )
+
+
+def _message(view: FineTuneView) -> str:
+    problem = fit.problem_of(view)
+    return _MESSAGE if problem is None else f"{_MESSAGE} Training would not start as it is: {problem.message}"

@@ -12,7 +12,7 @@ from typing import Any, Final
 from modelgarden.api.artifact import DatasetReport
 from modelgarden.api.conditions import DATASET_READY, Problem
 from modelgarden.api.documents import OPERATOR, DocumentError
-from modelgarden.api.finetunejob import DatasetStatus
+from modelgarden.api.finetunejob import DatasetStatus, Needs
 from modelgarden.api.layout import DATASET_REPORT, Location
 from modelgarden.api.messages import sentence
 from modelgarden.api.names import EXIT_USER_ERROR
@@ -60,9 +60,10 @@ async def observe(look: Look, seen: Observation) -> Observation:
         return replace(seen, prepare_report=await look.progress.newest(pod, interval_seconds=ASK_SECONDS))
     if pod is not None:
         look.progress.forget(pod)
-    if job.result != "Complete" or look.subject.status.dataset is not None or _told(job) is not None:
+    if job.result != "Complete" or look.subject.status.dataset is not None or prepared(seen)[0] is not None:
         return seen
-    return replace(seen, dataset=await _from_storage(look))
+    report = await _from_storage(look)
+    return replace(seen, dataset=report.status, needs=report.needs) if report is not None else seen
 
 
 def plan(view: FineTuneView) -> Outcome:
@@ -74,27 +75,36 @@ def plan(view: FineTuneView) -> Outcome:
         return _start(view)
     match job.result:
         case "Complete":
-            return _ready(job, view.seen)
+            return _ready(prepared(view.seen)[0])
         case "Failed":
             return _refused(view, job)
         case _:
             return _under_way(view, job)
 
 
-async def read_dataset_report(store: Store, run: Location) -> DatasetStatus | None:
-    """Return what prepare found, from its report in S3; None where there is none that can be read.
+def prepared(seen: Observation) -> tuple[DatasetStatus | None, Needs | None]:
+    """Return what prepare found and what the training will take, by the pod's word or from S3."""
+    ending = seen.prepare.ending if seen.prepare is not None else None
+    said = ending.said if ending is not None else None
+    if said is not None and said.dataset is not None:
+        return said.dataset, said.needs
+    return seen.dataset, seen.needs
+
+
+async def read_dataset_report(store: Store, run: Location) -> DatasetReport | None:
+    """Return what prepare found, from S3; None where there is none that can be read.
 
     Raises:
         StorageError: S3 refuses or does not answer.
     """
     content = await store.get_bytes(run.child(DATASET_REPORT))
     try:
-        return None if content is None else DatasetReport.read(content, reader=OPERATOR).status
+        return None if content is None else DatasetReport.read(content, reader=OPERATOR)
     except DocumentError:
         return None
 
 
-async def _from_storage(look: Look) -> DatasetStatus | None:
+async def _from_storage(look: Look) -> DatasetReport | None:
     store = await look.store.get()
     if isinstance(store, Problem):
         return None
@@ -102,11 +112,6 @@ async def _from_storage(look: Look) -> DatasetStatus | None:
         return await read_dataset_report(store, look.subject.folder)
     except StorageError:
         return None  # the manifest has it too
-
-
-def _told(job: JobState) -> DatasetStatus | None:
-    said = job.ending.said if job.ending is not None else None
-    return said.dataset if said is not None else None
 
 
 def _start(view: FineTuneView) -> Outcome:
@@ -121,8 +126,7 @@ def _start(view: FineTuneView) -> Outcome:
     return _not_ready("Preparing", _preparing(job["metadata"]["name"]), objects=(job,))
 
 
-def _ready(job: JobState, seen: Observation) -> Outcome:
-    dataset = _told(job) or seen.dataset
+def _ready(dataset: DatasetStatus | None) -> Outcome:
     message = "The dataset is prepared in S3."
     if dataset is not None:
         message = f"{dataset.training_rows} rows to train on and {dataset.validation_rows} held out are prepared in S3."

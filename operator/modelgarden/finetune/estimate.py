@@ -1,0 +1,121 @@
+"""From what a training needs and the GPU it may get: memory, time, energy, emissions, cost, or why it cannot fit. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any, Final
+
+from modelgarden.api.conditions import Problem
+from modelgarden.api.emissions import emissions_milligrams
+from modelgarden.api.finetunejob import Estimate, FineTuneJobSpec, Method, Needs, Pass
+from modelgarden.carbon.factors import carbon_factors
+from modelgarden.carbon.intensity import intensity_of
+from modelgarden.settings import Settings
+from modelgarden.workloads.gpus import Card, Gpu, card_of
+
+UTILISATION: Final = 0.45
+"""Share of a card's FLOPs that a training reaches: an 8B Llama on an H100 in docs/benchmarks.md, 15,303 tokens/s."""
+_FLOPS: Final[dict[Method, int]] = {"Full": 6, "LoRA": 4, "QLoRA": 4}
+"""Per parameter and token: two forward, two back to the inputs, two for the gradients of the weights that are trained
+(Kaplan et al. 2020, appendix B)."""
+_AGAIN: Final = 2
+"""The pass forward once more, with gradient checkpointing."""
+_LIGHTER: Final[dict[Method, tuple[str, ...]]] = {
+    "Full": ("method LoRA or QLoRA",),
+    "LoRA": ("method QLoRA", "a smaller training.lora.rank"),
+    "QLoRA": ("a smaller training.lora.rank",),
+}
+_GIB: Final = 1024**3
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a training has to do."""
+
+    spec: FineTuneJobSpec
+    needs: Needs
+    tokens: int
+    """Of one epoch."""
+
+
+def estimate_of(work: Work, gpus: Sequence[Gpu], settings: Settings) -> Estimate:
+    """Return the estimate, on the largest of the GPUs that the pod may get."""
+    gpu = gpus[0] if gpus else None
+    largest = _pass(work.needs, gpu)
+    return Estimate(
+        gpu=gpu.product if gpu is not None else None,
+        gpu_total_bytes=gpu.memory_bytes if gpu is not None else None,
+        gpu_memory_bytes=largest.bytes,
+        tokens_per_pass=largest.tokens,
+        gradient_checkpointing=largest.gradient_checkpointing,
+        needs=work.needs,
+        **_time_and_energy(work, largest, gpu, settings),
+    )
+
+
+def does_not_fit(work: Work, gpus: Sequence[Gpu]) -> Problem | None:
+    """Return why the training fits none of the GPUs by any means; None where it may, or where no GPU is known."""
+    if not gpus or work.needs.may_fit(gpus[0].memory_bytes):
+        return None
+    needs, least, gpu = work.needs, work.needs.least(), gpus[0]
+    passes = least.bytes - needs.weights_bytes - needs.trained_bytes
+    *choices, last = (
+        *_LIGHTER[work.spec.method],
+        "a smaller training.maxSequenceLength",
+        "a smaller base model",
+    )
+    return Problem(
+        "DoesNotFit",
+        f"Training takes about {least.bytes / _GIB:.1f} GiB of a GPU even with one row of {needs.longest_row} tokens at a "
+        f"time and gradient checkpointing: {needs.weights_bytes / _GIB:.1f} for the weights of the base model, "
+        f"{needs.trained_bytes / _GIB:.1f} for {needs.trained_parameters / 1e6:.1f} M trained parameters with gradients and "
+        f"AdamW, {passes / _GIB:.1f} for the row. The largest GPU of the nodes that podTemplate.nodeSelector allows, "
+        f"{gpu.product}, has {gpu.memory_bytes / _GIB:.1f}. Training starts by itself once there is a node with a larger "
+        f"one; else create a new FineTuneJob with {', '.join(choices)} or {last}.",
+    )
+
+
+def _pass(needs: Needs, gpu: Gpu | None) -> Pass:
+    found = needs.pass_on(gpu.memory_bytes if gpu is not None else None)
+    return found or needs.least()
+
+
+def _time_and_energy(work: Work, largest: Pass, gpu: Gpu | None, settings: Settings) -> dict[str, Any]:
+    memory = "gpuMemoryBytes = weights + trained + tokensPerPass x token + logits (needs)."
+    card = card_of(gpu) if gpu is not None else None
+    if gpu is None or card is None:
+        return {"method": memory}
+    flops = _FLOPS[work.spec.method] + (_AGAIN if largest.gradient_checkpointing else 0)
+    seconds = _seconds(work, card, flops=flops)
+    joules = round(seconds * card.watts)
+    carbon = carbon_factors(work.spec.carbon, settings)
+    intensity = intensity_of(carbon.zone)
+    time = (
+        f"seconds = {flops} FLOPs x needs.activeParameters x tokens x epochs / ({UTILISATION:.0%} of {card.teraflops:g} "
+        f"TFLOPS). energyJoules = seconds x {card.watts} W, the board's limit."
+    )
+    return {
+        "seconds": round(seconds),
+        "energy_joules": joules,
+        "emissions_milligrams": intensity
+        and emissions_milligrams(
+            joules, pue_milli=carbon.pue_milli, milligrams_per_kwh=intensity.milligrams_per_kwh
+        ),
+        "method": f"{memory} {time}",
+        **_cost(seconds, gpu, settings),
+    }
+
+
+def _seconds(work: Work, card: Card, *, flops: int) -> float:
+    tokens = work.tokens * work.spec.training.epochs
+    return flops * work.needs.active_parameters * tokens / (UTILISATION * card.teraflops * 1e12)
+
+
+def _cost(seconds: float, gpu: Gpu, settings: Settings) -> dict[str, Any]:
+    price = settings.gpu_prices.get(gpu.product)
+    if price is None:
+        return {}
+    cost = (price * Decimal(seconds) / 3600).quantize(Decimal("0.01"), rounding=ROUND_HALF_UP)
+    return {"cost": str(cost), "currency": settings.currency}
