@@ -118,8 +118,8 @@ def run_config(case: Case, folder: Path, *, model: Path, dataset: Path) -> dict[
 
 
 def prepared(case: Case, folder: Path, *, model: Path, source: Path = ROOT) -> dict[str, Any]:
-    """Prepare the dataset as users do, once for each kind of rows; return the configuration of the run."""
-    base = folder.parent / f"prepared-{case.rows}{'' if source == ROOT else '-' + source.name}"
+    """Prepare the dataset as users do, once for each kind of rows and batch; return the configuration of the run."""
+    base = folder.parent / f"prepared-{case.rows}-{case.batch}{'' if source == ROOT else '-' + source.name}"
     dataset = base / "rows.jsonl"
     config = run_config(case, folder, model=model, dataset=dataset)
     if not (base / "done").exists():
@@ -195,7 +195,7 @@ def _get(path: str) -> str:
 def rival(case: Case, folder: Path, *, model: Path) -> dict[str, Any]:
     """Train with a script as people write them."""
     prepared(case, folder, model=model)
-    dataset = folder.parent / f"prepared-{case.rows}" / "rows.jsonl"
+    dataset = folder.parent / f"prepared-{case.rows}-{case.batch}" / "rows.jsonl"
     command = [sys.executable, RIVALS, case.contestant, str(case.batch), case.rows, model, dataset]
     began = time.time()
     with (folder / "log").open("wb") as log:
