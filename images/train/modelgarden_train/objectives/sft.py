@@ -8,6 +8,7 @@ from typing import Any
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.objectives.arguments import training_arguments
 from modelgarden_train.objectives.follow import follower
+from modelgarden_train.objectives.masters import Masters, led_by
 from modelgarden_train.objectives.memory import StepPlan
 from modelgarden_train.objectives.order import ShuffledSampler
 from modelgarden_train.objectives.packing import why_padded
@@ -45,7 +46,14 @@ def sft_trainer(scope: Scope, model: Any, plan: StepPlan) -> Any:
         pad_token=scope.tokenizer.pad_token_id,
     )
 
-    class Trainer(SFTTrainer):  # type: ignore[misc]
+    masters = Masters(model, torch.bfloat16) if arguments["bf16"] and scope.config.method != "Full" else None
+
+    def forget() -> None:
+        model.zero_grad(set_to_none=True)
+        if masters:
+            masters.forget()
+
+    class Trainer(led_by(masters, SFTTrainer) if masters else SFTTrainer):  # type: ignore[misc]
         """TRL's trainer with our order of the rows, a whole step of them at a time, in passes that fit the memory."""
 
         passes = steps
@@ -66,7 +74,7 @@ def sft_trainer(scope: Scope, model: Any, plan: StepPlan) -> Any:
                 forward_and_back=lambda part: super(Trainer, self).training_step(
                     model, part, num_items_in_batch
                 ),
-                forget=lambda: model.zero_grad(set_to_none=True),
+                forget=forget,
             )
             counted.tokens += step.tokens
             return loss

@@ -1,0 +1,29 @@
+"""Adapters of 16 bits that masters of 32 bits lead are trained as adapters of 32 bits are, with the real PyTorch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+from tests.integration.trainer_process import TrainerProcess, trainer_python
+
+PROBE = Path(__file__).with_name("masters_probe.py")
+ROUNDED = 1e-6
+
+
+def test_weights_that_masters_lead_come_out_the_same_also_when_they_are_gone_on_with(tmp_path: Path) -> None:
+    process = TrainerProcess(trainer_python(), tmp_path / "process", {}, attempt="probe")
+    done = subprocess.run(
+        [process.python, PROBE], env=process.environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+
+    assert found["types"] == ["torch.bfloat16"]
+    assert found["restored"] == ["torch.float32"]
+    assert found["moved"] > 1000 * ROUNDED
+    assert found["led"] < ROUNDED
+    assert found["norms"] < ROUNDED
+    assert found["resumed"] < ROUNDED
+    assert found["former"] == 0
