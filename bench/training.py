@@ -160,7 +160,12 @@ def ours(case: Case, folder: Path, *, model: Path, source: Path) -> dict[str, An
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     (start, tokens), (end, more) = points[1], points[2]
-    used = {**told["resolvedHyperparameters"], "gpuMemoryMiB": told["progress"].get("gpuMemoryMiB")}
+    progress = told["progress"]
+    used = {
+        **told["resolvedHyperparameters"],
+        "gpuMemoryMiB": progress.get("gpuMemoryMiB"),
+        "step": progress["step"],
+    }
     return {"tokens_per_second": (more - tokens) / (end - start), "first_step": points[0][0], "used": used}
 
 

@@ -29,9 +29,10 @@ from modelgarden_train.data.report.example import rendered_example
 from modelgarden_train.data.sources.fetch import fetch_sources
 from modelgarden_train.data.sources.files import SourceFile
 from modelgarden_train.data.spool import Spool
-from modelgarden_train.estimate.model_size import ModelSize, size_of
+from modelgarden_train.estimate.model_size import size_of
 from modelgarden_train.models.base_model import BaseModel, fetch_base_model
 from modelgarden_train.models.environment import cpu_count
+from modelgarden_train.models.headers import Shapes, tensor_shapes
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Inputs:
     files: tuple[SourceFile, ...]
     sources: tuple[SourceRecord, ...]
     model: BaseModel
-    size: ModelSize | None
-    """Of the model, where it can be told."""
+    shapes: Shapes | None
+    """Of the model's tensors, where they can be told."""
 
 
 def prepare(run: Run, *, port: int) -> TerminationMessage:
@@ -93,15 +94,16 @@ def _prepare(run: Run, board: ProgressBoard, *, hub: Patience) -> DatasetReport:
         if not rows:
             raise UserError("DatasetInvalid", _nothing_left(run, sieve.tally.rows("Drop")))
         board.stage("Uploading")
+        tokenizer = make_tokenizer()
         made = Made(
             spool=spool,
             rows=rows,
             counts=counts,
             tally=sieve.tally,
-            first_example=rendered_example(make_tokenizer(), spool.row(rows[0]).input_ids),
+            first_example=rendered_example(tokenizer, spool.row(rows[0]).input_ids),
             records=inputs.sources,
             model=inputs.model,
-            size=inputs.size,
+            size=size_of(inputs.model.path, inputs.shapes),
         )
         return write_dataset(run, made)
 
@@ -127,7 +129,7 @@ def _fetch(run: Run, *, hub: Patience) -> Inputs:
             files=tuple(file for source in fetched for file in source.files),
             sources=tuple(source.record for source in fetched),
             model=model.result(),
-            size=size_of(config, model.result(), patience=hub),
+            shapes=tensor_shapes(config, model.result(), patience=hub),
         )
     finally:
         beside.shutdown(wait=False, cancel_futures=True)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
-from modelgarden.api.pods import RunConfig
-from modelgarden_pod.retry import Patience
-from modelgarden_train.models.base_model import BaseModel
-from modelgarden_train.models.headers import Shapes, tensor_shapes
+from modelgarden_train.models.headers import Shapes
+from modelgarden_train.objectives.packing import why_padded
 
 _NOT_ADAPTED: Final = ("embed", "lm_head", "norm", "wte", "wpe")
 """In the names of matrices that PEFT's `all-linear` leaves alone and bitsandbytes does not quantize."""
@@ -37,6 +35,8 @@ class ModelSize:
     inner: int
     """Width between the two halves of the MLP; of a mixture, of all experts that a token goes through."""
     vocabulary: int
+    padded: bool
+    """Whether rows of a pass are padded to one length."""
 
     @property
     def quantized(self) -> int:
@@ -44,17 +44,13 @@ class ModelSize:
         return sum(rows * columns for rows, columns in self.linear)
 
 
-def size_of(config: RunConfig, model: BaseModel, *, patience: Patience) -> ModelSize | None:
-    """Return the size of a base model, None where it cannot be told.
-
-    Raises:
-        UserError: AccessDenied, ModelInvalid or ModelNotFound.
-        TemporaryError: the model's source does not answer.
-    """
-    shapes = tensor_shapes(config, model, patience=patience)
+def size_of(folder: Path, shapes: Shapes | None) -> ModelSize | None:
+    """Return the size of a base model, None where it cannot be told; its config is read as Transformers reads it."""
     if shapes is None:
         return None
-    return model_size(json.loads((model.path / "config.json").read_text()), shapes)
+    from transformers import AutoConfig
+
+    return model_size(AutoConfig.from_pretrained(folder, local_files_only=True).to_dict(), shapes)
 
 
 def model_size(config: Mapping[str, Any], shapes: Shapes) -> ModelSize | None:
@@ -75,6 +71,7 @@ def model_size(config: Mapping[str, Any], shapes: Shapes) -> ModelSize | None:
         keys=(_number(text, "num_key_value_heads") or heads) * width,
         inner=inner,
         vocabulary=_number(text, "vocab_size") or _number(config, "vocab_size"),
+        padded=why_padded(config, {}) is not None,
     )
 
 

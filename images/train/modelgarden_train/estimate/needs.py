@@ -31,6 +31,7 @@ def needs_of(config: RunConfig, size: ModelSize, lengths: Sequence[int]) -> Need
     """Return what a training on rows of these lengths, in tokens, takes of a GPU."""
     training, method = config.training, config.method
     longest, batch = max(lengths), training.effective_batch_size
+    rows = min(batch, len(lengths))
     plan = first_plan(effective_batch=batch, longest_row=longest, gpu=True)
     trained = _trained(size, method, rank=training.lora.rank)
     kept = _kept_of_a_layer(size, method)
@@ -43,8 +44,10 @@ def needs_of(config: RunConfig, size: ModelSize, lengths: Sequence[int]) -> Need
         token_bytes=size.layers * kept + _outside_of_layers(size),
         checkpointed_token_bytes=kept + _outside_of_layers(size),
         logits_bytes=LOGIT_BYTES * size.vocabulary,
-        step_tokens=largest_step(lengths, batch=batch, epochs=training.epochs),
-        step_rows=min(batch, len(lengths)),
+        step_tokens=rows * longest
+        if size.padded
+        else largest_step(lengths, batch=batch, epochs=training.epochs),
+        step_rows=rows,
         longest_row=longest,
         first_budget=plan.budget,
         most_budget=MOST_GPU_TOKENS,

@@ -11,6 +11,7 @@ LLAMA_8B: dict[str, Any] = {
     "num_key_value_heads": 8,
     "intermediate_size": 14_336,
     "vocab_size": 128_256,
+    "rope_theta": 500_000.0,
 }
 
 

@@ -58,6 +58,29 @@ def test_eight_rows_of_2048_tokens_fit_an_h200_without_checkpointing_and_no_h100
     assert 75e9 < taken < 141e9
 
 
+@pytest.mark.parametrize(
+    ("tokens", "measured_mib"),
+    [
+        pytest.param(8_120, 46_632, id="bare Unsloth, four rows of 2,030 tokens a pass"),
+        # As many tokens as its largest step of 40 has in the mean of all orders.
+        pytest.param(13_600, 61_536, id="64 chat rows a step"),
+        pytest.param(16_240, 77_324, id="eight rows of 2,030 tokens a pass, the card is full"),
+    ],
+)
+def test_an_h100_took_as_much_as_is_estimated(tokens: int, measured_mib: int) -> None:
+    """What bench/training.py measured on 2026-11-26, see docs/benchmarks.md."""
+    assert needs().bytes_of(tokens) == pytest.approx(measured_mib * 2**20, rel=0.1)
+
+
+def test_a_model_whose_rows_are_padded_takes_each_as_long_as_the_longest() -> None:
+    size = model_size(LLAMA_8B | {"model_type": "gemma2"}, decoder_shapes(LLAMA_8B))
+    assert size is not None
+
+    found = needs_of(make_config(), size, [100] * 50 + [400])
+
+    assert (found.step_tokens, found.step_rows) == (16 * 400, 16)
+
+
 def test_equal_rows_make_equal_steps() -> None:
     found = needs(batch=16)
 
