@@ -19,6 +19,8 @@ from tests.integration.harness.garden import Garden
 from tests.integration.harness.node import FakeNode
 from tests.integration.harness.process import OperatorProcess
 from tests.integration.harness.waiting import wait_for
+from tests.integration.trainer import Trainer
+from tests.unit.api.test_needs import make_needs
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "modelgarden"
 ACCOUNT = "modelgarden"
@@ -193,6 +195,8 @@ def test_roles_have_no_wildcards_and_never_list_secrets(helm: Path, watched: lis
             assert (rule["resources"], rule["verbs"]) == (["secrets"], ["get"])
     assert not {"escalate", "bind", "impersonate"} & {verb for rule in rules for verb in rule["verbs"]}
     assert len(_of_kind(manifests, "ClusterRole")) == (0 if watched else 1)
+    nodes = [rule["verbs"] for rule in rules if "nodes" in rule["resources"]]
+    assert nodes == ([] if watched else [["list"]])
     served = {role["metadata"]["namespace"] for role in _of_kind(manifests, "Role")}
     assert served == {"a", *watched}
 
@@ -262,6 +266,23 @@ def test_the_roles_of_one_namespace_are_enough_to_work_there(garden: Garden, nod
         ],
         what="an event",
     )
+
+
+@pytest.mark.usefixtures("operator_with_roles_only")
+def test_without_the_right_to_list_nodes_a_training_is_estimated_and_starts(
+    garden: Garden, node: FakeNode
+) -> None:
+    resources = {"gpus": 1, "cpu": "1", "memory": "1Gi"}
+    job = garden.create_finetunejob("bot", resources=resources)
+    needs = make_needs(weights_bytes=10**15)
+    node.run("bot-prepare")
+    node.succeed("bot-prepare", Trainer.of(garden, job).prepare().model_copy(update={"needs": needs}))
+
+    node.wait_for_pod("bot-train")
+
+    estimate = garden.finetunejob("bot")["status"]["estimate"]
+    assert estimate["gpuMemoryBytes"] > 10**15
+    assert "gpu" not in estimate
 
 
 def _allowed(cluster: ControlPlane, account: str, asked: list[tuple[str, str, str, str]]) -> list[bool]:

@@ -17,6 +17,13 @@ _OF_TEXT: Final = ("text_config", "llm_config", "language_config")
 """Where a model that takes more than text describes the part that reads it."""
 
 
+_MOST_LAYERS: Final = 10_000
+_MOST_WIDTH: Final = 10**8
+_MOST_PARAMETERS: Final = 10**13
+_MOST_EDGES: Final = 10**10
+"""Rows and columns of all matrices together. What has more is no model, but would be more than a number can say."""
+
+
 @dataclass(frozen=True)
 class ModelSize:
     """A decoder's numbers."""
@@ -61,7 +68,7 @@ def model_size(config: Mapping[str, Any], shapes: Shapes) -> ModelSize | None:
     if not (layers and hidden and heads and inner):
         return None
     width = _number(text, "head_dim") or hidden // heads
-    return ModelSize(
+    size = ModelSize(
         parameters=sum(math.prod(shape) for shape in shapes.values()),
         active=_active(text, shapes),
         linear=tuple((shape[0], shape[1]) for name, shape in shapes.items() if _is_linear(name, shape)),
@@ -72,6 +79,17 @@ def model_size(config: Mapping[str, Any], shapes: Shapes) -> ModelSize | None:
         inner=inner,
         vocabulary=_number(text, "vocab_size") or _number(config, "vocab_size"),
         padded=why_padded(config, {}) is not None,
+    )
+    return size if _is_plausible(size) else None
+
+
+def _is_plausible(size: ModelSize) -> bool:
+    widths = (size.hidden, size.queries, size.keys, size.inner, size.vocabulary)
+    return (
+        size.layers <= _MOST_LAYERS
+        and max(widths) <= _MOST_WIDTH
+        and 0 < size.parameters <= _MOST_PARAMETERS
+        and sum(map(sum, size.linear)) <= _MOST_EDGES
     )
 
 

@@ -29,8 +29,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 _LENGTH: Final = struct.Struct("<Q")
 """What a file begins with: the bytes of the header that follows."""
-_MOST_HEADER_BYTES: Final = 100_000_000
-"""The format's own limit (https://github.com/huggingface/safetensors)."""
+_MOST_HEADER_BYTES: Final = 25_000_000
+"""As the hub's client takes (SAFETENSORS_MAX_HEADER_LENGTH of huggingface_hub); that of a 70 B model has 0.1 MB."""
 
 
 class DamagedHeader(Exception):  # noqa: N818 -- says what is so
@@ -105,7 +105,10 @@ def read_header(folder: Folder, name: str, size: int) -> Shapes:
 
 
 def _shape(told: Mapping[str, Any]) -> tuple[int, ...]:
-    return tuple(int(size) for size in told["shape"])
+    shape = tuple(told["shape"])
+    if not all(isinstance(size, int) and size >= 0 for size in shape):
+        raise ValueError("a shape has something else than whole numbers")
+    return shape
 
 
 def _joined(parts: list[Shapes]) -> Shapes:

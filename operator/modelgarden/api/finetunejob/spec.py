@@ -56,7 +56,8 @@ class FineTuneJobSpec(ApiModel):
     carbon: Carbon = Field(default=Carbon(), description="What emissions are computed with.")
     dry_run: bool = Field(
         default=False,
-        description="true checks and prepares the dataset and completes there: no GPU is taken, nothing is trained. "
+        description="true checks and prepares the dataset, estimates the training and completes there: no GPU is taken, "
+        "nothing is trained. "
         "Default: false.",
     )
     suspend: bool = Field(

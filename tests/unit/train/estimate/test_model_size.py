@@ -49,6 +49,24 @@ def test_of_a_model_that_sees_too_the_part_that_reads_counts() -> None:
 
 
 @pytest.mark.parametrize(
+    ("config", "shapes"),
+    [
+        ({"num_hidden_layers": 10**5}, {}),
+        ({"intermediate_size": 10**30}, {}),
+        ({"vocab_size": 10**9}, {}),
+        ({}, {"x.weight": (10**9, 10**9)}),
+        ({}, {"x.weight": (10**11, 1)}),
+        ({}, {"model.norm.weight": (0,)}),
+    ],
+    ids=["layers", "width", "vocabulary", "parameters", "edges", "nothing"],
+)
+def test_what_no_model_has_is_not_estimated(
+    config: dict[str, int], shapes: dict[str, tuple[int, ...]]
+) -> None:
+    assert model_size(LLAMA_8B | config, shapes or decoder_shapes(LLAMA_8B)) is None
+
+
+@pytest.mark.parametrize(
     "config",
     [
         {},

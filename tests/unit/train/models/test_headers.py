@@ -15,7 +15,7 @@ from modelgarden_train.models.headers import Shapes, tensor_shapes
 from tests.unit.train.builders import make_config
 
 
-def safetensors(**shapes: tuple[int, ...]) -> bytes:
+def safetensors(**shapes: tuple[object, ...]) -> bytes:
     """Return a file whose tensors have these shapes, without their numbers."""
     told = {name: {"dtype": "BF16", "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()}
     header = json.dumps({"__metadata__": {"format": "pt"}, **told}).encode()
@@ -58,6 +58,9 @@ def test_the_tensors_of_all_shards_are_found(tmp_path: Path) -> None:
         pytest.param(struct.pack("<Q", 11) + b'{"a": true}', id="no tensors"),
         pytest.param(struct.pack("<Q", 11) + b'{"a": null}', id="nothing"),
         pytest.param(safetensors(a=(1,))[:-4], id="cut off"),
+        pytest.param(safetensors(a=(-1,)), id="a negative shape"),
+        pytest.param(safetensors(a=("2",)), id="a shape in words"),
+        pytest.param(struct.pack("<Q", 20_000) + b"[" * 20_000, id="nested too deeply"),
     ],
 )
 def test_what_has_no_header_is_left_to_the_training(content: bytes, tmp_path: Path) -> None:
