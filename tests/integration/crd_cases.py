@@ -86,6 +86,10 @@ POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "https://u@a/x",
         ),
     ),
+    finetunejob.BAD_ROWS_PATTERN: (
+        ("0", "7", "10%", "2.125%", "100%"),
+        ("", "-1", "101%", "10 %", "1.2345%", "1e3", "%", "10%\n"),
+    ),
     finetunejob.HUB_NAME_PATTERN: (
         ("default", "train", "en-US", "cleaned v1.2", "_x", "a" * 128),
         ("", "-a", " a", "a/b", "train[:10%]", "a" * 129, "a\n"),

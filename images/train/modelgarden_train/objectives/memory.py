@@ -21,9 +21,10 @@ USABLE: Final = 0.9
 """Share of the GPU's memory that a larger budget may count on; the rest is what fragments of it cannot be used."""
 _WORTH_IT: Final = 1.25
 """Factor by which a budget grows at least."""
-TRAINED_BYTES: Final[dict[Method, int]] = {"LoRA": 16, "QLoRA": 16, "Full": 8}
-"""Bytes of a trained parameter: its weight, its gradient and AdamW's two moments, in 32 bit each for adapters and in
-bfloat16 where all weights are trained (Unsloth's `full_finetuning`)."""
+TRAINED_BYTES: Final[dict[Method, int]] = {"LoRA": 22, "QLoRA": 22, "Full": 8}
+"""Bytes of a trained parameter. An adapter's: the weight and its gradient, which is there twice while it is gathered, in
+bfloat16; its master (`masters`), the master's gradient and AdamW's two moments in 32 bit. Where all weights are trained
+(Unsloth's `full_finetuning`): weight, gradient and moments, all in bfloat16."""
 _LIGHTER: Final[dict[Method, tuple[str, ...]]] = {
     "Full": ("method LoRA or QLoRA",),
     "LoRA": ("method QLoRA",),

@@ -1,6 +1,6 @@
 """FineTuneJob: tune a base model on a dataset and register the artifact."""
 
-from modelgarden.api.finetunejob.dataset import Dataset, Preparation, PrepareResources
+from modelgarden.api.finetunejob.dataset import BAD_ROWS_PATTERN, Dataset, Preparation, PrepareResources
 from modelgarden.api.finetunejob.estimate import Estimate
 from modelgarden.api.finetunejob.evaluation import Evaluation
 from modelgarden.api.finetunejob.model import REVISION_PATTERN, BaseModelSource
@@ -30,6 +30,7 @@ from modelgarden.api.finetunejob.status import (
 from modelgarden.api.finetunejob.training import Checkpoint, LoraParameters, Method, Training
 
 __all__ = [
+    "BAD_ROWS_PATTERN",
     "CLAIM_PATTERN",
     "CONFIG_MAP_PATTERN",
     "FIELD_OF_REASON",

@@ -21,9 +21,10 @@ from modelgarden.api.finetunejob.source import (
 
 _FORMAT_OF_SOURCES: Final = "format is that of source; set it in sources"
 
+BAD_ROWS_PATTERN: Final = r"^([0-9]{1,9}|[0-9]{1,2}(\.[0-9]{1,3})?%|100%)$"
 BadRows = Annotated[
     Annotated[int, Field(ge=0, le=999_999_999)]
-    | Annotated[str, Field(pattern=r"^([0-9]{1,9}|[0-9]{1,2}(\.[0-9]{1,3})?%|100%)$", max_length=20)],
+    | Annotated[str, Field(pattern=BAD_ROWS_PATTERN, max_length=20)],
     Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
 ]
 

@@ -109,7 +109,7 @@ def test_the_failure_shows_the_arithmetic() -> None:
         "23.0 GiB",
         "8000.0 M",
         "100.0 M",
-        "1.5 GiB",
+        "trained at 22 bytes each (2.0 GiB",
         "QLoRA",
     ):
         assert part in error.message
