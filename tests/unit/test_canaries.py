@@ -52,6 +52,7 @@ from modelgarden_pod.errors import PodError, TemporaryError
 from modelgarden_pod.process import TERMINATION_LOG_VARIABLE, run_command
 from modelgarden_pod.retry import Patience
 from modelgarden_pod.s3_errors import pod_error
+from modelgarden_serve.draining import Drain
 from modelgarden_serve.engine import failure_of as last_words
 from modelgarden_serve.ledger import Ledger
 from modelgarden_serve.supervise import Supervisor
@@ -354,7 +355,7 @@ def test_no_line_of_vllm_tells_a_credential(line: str, exit_code: int, folder: P
     config = ServeConfig(model_uri="file:///model", served_model_name="bot", model_dir="/model")
     api = VllmApi()
     ledger = Ledger(Meter(), api.tokens, attempt="pod", file=folder / "carbon.json")
-    supervisor = Supervisor(config, api=api, ledger=ledger)
+    supervisor = Supervisor(config, api=api, ledger=ledger, drain=Drain(folder / "drain"))
 
     supervisor._forward(io.BytesIO(f"starting\n{line}\n".encode()))
     ended = supervisor._failure(exit_code)

@@ -15,6 +15,7 @@ from modelgarden.api.names import OPENAI_PORT
 from modelgarden.api.pods import ServeConfig
 from modelgarden_pod.cgroup import memory_limit_bytes
 from modelgarden_pod.errors import UserError
+from modelgarden_serve.draining import MIDDLEWARE, UNDER_WAY_PATH
 
 Build = Literal["cpu", "cuda"]
 
@@ -39,7 +40,7 @@ _CACHES: Final = {
     "CUDA_CACHE_PATH": "cuda",
     "NUMBA_CACHE_DIR": "numba",
 }
-_OWN_ENDPOINTS: Final = "/health,/metrics,/v1/models"
+_OWN_ENDPOINTS: Final = f"/health,/metrics,/v1/models,{UNDER_WAY_PATH}"
 """What the supervisor asks every few seconds; not worth lines in the access log."""
 _SMALLEST_CACHE: Final = GIB // 4
 _LARGEST_CACHE: Final = 32 * GIB
@@ -85,6 +86,7 @@ def command(config: ServeConfig, *, build: Build, memory: int) -> list[str]:
         f"--port={OPENAI_PORT}",
         f"--shutdown-timeout={config.drain_seconds}",
         f"--disable-access-log-for-endpoints={_OWN_ENDPOINTS}",
+        f"--middleware={MIDDLEWARE}",
     ]
     if socket.has_dualstack_ipv6():
         own.append("--host=::")  # IPv4 too; without it vLLM has no ears in a pod with an IPv6 address alone

@@ -1,7 +1,8 @@
 """`serve`: run vLLM, answer for it on the pod's own port, drain it on SIGTERM, and account for its energy.
 
 vLLM's end is the pod's end. On SIGTERM the pod first says that it is not ready and waits until no new request is sent
-to it; then vLLM finishes those under way; then the last energy sample is kept for the operator to read.
+to it, while answers close their connections; then vLLM finishes those under way and refuses others; then the last energy
+sample is kept for the operator to read.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from modelgarden.api.pods import EngineReport, ServeConfig, ServeReport, Termina
 from modelgarden.api.redaction import redacted
 from modelgarden_pod.errors import PodError, Terminated, UserError
 from modelgarden_pod.http import Answer, Route, json_route, metrics_route, ready_route, serve_routes
+from modelgarden_serve.draining import Drain
 from modelgarden_serve.engine import failure_of
 from modelgarden_serve.ledger import Ledger, metrics_registry
 from modelgarden_serve.vllm_api import VllmApi
@@ -56,10 +58,17 @@ class Supervisor:
     """One vLLM process, from its start to its end."""
 
     def __init__(
-        self, config: ServeConfig, *, api: VllmApi, ledger: Ledger, timings: Timings = Timings()
+        self,
+        config: ServeConfig,
+        *,
+        api: VllmApi,
+        ledger: Ledger,
+        drain: Drain,
+        timings: Timings = Timings(),
     ) -> None:
         self._config = config
         self._api = api
+        self._draining = drain
         self._ledger = ledger
         self._timings = timings
         # No Event: its lock may be held by the very thread that a signal handler interrupts.
@@ -98,9 +107,10 @@ class Supervisor:
             Terminated: it had to be killed, because it did not drain in time.
         """
         logger.info("Starting vLLM", extra={"command": list(command)})
+        self._draining.prepare()
         with subprocess.Popen(
             command,
-            env=dict(environment),
+            env={**environment, **self._draining.variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -125,18 +135,29 @@ class Supervisor:
 
     def _drain(self, process: subprocess.Popen[bytes]) -> TerminationMessage:
         logger.info("Draining", extra={"seconds": self._config.drain_seconds})
+        self._draining.leave()
         if self._was_ready:
             _wait(process, self._timings.propagation)
+        self._draining.refuse()
         began = time.monotonic()
+        until = began + self._config.drain_seconds
+        self._finish_requests(process, until)
         process.send_signal(signal.SIGTERM)
-        in_time = _wait(process, self._config.drain_seconds + self._timings.margin)
+        in_time = _wait(process, until + self._timings.margin - time.monotonic())
         seconds = time.monotonic() - began
         _kill(process)
         self._say_farewell()
         if not in_time:
-            raise Terminated(f"vLLM did not end within {seconds:.0f} s of SIGTERM and was killed")
+            raise Terminated(
+                f"vLLM did not finish its requests and end within {seconds:.0f} s and was killed"
+            )
         logger.info("Drained", extra={"seconds": round(seconds, 1), "exitCode": process.returncode})
         return TerminationMessage(reason="Serving", message=f"drained in {seconds:.1f} s and stopped")
+
+    def _finish_requests(self, process: subprocess.Popen[bytes], until: float) -> None:
+        """Wait until no request is under way; from SIGTERM on vLLM would refuse one that it has not yet read."""
+        while process.poll() is None and time.monotonic() < until and self._api.under_way():
+            time.sleep(self._timings.poll)
 
     def _say_farewell(self) -> None:
         """Keep the final figures, and give the operator the time to read them."""
@@ -247,7 +268,7 @@ def serve(config: ServeConfig, *, workspace: Path, port: int, attempt: str) -> T
     meter = EnergyMeter(config.carbon, attempt=attempt, gpus=config.gpus)
     api = VllmApi()
     ledger = Ledger(meter, api.tokens, attempt=attempt, file=workspace / "carbon.json")
-    supervisor = Supervisor(config, api=api, ledger=ledger)
+    supervisor = Supervisor(config, api=api, ledger=ledger, drain=Drain(workspace / "drain"))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: supervisor.stop())
     serve_routes(supervisor.routes(), port=port)

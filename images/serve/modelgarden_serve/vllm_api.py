@@ -9,6 +9,7 @@ from http.client import HTTPConnection, HTTPException
 from prometheus_client.parser import text_string_to_metric_families
 
 from modelgarden.api.names import OPENAI_PORT
+from modelgarden_serve.draining import UNDER_WAY_PATH
 
 TIMEOUT_SECONDS = 3.0
 _GENERATED = "vllm:generation_tokens_total"
@@ -48,6 +49,14 @@ class VllmApi:
         """Return the token counters, or None while they cannot be had."""
         body = self._get("/metrics")
         return None if body is None else read_tokens(body.decode())
+
+    def under_way(self) -> int | None:
+        """Return how many requests are under way, or None while that cannot be told."""
+        body = self._get(UNDER_WAY_PATH)
+        try:
+            return None if body is None else int(body)
+        except ValueError:
+            return None
 
     def _get(self, path: str) -> bytes | None:
         connection = HTTPConnection("127.0.0.1", self._port, timeout=self._timeout)

@@ -43,7 +43,8 @@ def test_the_command_on_a_gpu(ipv6: bool, host: list[str], monkeypatch: pytest.M
         "--served-model-name=bot",
         "--port=8000",
         "--shutdown-timeout=45",
-        "--disable-access-log-for-endpoints=/health,/metrics,/v1/models",
+        "--disable-access-log-for-endpoints=/health,/metrics,/v1/models,/modelgarden/under-way",
+        "--middleware=modelgarden_serve.draining.DrainMiddleware",
         *host,
         "--max-model-len=4096",
     ]

@@ -24,6 +24,7 @@ from modelgarden.api.documents import OPERATOR
 from modelgarden.api.pods import EngineReport, ServeConfig, ServeReport, TerminationMessage
 from modelgarden_pod.errors import PodError, Terminated, UserError
 from modelgarden_pod.http import serve_routes
+from modelgarden_serve.draining import Drain
 from modelgarden_serve.ledger import Ledger
 from modelgarden_serve.supervise import Supervisor, Timings
 from modelgarden_serve.vllm_api import Tokens, VllmApi
@@ -54,7 +55,8 @@ class Pod:
         )
         self.meter = Meter()
         ledger = Ledger(self.meter, api.tokens, attempt="pod", file=folder / "carbon.json")
-        self.supervisor = Supervisor(config, api=api, ledger=ledger, timings=timings)
+        self.drain = Drain(folder / "drain")
+        self.supervisor = Supervisor(config, api=api, ledger=ledger, drain=self.drain, timings=timings)
         self.server = serve_routes(self.supervisor.routes(), port=port, host="127.0.0.1")
         self.url = f"http://127.0.0.1:{port}"
         self._pool = ThreadPoolExecutor(max_workers=1)
@@ -182,7 +184,11 @@ def test_sigterm_may_come_between_any_two_lines_of_the_watch(pod: Pod) -> None:
 
 def _watch_with_sigterm(supervisor: Supervisor, process: subprocess.Popen[bytes], at: int) -> None:
     one = Supervisor(
-        supervisor._config, api=supervisor._api, ledger=supervisor._ledger, timings=replace(QUICK, poll=0.001)
+        supervisor._config,
+        api=supervisor._api,
+        ledger=supervisor._ledger,
+        drain=supervisor._draining,
+        timings=replace(QUICK, poll=0.001),
     )
     one._was_ready = True
     lines = 0
