@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -188,6 +190,34 @@ async def test_another_reason_within_a_phase_is_told_once(bench: Bench) -> None:
     assert await bench.execute(unschedulable) == []
 
     assert sorted(bench.events()) == ["Preparing", "Unschedulable"]
+
+
+async def test_the_log_tells_each_new_state_with_its_reason_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "modelgarden.controller.execute")
+    blocked = Plan(
+        status=status("Blocked"),
+        event=Event("Warning", "SecretNotFound", "Secret 's3' does not exist; create it."),
+    )
+
+    for plan in (Plan(status=status(), event=STARTED), blocked, blocked):
+        await bench.execute(plan)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "Phase is Preparing, Preparing: The dataset is being checked.",
+        "Phase is Blocked, SecretNotFound: Secret 's3' does not exist; create it.",
+    ]
+
+
+async def test_each_call_is_in_the_log_at_debug(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "modelgarden.kube.client")
+
+    await bench.execute(Plan(status=status()))
+
+    path = f"/apis/modelgarden.dev/v1alpha1/namespaces/{bench.namespace}/finetunejobs/"
+    (line,) = [text for record in caplog.records if path in (text := record.getMessage())]
+    assert re.fullmatch(rf"apply_status {path}\S+/status: HTTP 200 in \d+\.\d{{3}} s", line)
 
 
 async def test_a_child_belongs_to_its_owner(bench: Bench) -> None:

@@ -52,6 +52,7 @@ async def execute(
     event = plan.event if refused is None else Event("Warning", refused.reason, refused.message)
     await _write_status(kube, cache, owner, status)
     if event is not None and is_news(event, owner.get("status") or {}, status):
+        log.info("Phase is %s, %s: %s", phase(status), event.reason, event.note, extra=fields(owner))
         await post(kube, owner, event, clock())
     if refused is not None:
         raise Retryable(refused.message) from refused
@@ -70,8 +71,6 @@ async def _write_status(
     except Missing:  # deleted meanwhile: its event is on the way
         return
     cache.put(resource_of(owner), applied)
-    if phase(status) != phase(owner.get("status")):
-        log.info("Phase is %s", phase(status), extra=fields(owner))
 
 
 def _refused_status(

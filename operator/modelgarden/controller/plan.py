@@ -39,6 +39,19 @@ class Plan:
     event: Event | None = None
     """What tells of the state that the status is in; posted when that is news."""
 
+    @property
+    def summary(self) -> str:
+        """Return what is decided in one line, for the log."""
+        told = [f"phase {self.status.get('phase')}"] if self.status is not None else []
+        if self.event is not None:
+            told.append(f"{self.event.reason}: {self.event.note}")
+        told += [f"apply {one['kind']} {one['metadata']['name']}" for one in self.objects]
+        told += [f"delete {resource.kind} {name}" for resource, name in self.deletes]
+        if self.effect is not None:
+            told.append(f"first {type(self.effect).__name__}")
+        again = "with the next event" if self.requeue_after is None else f"in {self.requeue_after:.1f} s"
+        return "; ".join([*told, f"look again {again}"])
+
 
 class Reconciler(Protocol):
     """What the workers call."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -9,11 +10,14 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from pydantic import ValidationError
 
 from modelgarden.controller.execute import execute
+from modelgarden.controller.identity import fields
 from modelgarden.controller.means import Means
 from modelgarden.controller.plan import Effect, Plan
 from modelgarden.controller.view import View
 from modelgarden.kube.errors import Retryable
 from modelgarden.kube.resources import Key, Resource
+
+log = logging.getLogger(__name__)
 
 MOST_EFFECTS: Final = 8
 """Effects of one reconcile; a plan that wants more would go on for ever."""
@@ -105,6 +109,8 @@ class KindReconciler(Generic[Subject, Seen]):
         seen = await session.observe()
         for _ in range(MOST_EFFECTS):
             plan = self._kind.plan(View(subject, seen, self._means.settings, self._means.clock()))
+            if log.isEnabledFor(logging.DEBUG):
+                log.debug("Plan: %s", plan.summary, extra=fields(owner))
             if plan.effect is None:
                 return plan
             seen = await session.perform(plan.effect, seen)

@@ -7,7 +7,9 @@ nowhere else. The client's typed models are never touched: they cost memory and 
 from __future__ import annotations
 
 import json
+import logging
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,6 +24,8 @@ from modelgarden.api.messages import clean
 from modelgarden.api.names import FIELD_MANAGER
 from modelgarden.kube.errors import Invalid, Lost, Missing, Retryable
 from modelgarden.kube.resources import LEASES, Resource, resource_of
+
+log = logging.getLogger(__name__)
 
 APPLY_REJECTED: Final = "ApplyRejected"
 PAGE_SIZE: Final = 100
@@ -269,13 +273,16 @@ class Kube:
             "Accept": accept or "application/json",
             "Content-Type": content_type,
         }
+        started = time.monotonic()
         try:
             response = await self._api.call_api(method, url, headers, body, _request_timeout=_TIMEOUT)
             text = await response.read()  # type: ignore[no-untyped-call]
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._observe(resource, verb, 0)
+            log.debug("%s %s: no answer in %.3f s", verb, path, time.monotonic() - started)
             raise Retryable(f"The API server does not answer: {error or type(error).__name__}") from error
         self._observe(resource, verb, response.status)
+        log.debug("%s %s: HTTP %d in %.3f s", verb, path, response.status, time.monotonic() - started)
         if response.status >= 400:
             raise error_of(f"{verb} {path}", response.status, text, response.headers.get("Retry-After"))
         answer: dict[str, Any] = json.loads(text)

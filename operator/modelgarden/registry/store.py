@@ -1,12 +1,13 @@
 """S3 objects for coroutines: boto3 behind a bounded pool of threads, errors in the terms of the conditions.
 
-What boto3 raises is read by api/s3_errors; clients and their credentials are made by stores.py.
+What boto3 raises is read by api/s3; clients and their credentials are made by stores.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,8 @@ from modelgarden.registry.errors import Missing, Refused, Unavailable, storage_e
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -200,6 +203,7 @@ class Store:
         self._probing = self._unavailable is not None
         loop = asyncio.get_running_loop()
         now_away: tuple[float, Unavailable] | None = None
+        started = time.monotonic()
         try:
             async with self._lanes:
                 return await loop.run_in_executor(
@@ -210,6 +214,8 @@ class Store:
             raise
         finally:
             self._unavailable, self._probing = now_away, False
+            outcome = "answered" if now_away is None else "did not answer"
+            log.debug("%s %s: S3 %s in %.3f s", action, location, outcome, time.monotonic() - started)
 
 
 def _translated(

@@ -55,6 +55,7 @@ class PodReports:
             async with self._session.get(
                 f"http://{host}:{self._port}{path}", allow_redirects=False
             ) as answer:
+                log.debug("%s of pod %s: HTTP %d", path, pod["metadata"]["name"], answer.status)
                 if answer.status != 200:
                     return None
                 body = b""
@@ -63,7 +64,8 @@ class PodReports:
                     if len(body) > _LARGEST_BYTES:
                         return None
                 report = json.loads(body)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError):
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError) as error:
+            log.debug("%s of pod %s cannot be had: %r", path, pod["metadata"]["name"], error)
             return None
         return report if isinstance(report, dict) else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,12 +12,12 @@ import pytest
 from pydantic import ValidationError
 
 from modelgarden.controller.means import Means
-from modelgarden.controller.plan import Effect, Plan
+from modelgarden.controller.plan import Effect, Event, Plan
 from modelgarden.controller.reconcile import MOST_EFFECTS, KindReconciler
 from modelgarden.controller.view import View
 from modelgarden.kube.cache import Cache
 from modelgarden.kube.errors import Retryable
-from modelgarden.kube.resources import FINETUNEJOBS, Key, Resource
+from modelgarden.kube.resources import FINETUNEJOBS, JOBS, Key, Resource
 from tests.unit.builders import NOW, SETTINGS, make_owner
 
 KEY = Key(FINETUNEJOBS, "team", "bot")
@@ -93,3 +94,30 @@ async def test_what_is_gone_is_forgotten(gone: bool) -> None:
 
     assert await reconciler(kind, None if gone else owner).reconcile(KEY) is None
     assert kind.forgotten == [KEY]
+
+
+async def test_each_plan_is_told_in_the_log_at_debug(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "modelgarden")
+
+    await reconciler(Counting(wanted=1), make_owner()).reconcile(KEY)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "Plan: first Add; look again with the next event",
+        "Plan: look again in 1.0 s",
+    ]
+    assert {vars(record)["object"] for record in caplog.records} == {make_owner()["metadata"]["name"]}
+
+
+def test_the_summary_of_a_plan_tells_all_that_it_does() -> None:
+    plan = Plan(
+        objects=({"kind": "Job", "metadata": {"name": "bot-train"}},),
+        deletes=((JOBS, "bot-prepare"),),
+        status={"phase": "Blocked"},
+        event=Event("Warning", "SecretNotFound", "Secret 's3' does not exist; create it."),
+        requeue_after=5.0,
+    )
+
+    assert plan.summary == (
+        "phase Blocked; SecretNotFound: Secret 's3' does not exist; create it.; apply Job bot-train; "
+        "delete Job bot-prepare; look again in 5.0 s"
+    )
