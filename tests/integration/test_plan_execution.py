@@ -197,7 +197,7 @@ async def test_the_log_tells_each_new_state_with_its_reason_once(
 ) -> None:
     caplog.set_level(logging.INFO, "modelgarden.controller.execute")
     blocked = Plan(
-        status=status("Blocked"),
+        status=status("Blocked", reason="SecretNotFound"),
         event=Event("Warning", "SecretNotFound", "Secret 's3' does not exist; create it."),
     )
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from hack.cluster import ControlPlane
 from modelgarden.kube.resources import JOBS, LEASES
+from modelgarden.runtime.election import Leader, elected
+from modelgarden.settings import Settings
 from tests.integration.conftest import StartOperator
 from tests.integration.harness.api import Api, Obj, phase
 from tests.integration.harness.garden import Garden
@@ -125,3 +131,93 @@ def test_a_lone_operator_keeps_its_lease(api: Api, garden: Garden, start_operato
     assert later is not None
     assert later["spec"]["renewTime"] > first["spec"]["renewTime"]
     assert later["spec"]["acquireTime"] == first["spec"]["acquireTime"]
+
+
+@pytest.fixture
+async def leader(
+    garden: Garden,
+    cluster: ControlPlane,
+    requests: list[tuple[str, int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Leader]:
+    """A claim on the Lease of this test's namespace, held by this process."""
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+    settings = Settings(
+        train_image="train:1", serve_image="serve:1", lease_namespace=garden.namespace, lease_identity="first"
+    )
+    async with elected(settings, lambda _, verb, status: requests.append((verb, status))) as found:
+        assert found is not None
+        await found.acquire()
+        yield found
+
+
+@pytest.fixture
+def requests() -> list[tuple[str, int]]:
+    """What is asked of the API server: verb and HTTP status."""
+    return []
+
+
+@asynccontextmanager
+async def kept(leader: Leader) -> AsyncIterator[None]:
+    """Have the Lease renewed, whatever this thread does meanwhile: `wait_for` gives its loop no chance to run."""
+    keeping = asyncio.create_task(leader.keep())
+    await asyncio.sleep(0)
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        await asyncio.wait({keeping})
+
+
+async def test_the_lease_is_renewed_while_the_operator_s_own_loop_is_busy(
+    api: Api, garden: Garden, leader: Leader
+) -> None:
+    async with kept(leader):
+        renewed = lease_of(api, garden)["renewTime"]
+        wait_for(lambda: lease_of(api, garden)["renewTime"] > renewed, what="a renewal")
+
+    assert leader.held()
+
+
+async def test_one_request_renews_a_lease(leader: Leader, requests: list[tuple[str, int]]) -> None:
+    requests.clear()
+
+    async with kept(leader):
+        wait_for(lambda: len(requests) >= 2, what="two renewals")
+
+    assert set(requests) == {("replace", 200)}
+
+
+async def test_a_lease_that_somebody_touched_is_read_anew_and_kept(
+    api: Api, garden: Garden, leader: Leader, requests: list[tuple[str, int]]
+) -> None:
+    lease = api.get(LEASES, garden.namespace, LEASE)
+    assert lease is not None
+    api.merge(LEASES, lease, {"metadata": {"annotations": {"touched": "yes"}}})
+    requests.clear()
+
+    async with kept(leader):
+        wait_for(lambda: len(requests) >= 4, what="two renewals")
+
+    assert requests[:4] == [("replace", 409), ("get", 200), ("replace", 200), ("replace", 200)]
+    assert leader.held()
+
+
+async def test_a_lease_that_is_deleted_is_made_anew(
+    api: Api, garden: Garden, leader: Leader, requests: list[tuple[str, int]]
+) -> None:
+    api.delete(LEASES, garden.namespace, LEASE)
+    requests.clear()
+
+    async with kept(leader):
+        wait_for(lambda: ("create", 201) in requests, what="a new Lease")
+
+    assert lease_of(api, garden)["holderIdentity"] == "first"
+
+
+def lease_of(api: Api, garden: Garden) -> Obj:
+    """Return the spec of the Lease."""
+    lease = api.get(LEASES, garden.namespace, LEASE)
+    assert lease is not None
+    spec: Obj = lease["spec"]
+    return spec

@@ -3,6 +3,9 @@
 Times are client-go's defaults: a Lease of 15 s, given up after 10 s without renewal, tried every 2 s. The client's
 own `leaderelection` is not used because it ends on a refused connection, waits on a hanging request for minutes while
 it believes to lead, never releases, and writes local time as UTC.
+
+While it is held, one request renews it: what was last seen is written anew, and only where somebody changed it since
+is it read first.
 """
 
 from __future__ import annotations
@@ -44,7 +47,8 @@ class Leadership:
         self._name = name
         self._identity = identity
         self._clock = clock
-        self._seen: dict[str, Any] | None = None
+        self._live: dict[str, Any] | None = None
+        """The Lease as it was last seen."""
         self._seen_at = 0.0
         self._until = float("-inf")
 
@@ -111,6 +115,8 @@ class Leadership:
         return written
 
     async def _write(self) -> bool:
+        if self.held() and await self._renewed():
+            return True
         lease = await self._kube.get(LEASES, self._namespace, self._name)
         if lease is None:
             self._see(await self._kube.create(self._lease(self._spec({}))))
@@ -118,21 +124,40 @@ class Leadership:
         self._see(lease)
         if not self._free():
             return False
-        self._see(await self._kube.replace({**lease, "spec": self._spec(lease["spec"])}))
+        await self._replace(lease)
         return True
+
+    async def _renewed(self) -> bool:
+        """Renew the Lease as it was last seen, without asking for it first; False where somebody changed it since."""
+        if self._live is None or self._holder() != self._identity:
+            return False
+        try:
+            await self._replace(self._live)
+        except Retryable:
+            self._live = None
+        return self._live is not None
+
+    async def _replace(self, lease: dict[str, Any]) -> None:
+        self._see(await self._kube.replace({**lease, "spec": self._spec(lease["spec"])}))
 
     def _see(self, lease: dict[str, Any]) -> None:
         # Another's clock may be wrong: its Lease ends when its record has not changed for so long by ours.
-        if self._seen != lease["spec"]:
-            self._seen, self._seen_at = lease["spec"], self._clock()
+        if self._live is None or self._live["spec"] != lease["spec"]:
+            self._seen_at = self._clock()
+        self._live = lease
 
     def _holder(self) -> str | None:
-        return (self._seen or {}).get("holderIdentity") or None
+        return self._seen.get("holderIdentity") or None
+
+    @property
+    def _seen(self) -> dict[str, Any]:
+        spec: dict[str, Any] = self._live["spec"] if self._live is not None else {}
+        return spec
 
     def _free(self) -> bool:
         if self._holder() in (None, self._identity):
             return True
-        duration = (self._seen or {}).get("leaseDurationSeconds", LEASE_SECONDS)
+        duration = self._seen.get("leaseDurationSeconds", LEASE_SECONDS)
         return self._clock() >= self._seen_at + float(duration)
 
     def _spec(self, before: dict[str, Any]) -> dict[str, Any]:

@@ -26,9 +26,9 @@ from modelgarden.kube.client import Kube
 from modelgarden.kube.errors import Invalid, Lost, Missing, Retryable
 from modelgarden.kube.resources import FINETUNEJOBS, MODELDEPLOYMENTS, OWNERS, Resource
 from modelgarden.registry.stores import Stores
+from modelgarden.runtime.election import Leader, elected
 from modelgarden.runtime.endpoints import endpoints
 from modelgarden.runtime.health import Limits, Vitals
-from modelgarden.runtime.leader import Leadership
 from modelgarden.runtime.metrics import Metrics
 from modelgarden.runtime.queue import WorkQueue
 from modelgarden.runtime.resync import Resync
@@ -72,39 +72,32 @@ async def run(settings: Settings) -> int:
     """Run the operator; return the process's exit status."""
     metrics = Metrics()
     vitals = Vitals(_limits(settings))
-    leadership: Leadership | None = None
-    kube = await Kube.connect(observer=metrics.request, fence=lambda: leadership is None or leadership.held())
-    if settings.leader_election:
-        leadership = Leadership(
-            kube,
-            namespace=settings.lease_namespace,
-            name=settings.lease_name,
-            identity=settings.lease_identity,
+    async with elected(settings, metrics.request) as leader:
+        kube = await Kube.connect(observer=metrics.request, fence=leader.held if leader is not None else None)
+        process = Process(
+            settings=settings,
+            kube=kube,
+            stores=Stores(threads=settings.storage_threads),
+            reports=PodReports(),
+            metrics=metrics,
+            vitals=vitals,
+            stop=asyncio.Event(),
         )
-    process = Process(
-        settings=settings,
-        kube=kube,
-        stores=Stores(threads=settings.storage_threads),
-        reports=PodReports(),
-        metrics=metrics,
-        vitals=vitals,
-        stop=asyncio.Event(),
-    )
-    process.catch_signals()
-    _add_gauges(metrics, vitals)
-    async with endpoints(
-        vitals, metrics, health_port=settings.health_port, metrics_port=settings.metrics_port
-    ):
-        status = await _until_stopped(process, leadership)
-        if leadership is not None:
-            await leadership.release()
-    await process.reports.close()
-    await kube.close()
+        process.catch_signals()
+        _add_gauges(metrics, vitals)
+        async with endpoints(
+            vitals, metrics, health_port=settings.health_port, metrics_port=settings.metrics_port
+        ):
+            status = await _until_stopped(process, leader)
+            if leader is not None:
+                await leader.release()
+        await process.reports.close()
+        await kube.close()
     return status
 
 
-async def _until_stopped(process: Process, leadership: Leadership | None) -> int:
-    serving = asyncio.create_task(_serve(process, leadership))
+async def _until_stopped(process: Process, leader: Leader | None) -> int:
+    serving = asyncio.create_task(_serve(process, leader))
     stopping = asyncio.create_task(process.stop.wait())
     beating = asyncio.create_task(process.vitals.beat())
     await asyncio.wait({serving, stopping, beating}, return_when=asyncio.FIRST_COMPLETED)
@@ -127,15 +120,15 @@ def _log_end(serving: asyncio.Task[None]) -> None:
         log.error("Ending on an unexpected error", exc_info=error)
 
 
-async def _serve(process: Process, leadership: Leadership | None) -> None:
+async def _serve(process: Process, leader: Leader | None) -> None:
     await _wait_for_api(process.kube, process.settings.watch_namespaces)
     process.vitals.ready = True
-    if leadership is None:
+    if leader is None:
         await lead(process)
         return
-    await leadership.acquire()
+    await leader.acquire()
     async with asyncio.TaskGroup() as group:
-        group.create_task(leadership.keep())
+        group.create_task(leader.keep())
         group.create_task(lead(process))
 
 
