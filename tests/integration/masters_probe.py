@@ -1,6 +1,7 @@
 """Trains weights of 16 bits led by masters beside weights of 32 bits that each layer casts; prints the differences.
 
-Runs in the trainer's environment: `python masters_probe.py`.
+Runs in the trainer's environment: `python masters_probe.py FOLDER`. Then a real trainer trains real adapters, is ended in
+the middle and goes on.
 """
 
 from __future__ import annotations
@@ -8,11 +9,15 @@ from __future__ import annotations
 import copy
 import io
 import json
+import sys
+from pathlib import Path
 from typing import Any
 
 import torch
+from peft import LoraConfig, get_peft_model
+from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
-from modelgarden_train.objectives.masters import Masters
+from modelgarden_train.objectives.masters import Masters, led
 
 STEPS = 6
 PASSES = 2
@@ -105,7 +110,7 @@ def resumed(weights: dict[str, Any], state: dict[str, Any]) -> Led:
 def furthest(one: torch.nn.Module, other: torch.nn.Module) -> float:
     """Return the largest difference of two models' weights."""
     pairs = zip(one.parameters(), other.parameters(), strict=True)
-    return max(float((a.float() - b.float()).abs().max()) for a, b in pairs)
+    return max(float((a.detach().float() - b.detach().float()).abs().max()) for a, b in pairs)
 
 
 def compare() -> dict[str, Any]:
@@ -141,5 +146,45 @@ def compare() -> dict[str, Any]:
     }
 
 
+def adapted() -> Any:
+    """Return a tiny model with adapters, the same each time."""
+    torch.manual_seed(3)
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=64, **sizes))
+    return get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+
+
+def trained(folder: Path, *, steps: int, resume: str | None = None) -> Any:
+    """Train the adapters to a step of six, from the beginning or a checkpoint; return the trainer."""
+    arguments = TrainingArguments(
+        output_dir=str(folder), max_steps=STEPS, save_steps=STEPS // 2, per_device_train_batch_size=2,
+        learning_rate=0.01, lr_scheduler_type="constant", use_cpu=True, report_to="none", disable_tqdm=True, optim="adamw_torch_fused",
+    )  # fmt: skip
+    drawn = torch.randint(0, 64, (40, 9)).tolist()
+    rows = [{"input_ids": ids, "labels": ids} for ids in drawn]
+    trainer = led(Trainer, torch.bfloat16)(model=adapted(), args=arguments, train_dataset=rows)
+    trainer.args.max_steps = steps
+    trainer.train(resume_from_checkpoint=resume)
+    return trainer
+
+
+def interrupted(folder: Path) -> dict[str, Any]:
+    """Return how far a training that is gone on with ends from one that was not ended."""
+    torch.manual_seed(1)
+    whole = trained(folder / "whole", steps=STEPS)
+    torch.manual_seed(1)
+    trained(folder / "half", steps=STEPS // 2)
+    torch.manual_seed(1)
+    again = trained(folder / "half", steps=STEPS, resume=str(folder / f"half/checkpoint-{STEPS // 2}"))
+    return {
+        "steps": [whole.state.global_step, again.state.global_step],
+        "adapters": sorted(
+            {str(weight.dtype) for weight in again.model.parameters() if weight.requires_grad}
+        ),
+        "learned": furthest(whole.model, adapted()),
+        "gone_on": furthest(again.model, whole.model),
+    }
+
+
 if __name__ == "__main__":
-    print(json.dumps(compare()))
+    print(json.dumps({**compare(), **interrupted(Path(sys.argv[1]))}))

@@ -15,7 +15,11 @@ ROUNDED = 1e-6
 def test_weights_that_masters_lead_come_out_the_same_also_when_they_are_gone_on_with(tmp_path: Path) -> None:
     process = TrainerProcess(trainer_python(), tmp_path / "process", {}, attempt="probe")
     done = subprocess.run(
-        [process.python, PROBE], env=process.environment(), capture_output=True, text=True, check=False
+        [process.python, PROBE, tmp_path],
+        env=process.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
@@ -27,3 +31,7 @@ def test_weights_that_masters_lead_come_out_the_same_also_when_they_are_gone_on_
     assert found["norms"] < ROUNDED
     assert found["resumed"] < ROUNDED
     assert found["former"] == 0
+    assert found["steps"] == [6, 6]
+    assert found["adapters"] == ["torch.float32"]
+    assert found["learned"] > 1000 * ROUNDED
+    assert found["gone_on"] < ROUNDED

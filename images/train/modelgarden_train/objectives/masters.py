@@ -107,33 +107,42 @@ class Masters:
         return {name: value for name, value in state.items() if name != KEY}
 
 
-def led_by(masters: Masters, trainer: type) -> type:
-    """Return a class of trainers of Transformers whose optimizer changes these weights, one pass at a time."""
+def led(trainer: type, dtype: Any) -> type:
+    """Return a class of trainers of Transformers that train in a type of 16 bits, with `masters` from the first step on."""
     from transformers import TrainerCallback
 
     class Restore(TrainerCallback):  # type: ignore[misc]
+        """Gives the model its weights back when the training is over."""
+
+        def __init__(self, led: Led) -> None:
+            self._led = led
+
         def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            masters.restore()
+            self._led.masters.restore()
 
     class Led(trainer):  # type: ignore[misc]
+        """A trainer whose optimizer changes the masters, and gathers gradients after each pass."""
+
         def __init__(self, **arguments: Any) -> None:
             super().__init__(**arguments)
-            self.add_callback(Restore())
+            self.add_callback(Restore(self))
 
         def create_optimizer(self, model: Any = None) -> Any:
+            """Make the masters now: the adapters that a checkpoint brought have taken the place of the first ones."""
             made = self.optimizer is None
             optimizer = super().create_optimizer(model)
             if made:
-                masters.lead(optimizer)
+                self.masters = Masters(self.model, dtype)
+                self.masters.lead(optimizer)
             return optimizer
 
         def training_step(self, *arguments: Any) -> Any:
             loss = super().training_step(*arguments)
-            masters.gather()
+            self.masters.gather()
             return loss
 
         def _clip_grad_norm(self, model: Any) -> Any:
-            return masters.clip(self.args.max_grad_norm)
+            return self.masters.clip(self.args.max_grad_norm)
 
     return Led
 

@@ -8,7 +8,7 @@ from typing import Any
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.objectives.arguments import training_arguments
 from modelgarden_train.objectives.follow import follower
-from modelgarden_train.objectives.masters import Masters, led_by
+from modelgarden_train.objectives.masters import Masters, led
 from modelgarden_train.objectives.memory import StepPlan
 from modelgarden_train.objectives.order import ShuffledSampler
 from modelgarden_train.objectives.packing import why_padded
@@ -46,17 +46,13 @@ def sft_trainer(scope: Scope, model: Any, plan: StepPlan) -> Any:
         pad_token=scope.tokenizer.pad_token_id,
     )
 
-    masters = Masters(model, torch.bfloat16) if arguments["bf16"] and scope.config.method != "Full" else None
+    in_16_bits = arguments["bf16"] and scope.config.method != "Full"
 
-    def forget() -> None:
-        model.zero_grad(set_to_none=True)
-        if masters:
-            masters.forget()
-
-    class Trainer(led_by(masters, SFTTrainer) if masters else SFTTrainer):  # type: ignore[misc]
+    class Trainer(led(SFTTrainer, torch.bfloat16) if in_16_bits else SFTTrainer):  # type: ignore[misc]
         """TRL's trainer with our order of the rows, a whole step of them at a time, in passes that fit the memory."""
 
         passes = steps
+        masters: Masters | None = None
 
         def _get_train_sampler(self, train_dataset: Any = None) -> ShuffledSampler:
             return ShuffledSampler(len(scope.rows), seed=scope.config.training.seed)
@@ -74,10 +70,15 @@ def sft_trainer(scope: Scope, model: Any, plan: StepPlan) -> Any:
                 forward_and_back=lambda part: super(Trainer, self).training_step(
                     model, part, num_items_in_batch
                 ),
-                forget=forget,
+                forget=lambda: self._forget(model),
             )
             counted.tokens += step.tokens
             return loss
+
+        def _forget(self, model: Any) -> None:
+            model.zero_grad(set_to_none=True)
+            if self.masters:
+                self.masters.forget()
 
         def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
             return on_device(inputs, self.args.device)
