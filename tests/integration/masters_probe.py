@@ -158,7 +158,8 @@ def trained(folder: Path, *, steps: int, resume: str | None = None) -> Any:
     """Train the adapters to a step of six, from the beginning or a checkpoint; return the trainer."""
     arguments = TrainingArguments(
         output_dir=str(folder), max_steps=STEPS, save_steps=STEPS // 2, per_device_train_batch_size=2,
-        learning_rate=0.01, lr_scheduler_type="constant", use_cpu=True, report_to="none", disable_tqdm=True, optim="adamw_torch_fused",
+        learning_rate=0.01, lr_scheduler_type="constant",
+        use_cpu=True, report_to="none", disable_tqdm=True, optim="adamw_torch_fused",
     )  # fmt: skip
     drawn = torch.randint(0, 64, (40, 9)).tolist()
     rows = [{"input_ids": ids, "labels": ids} for ids in drawn]
