@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import json
+import random
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,6 +50,10 @@ ROWS: Final = [
 def prepare(folder: Path, *more: dict[str, str], **dataset: Any) -> Ended:
     file = folder / "rows.jsonl"
     write_rows(file, [*ROWS, *more])
+    return prepare_file(folder, file, **dataset)
+
+
+def prepare_file(folder: Path, file: Path, **dataset: Any) -> Ended:
     config = make_config(run_uri=str(folder / "run"), model=str(tiny_model("--plain")), dataset=file.as_uri())
     config["dataset"] |= dataset
     config["training"]["maxSequenceLength"] = 256
@@ -158,3 +165,39 @@ def test_the_same_rows_and_settings_give_the_same_digest_and_a_new_row_moves_non
     assert [
         row["question"] for row in rows_of(tmp_path / "more", "validation") if row["question"] != "A new one?"
     ] == held
+
+
+def test_of_10_000_rows_every_duplicate_near_duplicate_and_bad_line_is_found(tmp_path: Path) -> None:
+    """8,450 rows that are like no other, 1,000 that are there again, 500 with a word more, 50 lines that are no rows."""
+    chance = random.Random(12)
+    words = [
+        "".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=chance.randint(3, 9))) for _ in range(3000)
+    ]
+    rows = [
+        {"prompt": " ".join(chance.sample(words, 20)), "completion": " ".join(chance.sample(words, 20))}
+        for _ in range(8450)
+    ]
+    again = rows[:1000]
+    alike = [{**row, "prompt": f"{row['prompt']} please"} for row in rows[1000:1500]]
+    lines = [json.dumps(row) for row in (*rows, *again, *alike)]
+    chance.shuffle(lines)
+    wrong = {
+        "missing": '{"prompt": "a"}',
+        "cut": '{"prompt": "a", "compl',
+        "number": '{"prompt": 7, "completion": "b"}',
+    }
+    bad = sorted(chance.sample(range(1, 10_001), 50))
+    for place, line in zip(bad, itertools.cycle(wrong.values()), strict=False):
+        lines.insert(place - 1, line)
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(f"{line}\n" for line in lines))
+
+    ended = prepare_file(tmp_path, file, maxBadRows=50, quality={"nearDuplicates": "Drop"})
+
+    assert ended.exit_code == 0, ended.log
+    status, report = ended.message.dataset, report_of(tmp_path)
+    assert status is not None
+    assert status.rows == 10_000
+    assert status.dropped == {"BadRow": 50, "Duplicate": 1000, "NearDuplicate": 500}
+    places = {one.reason: one.places for one in report.findings}
+    assert [int(place.removeprefix("line ").partition(":")[0]) for place in places["BadRow"]] == bad

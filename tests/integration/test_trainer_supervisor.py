@@ -28,7 +28,9 @@ from modelgarden_train.attempt.run import Run
 from modelgarden_train.attempt.signals import StopRequest
 from modelgarden_train.attempt.supervisor import Grace, Supervisor
 from modelgarden_train.attempt.worker_process import WorkerProcess
-from modelgarden_train.data.prepared import PreparedRow, write_split
+from modelgarden_train.data.packed import packed
+from modelgarden_train.data.prepared import PreparedRow
+from modelgarden_train.data.split_files import write_split
 from tests.integration.harness.waiting import wait_for
 from tests.integration.trainer_process import SOURCES, lives
 from tests.unit.builders import make_dataset_report, make_evaluation
@@ -144,7 +146,8 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
 def prepare(folder: LocalFolder, scratch: Path) -> None:
     """Leave a prepared dataset in a run's folder."""
     files: tuple[FileEntry, ...] = tuple(
-        write_split(folder, name, ROWS, scratch=scratch) for name in (DATASET_TRAIN, DATASET_VALIDATION)
+        write_split(folder, name, map(packed, ROWS), scratch=scratch)
+        for name in (DATASET_TRAIN, DATASET_VALIDATION)
     )
     report: DatasetReport = make_dataset_report().model_copy(update={"files": files})
     folder.write(DATASET_REPORT, report.model_dump_json(by_alias=True).encode())

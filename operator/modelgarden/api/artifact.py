@@ -81,7 +81,7 @@ class FindingRecord(ApiModel):
     action: Action
     rows: Annotated[int, Field(ge=1)]
     places: tuple[str, ...]
-    """File and line of the first few, and what it is in words."""
+    """File and line of the first hundred, and what it is in words."""
 
 
 class LengthBin(ApiModel):

@@ -18,10 +18,10 @@ from modelgarden.api.layout import (
 from modelgarden_pod.errors import UserError
 from modelgarden_train.attempt.run import Run
 from modelgarden_train.data.pipeline import Counts
-from modelgarden_train.data.prepared import digest_of, write_split
 from modelgarden_train.data.quality.tally import Tally
 from modelgarden_train.data.report.lengths import histogram_of, lengths_of
 from modelgarden_train.data.report.page import page_of
+from modelgarden_train.data.split_files import Digest, write_split
 from modelgarden_train.data.splits import Shares, split_rows
 from modelgarden_train.data.spool import Spool, Spooled, SpooledRows
 from modelgarden_train.data.weights import weighted
@@ -57,7 +57,7 @@ class Made:
         bad = self.counts.bad
         if not bad.count:
             return self.tally.records
-        record = FindingRecord(reason="BadRow", action="Drop", rows=bad.count, places=tuple(bad.shown))
+        record = FindingRecord(reason="BadRow", action="Drop", rows=bad.count, places=tuple(bad.places))
         return (record, *self.tally.records)
 
 
@@ -100,9 +100,13 @@ def _split(run: Run, made: Made) -> _Splits:
 
 def _report(run: Run, made: Made, splits: _Splits) -> DatasetReport:
     """Write the splits' files and return the report on them."""
-    files = [(DATASET_TRAIN, splits.training), (DATASET_VALIDATION, splits.validation)]
+    parts = [(DATASET_TRAIN, splits.training), (DATASET_VALIDATION, splits.validation)]
     if len(splits.test):
-        files.append((DATASET_TEST, splits.test))
+        parts.append((DATASET_TEST, splits.test))
+    digest = Digest()
+    files = tuple(
+        write_split(run.folder, name, digest.over(rows), scratch=run.workspace) for name, rows in parts
+    )
     lengths = [row.tokens for row in made.rows]
     return DatasetReport(
         source=", ".join(source.uri for source in run.config.dataset.sources),
@@ -120,14 +124,14 @@ def _report(run: Run, made: Made, splits: _Splits) -> DatasetReport:
             lengths=lengths_of(lengths),
             first_example=made.first_example,
             format=made.counts.formats[0],
-            digest=digest_of(*(rows for _, rows in files)),
+            digest=digest.hexadecimal,
             report=f"{run.folder.uri}/{DATASET_PAGE}",
         ),
         longest_row_tokens=max(lengths),
         findings=made.findings,
         histogram=histogram_of(lengths),
         needs=needs_of(run.config, made.size, splits.training_lengths) if made.size else None,
-        files=tuple(write_split(run.folder, name, rows, scratch=run.workspace) for name, rows in files),
+        files=files,
     )
 
 

@@ -11,6 +11,9 @@ from modelgarden_pod.errors import UserError
 from modelgarden_train.data.formats import EXAMPLES
 
 MOST_SHOWN: Final = 3
+"""Rows that a message names."""
+MOST_PLACES: Final = 100
+"""Rows that the report names, of each reason."""
 
 
 class BadRows:
@@ -18,14 +21,15 @@ class BadRows:
 
     def __init__(self) -> None:
         self.count = 0
-        self.shown: list[str] = []
+        self.places: list[str] = []
+        """Of the first, with what is wrong."""
 
     def add(self, count: int, told: Iterable[str]) -> None:
         """Count some; `told` says of the first of them where they stand and what is wrong."""
         self.count += count
         for text in told:
-            if len(self.shown) < MOST_SHOWN:
-                self.shown.append(text)
+            if len(self.places) < MOST_PLACES:
+                self.places.append(text)
 
     def require_few(self, most: int | str, *, rows: int, formats: Sequence[DatasetFormat]) -> None:
         """Hold that no more of all rows are bad than may be: a number, or a share such as 10%.
@@ -35,13 +39,14 @@ class BadRows:
         """
         if self.count <= most_bad_rows(most, rows):
             return
-        more = self.count - len(self.shown)
+        shown = self.places[:MOST_SHOWN]
+        more = self.count - len(shown)
         rest = f"; and {more} more" if more else ""
         count = "1 row is" if self.count == 1 else f"{self.count} rows are"
         allowed = f" (of {rows}; maxBadRows is {most})" if str(most) not in ("0", "0%") else ""
         known = {name for name in formats if name != "Auto"}
         example = f". A row looks like {EXAMPLES[known.pop()]}" if len(known) == 1 else ""
-        text = f"{count} wrong{allowed}: {'; '.join(self.shown)}{rest}{example}"
+        text = f"{count} wrong{allowed}: {'; '.join(shown)}{rest}{example}"
         raise UserError("DatasetInvalid", text)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import struct
 from array import array
-from typing import Final
+from typing import Final, NamedTuple
 
 from modelgarden_train.data.prepared import PreparedRow
 
 _HEAD: Final = struct.Struct("<III")
+_NUMBER_BYTES: Final = 4
 
 
 def packed(row: PreparedRow) -> bytes:
@@ -21,16 +22,40 @@ def packed(row: PreparedRow) -> bytes:
     return b"".join((head, numbers.tobytes(), question, row.answer.encode()))
 
 
+class Parts(NamedTuple):
+    """A packed row's parts, as they lie in its bytes."""
+
+    input_ids: memoryview
+    """Numbers of 32 bits, as the spans' bounds."""
+    bounds: memoryview
+    question: memoryview
+    """UTF-8, as the answer."""
+    answer: memoryview
+
+
+def parts_of(content: bytes) -> Parts:
+    """Return the parts of a packed row, without copying them."""
+    tokens, bounds, question = _HEAD.unpack_from(content)
+    whole = memoryview(content)
+    spans = _HEAD.size + tokens * _NUMBER_BYTES
+    texts = spans + bounds * _NUMBER_BYTES
+    answer = texts + question
+    return Parts(whole[_HEAD.size : spans], whole[spans:texts], whole[texts:answer], whole[answer:])
+
+
 def unpacked(content: bytes) -> PreparedRow:
     """Return the row of these bytes."""
-    tokens, bounds, question = _HEAD.unpack_from(content)
-    numbers = array("i")
-    texts = _HEAD.size + (tokens + bounds) * numbers.itemsize
-    numbers.frombytes(content[_HEAD.size : texts])
-    spans = numbers[tokens:]
+    parts = parts_of(content)
+    spans = _numbers(parts.bounds)
     return PreparedRow(
-        input_ids=numbers[:tokens].tolist(),
+        input_ids=_numbers(parts.input_ids),
         spans=tuple(zip(spans[::2], spans[1::2], strict=True)),
-        question=content[texts : texts + question].decode(),
-        answer=content[texts + question :].decode(),
+        question=str(parts.question, "utf-8"),
+        answer=str(parts.answer, "utf-8"),
     )
+
+
+def _numbers(part: memoryview) -> list[int]:
+    numbers = array("i")
+    numbers.frombytes(part)
+    return numbers.tolist()

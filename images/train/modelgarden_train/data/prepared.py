@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
-from modelgarden.api.artifact import DatasetReport, FileEntry
+from modelgarden.api.artifact import DatasetReport
 from modelgarden.api.documents import TRAIN_IMAGE
 from modelgarden.api.layout import DATASET_REPORT, DATASET_TRAIN, DATASET_VALIDATION
 from modelgarden_pod.documents import read_document
 from modelgarden_pod.errors import UserError
 from modelgarden_pod.folder import Folder
 from modelgarden_pod.storage import read_or_none
-from modelgarden_train.data.batching import in_batches
 
-GROUP_BYTES: Final = 16 * 1024**2
-"""Size of one row group of a file: what is in memory while it is written."""
 _TOKEN_BYTES: Final = 4
 
 Span = tuple[int, int]
@@ -88,37 +83,6 @@ class PreparedDataset:
     training: Path
     validation: Path
     """In the order of evaluation."""
-
-
-class Split(Protocol):
-    """Rows of one split, which need not be in memory."""
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[PreparedRow]: ...
-
-
-def digest_of(*splits: Split) -> str:
-    """Return the SHA-256 over the rows of the splits: of training, validation and, where there is one, test."""
-    digest = hashlib.sha256()
-    for split in splits:
-        digest.update(f"{len(split)}\n".encode())
-        for row in split:
-            texts = json.dumps([row.tokens, row.spans, row.question, row.answer], ensure_ascii=False)
-            digest.update(texts.encode())
-            digest.update(array("i", row.input_ids).tobytes())
-    return digest.hexdigest()
-
-
-def write_split(folder: Folder, name: str, rows: Split, *, scratch: Path) -> FileEntry:
-    """Write one split as Parquet."""
-    import pyarrow.parquet
-
-    path = scratch / Path(name).name
-    with pyarrow.parquet.ParquetWriter(path, table_of(()).schema, compression="zstd") as writer:
-        for batch in in_batches(rows, size=lambda row: row.bytes, most=GROUP_BYTES):
-            writer.write_table(table_of(batch))
-    return folder.upload(path, name)
 
 
 def table_of(rows: Sequence[PreparedRow]) -> Any:

@@ -52,13 +52,17 @@ class Spool:
 
     def row(self, spooled: Spooled) -> PreparedRow:
         """Return one row."""
+        return unpacked(self.content(spooled))
+
+    def content(self, spooled: Spooled) -> bytes:
+        """Return one row, packed."""
         if self._file.tell() != spooled.offset:
             self._file.seek(spooled.offset)
-        return unpacked(self._file.read(spooled.bytes))
+        return self._file.read(spooled.bytes)
 
 
 class SpooledRows:
-    """Rows that are read when they are asked for."""
+    """Packed rows that are read when they are asked for."""
 
     def __init__(self, spool: Spool, rows: Sequence[Spooled]) -> None:
         self._spool = spool
@@ -67,5 +71,5 @@ class SpooledRows:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __iter__(self) -> Iterator[PreparedRow]:
-        return map(self._spool.row, self._rows)
+    def __iter__(self) -> Iterator[bytes]:
+        return map(self._spool.content, self._rows)

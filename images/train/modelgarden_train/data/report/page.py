@@ -18,6 +18,7 @@ _BASE: Final = 150
 """Where the bars stand, from above."""
 _TOP: Final = 18
 _MOST_LABELS: Final = 12
+_MOST_PLACES: Final = 10
 
 
 def page_of(report: DatasetReport, *, run: RunIdentity) -> str:
@@ -108,11 +109,16 @@ def _findings(findings: Sequence[FindingRecord]) -> str:
             one.reason,
             "dropped" if one.action == "Drop" else "kept, flagged",
             f"{one.rows:,}",
-            "; ".join(one.places),
+            _places(one),
         )
         for one in findings
     )
     return _table(("reason", "what became of them", "rows", "first places"), rows)
+
+
+def _places(finding: FindingRecord) -> str:
+    shown = "; ".join(finding.places[:_MOST_PLACES])
+    return shown if finding.rows <= _MOST_PLACES else f"{shown} and {finding.rows - _MOST_PLACES:,} more"
 
 
 def _sources(sources: Sequence[SourceRecord]) -> str:

@@ -17,6 +17,7 @@ from modelgarden.api.finetunejob import DatasetFormat, Quality
 from modelgarden.api.pods import PodSource
 from modelgarden_pod.errors import UserError
 from modelgarden_train.data.formats import parse_row
+from modelgarden_train.data.packed import unpacked
 from modelgarden_train.data.pipeline import Counts, Plan, prepare_rows
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.data.quality.checks import RowChecks
@@ -93,7 +94,7 @@ def prepared(
     with Spool(folder / "spool") as spool:
         sieve = Sieve(quality)
         counts = prepare_rows(files, sources, plan, sieve, spool)
-        rows, numbers = tuple(spool.read(spool.rows)), tuple(row.source for row in spool.rows)
+        rows, numbers = tuple(map(unpacked, spool.read(spool.rows))), tuple(row.source for row in spool.rows)
         return Parsed(rows, numbers, counts, sieve.tally)
 
 

@@ -13,23 +13,21 @@ from modelgarden_train.data.quality.tally import Tally
 
 def test_rows_are_counted_by_reason_with_their_first_places() -> None:
     tally, quality = Tally(), Quality(secrets="Flag", emails="Flag")
-    for line in range(1, 6):
+    for line in range(1, 106):
         tally.add(verdict([Finding("Secret", "Slack Token"), Finding("Email")], quality), f"line {line}")
-    tally.add(verdict([Finding("Duplicate"), Finding("Email")], quality), "line 6")
-    tally.add(verdict([], quality), "line 7")
+    tally.add(verdict([Finding("Duplicate"), Finding("Email")], quality), "line 106")
+    tally.add(verdict([], quality), "line 107")
     tally.require_none_failed()
 
     assert tally.rows("Drop") == {"Duplicate": 1}
-    assert tally.rows("Flag") == {"Secret": 5, "Email": 5}
+    assert tally.rows("Flag") == {"Secret": 105, "Email": 105}
+    lines = [f"line {line}" for line in range(1, 101)]
     assert tally.records == (
-        FindingRecord(reason="Duplicate", action="Drop", rows=1, places=("line 6",)),
+        FindingRecord(reason="Duplicate", action="Drop", rows=1, places=("line 106",)),
         FindingRecord(
-            reason="Secret",
-            action="Flag",
-            rows=5,
-            places=("line 1 (Slack Token)", "line 2 (Slack Token)", "line 3 (Slack Token)"),
+            reason="Secret", action="Flag", rows=105, places=tuple(f"{line} (Slack Token)" for line in lines)
         ),
-        FindingRecord(reason="Email", action="Flag", rows=5, places=("line 1", "line 2", "line 3")),
+        FindingRecord(reason="Email", action="Flag", rows=105, places=tuple(lines)),
     )
 
 
