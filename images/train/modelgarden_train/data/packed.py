@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from modelgarden_train.data.prepared import PreparedRow
 
 _HEAD: Final = struct.Struct("<III")
-_NUMBER_BYTES: Final = 4
+NUMBER_BYTES: Final = 4
 
 
 def packed(row: PreparedRow) -> bytes:
@@ -23,24 +23,23 @@ def packed(row: PreparedRow) -> bytes:
 
 
 class Parts(NamedTuple):
-    """A packed row's parts, as they lie in its bytes."""
+    """A packed row's parts."""
 
-    input_ids: memoryview
+    input_ids: bytes
     """Numbers of 32 bits, as the spans' bounds."""
-    bounds: memoryview
-    question: memoryview
+    bounds: bytes
+    question: bytes
     """UTF-8, as the answer."""
-    answer: memoryview
+    answer: bytes
 
 
 def parts_of(content: bytes) -> Parts:
-    """Return the parts of a packed row, without copying them."""
+    """Return the parts of a packed row."""
     tokens, bounds, question = _HEAD.unpack_from(content)
-    whole = memoryview(content)
-    spans = _HEAD.size + tokens * _NUMBER_BYTES
-    texts = spans + bounds * _NUMBER_BYTES
+    spans = _HEAD.size + tokens * NUMBER_BYTES
+    texts = spans + bounds * NUMBER_BYTES
     answer = texts + question
-    return Parts(whole[_HEAD.size : spans], whole[spans:texts], whole[texts:answer], whole[answer:])
+    return Parts(content[_HEAD.size : spans], content[spans:texts], content[texts:answer], content[answer:])
 
 
 def unpacked(content: bytes) -> PreparedRow:
@@ -50,12 +49,12 @@ def unpacked(content: bytes) -> PreparedRow:
     return PreparedRow(
         input_ids=_numbers(parts.input_ids),
         spans=tuple(zip(spans[::2], spans[1::2], strict=True)),
-        question=str(parts.question, "utf-8"),
-        answer=str(parts.answer, "utf-8"),
+        question=parts.question.decode(),
+        answer=parts.answer.decode(),
     )
 
 
-def _numbers(part: memoryview) -> list[int]:
+def _numbers(part: bytes) -> list[int]:
     numbers = array("i")
     numbers.frombytes(part)
     return numbers.tolist()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from modelgarden.api.artifact import FileEntry
 from modelgarden_pod.folder import Folder
 from modelgarden_train.data.batching import in_batches
-from modelgarden_train.data.packed import parts_of
+from modelgarden_train.data.packed import NUMBER_BYTES, parts_of
 from modelgarden_train.data.prepared import table_of
 
 GROUP_BYTES: Final = 16 * 1024**2
@@ -61,20 +62,20 @@ def _table(rows: Sequence[bytes]) -> Any:
     """Return rows as the Arrow table of a file."""
     import pyarrow
 
-    parts = [parts_of(row) for row in rows]
+    input_ids, bounds, questions, answers = zip(*map(parts_of, rows), strict=True)
     columns = {
-        "input_ids": _numbers([one.input_ids for one in parts]),
-        "spans": _numbers([one.bounds for one in parts]),
-        "question": _texts([one.question for one in parts]),
-        "answer": _texts([one.answer for one in parts]),
+        "input_ids": _numbers(input_ids),
+        "spans": _numbers(bounds),
+        "question": _texts(questions),
+        "answer": _texts(answers),
     }
     return pyarrow.table(columns)
 
 
-def _numbers(column: Sequence[memoryview]) -> Any:
+def _numbers(column: Sequence[bytes]) -> Any:
     import pyarrow
 
-    ends = _ends(part.nbytes // 4 for part in column)
+    ends = array("q", (end // NUMBER_BYTES for end in _ends(column)))
     values = pyarrow.Array.from_buffers(
         pyarrow.int32(), ends[-1], [None, pyarrow.py_buffer(b"".join(column))]
     )
@@ -82,18 +83,15 @@ def _numbers(column: Sequence[memoryview]) -> Any:
     return pyarrow.LargeListArray.from_arrays(places, values)
 
 
-def _texts(column: Sequence[memoryview]) -> Any:
+def _texts(column: Sequence[bytes]) -> Any:
     import pyarrow
 
-    ends = _ends(part.nbytes for part in column)
+    ends = array("q", _ends(column))
     return pyarrow.LargeStringArray.from_buffers(
         len(column), pyarrow.py_buffer(ends), pyarrow.py_buffer(b"".join(column))
     )
 
 
-def _ends(sizes: Iterable[int]) -> array[int]:
-    """Return where each part ends in all of them, after a zero."""
-    ends = array("q", [0])
-    for size in sizes:
-        ends.append(ends[-1] + size)
-    return ends
+def _ends(column: Sequence[bytes]) -> Iterator[int]:
+    """Return where each part ends in all of them, after a zero; in bytes."""
+    return accumulate(map(len, column), initial=0)
