@@ -56,7 +56,7 @@ def prepare(folder: Path, *more: dict[str, str], **dataset: Any) -> Ended:
 def prepare_file(folder: Path, file: Path, **dataset: Any) -> Ended:
     config = make_config(run_uri=str(folder / "run"), model=str(tiny_model("--plain")), dataset=file.as_uri())
     config["dataset"] |= dataset
-    config["training"]["maxSequenceLength"] = 256
+    config["training"]["maxSequenceLength"] = 1024
     return TrainerProcess(trainer_python(), folder / "process", config, attempt="attempt-1").run("prepare")
 
 
