@@ -143,11 +143,16 @@ def _output() -> tuple[RuleCase, ...]:
         **inputs,
         "dataset": {"source": None, "sources": [{"uri": "s3://other/d"}, {"uri": "s3://bucket/d/"}]},
     }
+    held_out: Patch = {
+        **inputs,
+        "dataset": {"source": "s3://other/d", "validationSources": [{"uri": "s3://bucket/d/"}]},
+    }
     deep: Patch = {**inputs, "dataset": {"source": "s3://bucket/d/**/*.jsonl"}}
     shallow: Patch = {**inputs, "dataset": {"source": "s3://bucket/*.jsonl"}}
     cases += (
         ({**several, "output": {"uri": "s3://bucket/d"}}, {**several, "output": {"uri": "s3://bucket/d2"}}),
         ({**several, "output": {"uri": "s3://bucket/d/x"}}, {**several, "output": {"uri": "s3://bucket"}}),
+        ({**held_out, "output": {"uri": "s3://bucket/d/x"}}, {**held_out, "output": {"uri": "s3://bucket"}}),
         ({**deep, "output": {"uri": "s3://bucket/d/x"}}, {**shallow, "output": {"uri": "s3://bucket/x"}}),
     )
     message = "output.uri must not be a source of dataset or model, nor below one"
@@ -312,6 +317,27 @@ RULE_CASES: tuple[RuleCase, ...] = (
             }
         },
         {"dataset": {"source": None, "sources": [{"uri": "s3://data/d/", "weight": 0.01}]}},
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "validationSources are given, so that nothing is split off",
+        "spec.dataset.validationSplit",
+        {"dataset": {"validationSources": [{"uri": "s3://data/v"}], "validationSplit": 0.1}},
+        {"dataset": {"validationSources": [{"uri": "s3://data/v"}], "testSplit": 0.1}},
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "overlap is that with validationSources",
+        "spec.dataset.quality.overlap",
+        {"dataset": {"quality": {"overlap": "Drop"}}},
+        {"dataset": {"validationSources": [{"uri": "s3://data/v"}], "quality": {"overlap": "Fail"}}},
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "uri must name a file in the bucket",
+        "spec.dataset.validationSources[0].uri",
+        {"dataset": {"validationSources": [{"uri": "s3://data/"}, {"uri": "s3://data/v"}]}},
+        {"dataset": {"validationSources": [{"uri": "s3://data/v/"}]}},
     ),
     *_resources(FINETUNEJOB, memory="512Mi", less=2**29 - 1),
     *_resources(FINETUNEJOB, memory="512Mi", less=2**29 - 1, within="dataset"),

@@ -201,3 +201,44 @@ def test_of_10_000_rows_every_duplicate_near_duplicate_and_bad_line_is_found(tmp
     assert status.dropped == {"BadRow": 50, "Duplicate": 1000, "NearDuplicate": 500}
     places = {one.reason: one.places for one in report.findings}
     assert [int(place.removeprefix("line ").partition(":")[0]) for place in places["BadRow"]] == bad
+
+
+def test_given_validation_rows_are_the_validation_split_and_are_never_trained_on(tmp_path: Path) -> None:
+    held_out = tmp_path / "held.jsonl"
+    write_rows(held_out, [UNLIKE[3], {"prompt": "What is new?", "completion": "This."}, UNLIKE[3]])
+
+    ended = prepare(
+        tmp_path,
+        validationSources=[{"uri": held_out.as_uri()}],
+        testSplit=0.2,
+        quality={"emptyAnswers": "Drop"},
+    )
+
+    assert ended.exit_code == 0, ended.log
+    status, report = ended.message.dataset, report_of(tmp_path)
+    assert status is not None
+    splits = {name: rows_of(tmp_path, name) for name in ("train", "validation", "test")}
+    assert {row["question"] for row in splits["validation"]} == {UNLIKE[3]["prompt"], "What is new?"}
+    assert UNLIKE[3]["prompt"] not in {row["question"] for row in (*splits["train"], *splits["test"])}
+    assert status.dropped == {"EmptyAnswer": 1, "Duplicate": 2, "Overlap": 1}
+    assert {one.reason: one.places for one in report.findings}["Overlap"] == (
+        f"{(tmp_path / 'rows.jsonl').as_uri()}, line 5",
+    )
+    assert (status.validation_rows, status.rows) == (2, len(ROWS) + 3)
+    assert len(splits["train"]) + len(splits["test"]) == len(ROWS) - 3
+    assert [(one.rows, one.kept, one.validation) for one in report.sources] == [
+        (len(ROWS), len(ROWS) - 3, False),
+        (3, 2, True),
+    ]
+
+
+def test_where_all_rows_are_overlaps_the_message_says_so(tmp_path: Path) -> None:
+    ended = prepare(
+        tmp_path,
+        validationSources=[{"uri": (tmp_path / "rows.jsonl").as_uri()}],
+        quality={"emptyAnswers": "Drop"},
+    )
+
+    assert (ended.exit_code, ended.message.reason) == (64, "DatasetInvalid")
+    assert "no row to train on is left" in ended.message.message
+    assert "Overlap" in ended.message.message

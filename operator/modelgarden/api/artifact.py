@@ -71,6 +71,8 @@ class SourceRecord(ApiModel):
     """Rows read, in reports from 2.1 on."""
     kept: int | None = None
     """Of these: rows of any split, before weights."""
+    validation: bool = False
+    """Whether its rows are given for validation, in reports from 2.3 on."""
 
 
 class FindingRecord(ApiModel):
@@ -99,7 +101,7 @@ class DatasetReport(Document):
     Of the second major version are the files' rows: token ids and what of them is learned, no longer rendered texts.
     """
 
-    schema_version: str = Field(default="2.2")
+    schema_version: str = Field(default="2.3")
     source: str
     """URIs of the sources, for people."""
     source_etag: str | None = None

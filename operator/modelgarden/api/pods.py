@@ -58,22 +58,30 @@ class PodDataset(Preparation):
     """The dataset, its sources in one form."""
 
     sources: tuple[PodSource, ...]
+    validation_sources: tuple[PodSource, ...] | None = None
 
     @classmethod
     def of(cls, dataset: Dataset) -> Self:
         """Return what a spec asks for."""
         shared = dataset.model_dump(include=set(Preparation.model_fields))
-        sources = tuple(PodSource(**source.model_dump()) for source in dataset.all_sources)
+        shared["validation_split"] = dataset.validation_share or None
+        sources = tuple(PodSource(**source.model_dump()) for source in dataset.training_sources)
         return cls(**shared, sources=sources)
+
+    @property
+    def all_sources(self) -> tuple[PodSource, ...]:
+        """The sources of all rows: those to train on, then those of validation."""
+        return (*self.sources, *(self.validation_sources or ()))
 
 
 class RunConfig(Configuration):
     """Configuration of `prepare` and `train`. Locations are s3:// or, without Kubernetes, local paths (file:///...).
 
-    Of the first major version is one with a single source, in fields of its own.
+    Of the first major version is one with a single source, in fields of its own. Of the third is one with validation
+    sources, instead of which an older trainer would split rows off.
     """
 
-    schema_version: str = Field(default="2.0")
+    schema_version: str = Field(default="3.0")
     run: RunIdentity
     run_uri: str
     model_source: str

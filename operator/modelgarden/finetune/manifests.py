@@ -209,6 +209,7 @@ def _environment(
 def _run_config(subject: Subject, settings: Settings, *, gpus: int) -> RunConfig:
     spec = subject.spec
     return RunConfig(
+        schema_version="3.0" if spec.dataset.validation_sources else "2.0",
         run=subject.run,
         run_uri=str(subject.folder),
         model_source=spec.model.source,

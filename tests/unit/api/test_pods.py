@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelgarden.api.documents import OPERATOR, TRAIN_IMAGE, DocumentError
-from modelgarden.api.finetunejob import Dataset, DatasetSource, DatasetStatus
+from modelgarden.api.finetunejob import Dataset, DatasetSource, DatasetStatus, Source
 from modelgarden.api.pods import TERMINATION_MESSAGE_BYTES, PodDataset, RunConfig, TerminationMessage
 
 DOCUMENTS = Path(__file__).with_name("documents")
@@ -80,3 +80,14 @@ def test_the_short_form_of_a_source_reaches_the_pods_as_the_long_one() -> None:
 
     assert PodDataset.of(short) == PodDataset.of(long)
     assert PodDataset.of(long).validation_split == 0.2
+
+
+def test_validation_sources_take_the_place_of_the_split_and_come_after_those_to_train_on() -> None:
+    given = Dataset(source="s3://data/rows.jsonl", validation_sources=(Source(uri="s3://data/held.jsonl"),))
+
+    dataset = PodDataset.of(given)
+
+    assert dataset.validation_share == 0
+    assert [source.uri for source in dataset.all_sources] == ["s3://data/rows.jsonl", "s3://data/held.jsonl"]
+    assert [source.uri for source in given.all_sources] == [source.uri for source in dataset.all_sources]
+    assert PodDataset.of(Dataset(source="s3://data/rows.jsonl")).validation_share == 0.1

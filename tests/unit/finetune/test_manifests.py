@@ -186,3 +186,16 @@ def test_claims_and_config_maps_are_mounted_for_reading_each_once_in_the_prepare
         ],
     ]
     assert volumes(train_job(subject, SETTINGS)) == [[], []]
+
+
+def test_validation_sources_have_tokens_and_mounts_of_their_own_and_need_a_trainer_that_knows_them() -> None:
+    held_out = [{"uri": "pvc://held/a"}, {"uri": "hf://org/name", "tokenSecretRef": {"name": "acme"}}]
+    subject = make_subject(dataset={"source": "s3://data/a", "validationSources": held_out})
+
+    job = prepare_job(subject, SETTINGS, inputs_hash="x")
+
+    wanted = {"secretKeyRef": {"name": "acme", "key": "HF_TOKEN"}}
+    assert variables_of(job)["MODELGARDEN_SOURCE_2_HF_TOKEN"] == wanted
+    assert "/sources/pvc/held" in {mount["mountPath"] for mount in container_of(job)["volumeMounts"]}
+    assert config_of(job).schema_version == "3.0"
+    assert config_of(prepare_job(make_subject(), SETTINGS, inputs_hash="x")).schema_version == "2.0"

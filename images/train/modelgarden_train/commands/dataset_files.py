@@ -22,7 +22,7 @@ from modelgarden_train.data.quality.tally import Tally
 from modelgarden_train.data.report.lengths import histogram_of, lengths_of
 from modelgarden_train.data.report.page import page_of
 from modelgarden_train.data.split_files import Digest, write_split
-from modelgarden_train.data.splits import Shares, split_rows
+from modelgarden_train.data.splits import Shares, sampled, split_rows
 from modelgarden_train.data.spool import Spool, Spooled, SpooledRows
 from modelgarden_train.data.weights import weighted
 from modelgarden_train.estimate.model_size import ModelSize
@@ -36,7 +36,9 @@ class Made:
 
     spool: Spool
     rows: Sequence[Spooled]
-    """Those that are kept."""
+    """Those to train on or to split, as far as they are kept."""
+    given: Sequence[Spooled]
+    """Those given for validation, likewise."""
     counts: Counts
     tally: Tally
     first_example: str
@@ -85,14 +87,15 @@ def write_dataset(run: Run, made: Made) -> DatasetReport:
 
 def _split(run: Run, made: Made) -> _Splits:
     dataset = run.config.dataset
-    shares = Shares(validation=dataset.validation_split, test=dataset.test_split)
-    splits = split_rows(made.rows, shares=shares, seed=run.config.training.seed)
+    shares, seed = Shares(dataset.validation_share, dataset.test_split), run.config.training.seed
+    splits = split_rows(made.rows, shares=shares, seed=seed)
+    validation = sampled(made.given, seed=seed) if made.given else splits.validation
     training = list(weighted(splits.training, [source.weight for source in dataset.sources]))
     if not training:
         raise UserError("DatasetInvalid", "the sources' weights leave no row to train on; raise them")
     return _Splits(
         training=made.spool.read(training),
-        validation=made.spool.read(splits.validation),
+        validation=made.spool.read(validation),
         test=made.spool.read(splits.test),
         training_lengths=[row.tokens for row in training],
     )
@@ -107,10 +110,10 @@ def _report(run: Run, made: Made, splits: _Splits) -> DatasetReport:
     files = tuple(
         write_split(run.folder, name, digest.over(rows), scratch=run.workspace) for name, rows in parts
     )
-    lengths = [row.tokens for row in made.rows]
+    lengths = [row.tokens for row in (*made.rows, *made.given)]
     return DatasetReport(
-        source=", ".join(source.uri for source in run.config.dataset.sources),
-        sources=_records(made),
+        source=", ".join(source.uri for source in run.config.dataset.all_sources),
+        sources=_records(made, trained_on=len(run.config.dataset.sources)),
         model_revision=made.model.revision,
         model_listing=made.model.listing,
         status=DatasetStatus(
@@ -135,9 +138,15 @@ def _report(run: Run, made: Made, splits: _Splits) -> DatasetReport:
     )
 
 
-def _records(made: Made) -> tuple[SourceRecord, ...]:
-    kept = Counter(row.source for row in made.rows)
+def _records(made: Made, *, trained_on: int) -> tuple[SourceRecord, ...]:
+    kept = Counter(row.source for row in (*made.rows, *made.given))
     return tuple(
-        record.model_copy(update={"rows": made.counts.rows[number], "kept": kept[number]})
+        record.model_copy(
+            update={
+                "rows": made.counts.rows[number],
+                "kept": kept[number],
+                "validation": number >= trained_on,
+            }
+        )
         for number, record in enumerate(made.records)
     )

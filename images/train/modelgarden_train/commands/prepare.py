@@ -87,17 +87,22 @@ def _prepare(run: Run, board: ProgressBoard, *, hub: Patience) -> DatasetReport:
     )
     with Spool(run.workspace / "prepared.rows") as spool:
         sieve = Sieve(dataset.quality)
-        counts = prepare_rows(inputs.files, dataset.sources, plan, sieve, spool)
+        counts = prepare_rows(inputs.files, dataset, plan, sieve, spool)
         gone = sieve.near_duplicates()
         sieve.tally.require_none_failed()
-        rows = [row for number, row in enumerate(spool.rows) if number not in gone]
+        kept = [row for number, row in enumerate(spool.rows) if number not in gone]
+        rows = [row for row in kept if row.source < len(dataset.sources)]
+        given = [row for row in kept if row.source >= len(dataset.sources)]
         if not rows:
-            raise UserError("DatasetInvalid", _nothing_left(run, sieve.tally.rows("Drop")))
+            raise _nothing_left(run, sieve.tally.rows("Drop"), "to train on")
+        if dataset.validation_sources and not given:
+            raise _nothing_left(run, sieve.tally.rows("Drop"), "of dataset.validationSources")
         board.stage("Uploading")
         tokenizer = make_tokenizer()
         made = Made(
             spool=spool,
             rows=rows,
+            given=given,
             counts=counts,
             tally=sieve.tally,
             first_example=rendered_example(tokenizer, spool.row(rows[0]).input_ids),
@@ -108,11 +113,12 @@ def _prepare(run: Run, board: ProgressBoard, *, hub: Patience) -> DatasetReport:
         return write_dataset(run, made)
 
 
-def _nothing_left(run: Run, dropped: Mapping[str, int]) -> str:
+def _nothing_left(run: Run, dropped: Mapping[str, int], which: str) -> UserError:
     limit = run.config.training.max_sequence_length
-    return (
-        f"no row is left, dropped: {_told(dropped)}; correct the rows, set dataset.quality to keep them, or raise "
-        f"training.maxSequenceLength ({limit} tokens)"
+    return UserError(
+        "DatasetInvalid",
+        f"no row {which} is left, dropped: {_told(dropped)}; correct the rows, set dataset.quality to keep them, or raise "
+        f"training.maxSequenceLength ({limit} tokens)",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -68,28 +68,38 @@ def split_rows(rows: Sequence[Entry], *, shares: Shares, seed: int) -> Splits[En
     held_out = validation | test
 
     def of(prompts: set[bytes]) -> list[Entry]:
-        held = [row for row in rows if row.prompt_digest in prompts]
-        return sorted(held, key=lambda row: (places[row.prompt_digest], row.digest))
+        return sampled([row for row in rows if row.prompt_digest in prompts], seed=seed)
 
     training = [row for row in rows if row.prompt_digest not in held_out]
     return Splits(training=training, validation=of(validation), test=of(test))
 
 
+def sampled(rows: Iterable[Entry], *, seed: int) -> list[Entry]:
+    """Return held out rows in the order of their prompts' hashes, so that the first of them are a sample."""
+    return sorted(rows, key=lambda row: (_place(row.prompt_digest, seed), row.digest))
+
+
 def _counts(places: Sequence[int], shares: Shares) -> tuple[int, int]:
     """Return how many of the prompts, in the order of their hashes, are for validation and how many for the test."""
-    least = int(shares.test > 0)
-    if len(places) < 2 + least:
-        raise UserError(
-            "DatasetInvalid",
-            "the dataset has fewer than three distinct prompts, so there are none for training, validation and test; add "
-            "rows, or set dataset.testSplit to 0"
-            if least
-            else "the dataset has fewer than two distinct prompts, so none can be held out; add rows",
-        )
+    lowest, highest = int(shares.validation > 0), int(shares.test > 0)
+    if len(places) < 1 + lowest + highest:
+        raise UserError("DatasetInvalid", _too_few(shares))
     below = bisect_left(places, int(shares.validation * _RANGE))
     above = len(places) - bisect_left(places, _RANGE - int(shares.test * _RANGE))
-    low = min(max(below, 1), len(places) - 1 - least)
-    return low, min(max(above, least), len(places) - 1 - low)
+    low = min(max(below, lowest), len(places) - 1 - highest)
+    return low, min(max(above, highest), len(places) - 1 - low)
+
+
+def _too_few(shares: Shares) -> str:
+    if not shares.test:
+        return "the dataset has fewer than two distinct prompts, so none can be held out; add rows"
+    number, names = (
+        ("three", "training, validation and test") if shares.validation else ("two", "training and test")
+    )
+    return (
+        f"the dataset has fewer than {number} distinct prompts, so there are none for {names}; add rows, or set "
+        "dataset.testSplit to 0"
+    )
 
 
 def _place(prompt: bytes, seed: int) -> int:

@@ -89,7 +89,7 @@ def prepare_environment(
     threads = str(cpu_count())
     environ.setdefault("OMP_NUM_THREADS", threads)
     environ.setdefault("MKL_NUM_THREADS", threads)
-    origins = (config.model_source, *(source.uri for source in config.dataset.sources))
+    origins = (config.model_source, *(source.uri for source in config.dataset.all_sources))
     if not any(origin.startswith("hf://") for origin in origins):
         go_offline(environ)
     # NVML, and so the energy meter, counts GPUs in this order.

@@ -15,6 +15,7 @@ from modelgarden.api.finetunejob.source import (
     WEB_PATTERN,
     DatasetFormat,
     DatasetSource,
+    Source,
 )
 from modelgarden.api.finetunejob.spec import IMMUTABLE_FIELDS, FineTuneJobSpec
 from modelgarden.api.finetunejob.status import (
@@ -66,5 +67,6 @@ __all__ = [
     "Quality",
     "Reason",
     "Resolved",
+    "Source",
     "Training",
 ]

@@ -14,12 +14,16 @@ from modelgarden.api.finetunejob.source import (
     SOURCE_FORMS,
     DatasetFormat,
     DatasetSource,
+    Source,
     SourceUri,
     names_file,
     require_file,
 )
 
 _FORMAT_OF_SOURCES: Final = "format is that of source; set it in sources"
+_GIVEN_OR_SPLIT: Final = "validationSources are given, so that nothing is split off; remove validationSplit"
+_OVERLAP_OF_GIVEN: Final = "overlap is that with validationSources; set them, or remove overlap"
+_SPLIT: Final = 0.1
 
 BAD_ROWS_PATTERN: Final = r"^([0-9]{1,9}|[0-9]{1,2}(\.[0-9]{1,3})?%|100%)$"
 BadRows = Annotated[
@@ -32,9 +36,17 @@ BadRows = Annotated[
 class Preparation(ApiModel):
     """What becomes of the rows, wherever they lie: what the spec and the pods' configuration share."""
 
-    validation_split: Annotated[float, Field(ge=0.01, le=0.5)] = Field(
-        default=0.1,
-        description="Share of the distinct prompts that is held out for evaluation, never trained on. Default: 0.1.",
+    validation_split: Annotated[float, Field(ge=0.01, le=0.5)] | None = Field(
+        default=None,
+        description="Share of the distinct prompts that is held out for evaluation, never trained on. Default: 0.1; none "
+        "with validationSources.",
+    )
+    validation_sources: tuple[Source, ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=32,
+        description="Rows for evaluation, never trained on; then validationSplit must not be set. Default: none, they are "
+        "split off.",
     )
     max_bad_rows: BadRows = Field(
         default=0,
@@ -55,6 +67,13 @@ class Preparation(ApiModel):
         default=Quality(),
         description="What is looked for in the rows, and what becomes of those it is found in.",
     )
+
+    @property
+    def validation_share(self) -> float:
+        """Share of the prompts that is split off for evaluation; 0 where rows for it are given."""
+        if self.validation_sources:
+            return 0.0
+        return _SPLIT if self.validation_split is None else self.validation_split
 
 
 class PrepareResources(ApiModel):
@@ -103,6 +122,16 @@ class Dataset(Preparation):
             message=_FORMAT_OF_SOURCES,
             field_path=".format",
         ),
+        Rule(
+            rule="!has(self.validationSources) || !has(self.validationSplit)",
+            message=_GIVEN_OR_SPLIT,
+            field_path=".validationSplit",
+        ),
+        Rule(
+            rule="has(self.validationSources) || !has(self.quality) || !has(self.quality.overlap)",
+            message=_OVERLAP_OF_GIVEN,
+            field_path=".quality.overlap",
+        ),
     )
 
     @model_validator(mode="after")
@@ -114,9 +143,22 @@ class Dataset(Preparation):
         require_file("source", self.source)
         return self
 
+    @model_validator(mode="after")
+    def _validation_is_given_or_split(self) -> Self:
+        if self.validation_sources is not None and self.validation_split is not None:
+            raise ValueError(_GIVEN_OR_SPLIT)
+        if self.validation_sources is None and self.quality.overlap is not None:
+            raise ValueError(_OVERLAP_OF_GIVEN)
+        return self
+
     @property
-    def all_sources(self) -> tuple[DatasetSource, ...]:
-        """Return the sources in the form of several, where the short form is used too."""
+    def all_sources(self) -> tuple[Source, ...]:
+        """The sources of all rows: those to train on, then those of validation."""
+        return (*self.training_sources, *(self.validation_sources or ()))
+
+    @property
+    def training_sources(self) -> tuple[DatasetSource, ...]:
+        """The sources of the rows to train on, in the form of several, where the short form is used too."""
         if self.source is not None:
             return (DatasetSource(uri=self.source, format=self.format),)
         return self.sources or ()

@@ -13,6 +13,7 @@ Removal = Literal["Drop", "Fail"]
 """Of rows that cannot be trained on."""
 Reason = Literal[
     "Duplicate",
+    "Overlap",
     "NearDuplicate",
     "EmptyAnswer",
     "TooLong",
@@ -34,6 +35,10 @@ class Quality(ApiModel):
 
     duplicates: Action = Field(
         default="Drop", description="Rows that are equal to an earlier one. Default: Drop."
+    )
+    overlap: Action | None = Field(
+        default=None,
+        description="Rows to train on whose prompt stands in validationSources too. Default: Drop.",
     )
     near_duplicates: Action = Field(
         default="Keep",
@@ -79,13 +84,14 @@ class Quality(ApiModel):
 
     def action(self, reason: Reason) -> Action:
         """Return what becomes of a row for a reason."""
-        action: Action = getattr(self, FIELD_OF_REASON[reason])
-        return action
+        action: Action | None = getattr(self, FIELD_OF_REASON[reason])
+        return action or "Drop"
 
 
 FIELD_OF_REASON: Final[dict[Reason, str]] = {
     "EmptyAnswer": "empty_answers",
     "Duplicate": "duplicates",
+    "Overlap": "overlap",
     "TooLong": "too_long",
     "TooShort": "too_short",
     "Secret": "secrets",

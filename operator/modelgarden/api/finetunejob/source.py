@@ -73,8 +73,8 @@ def require_file(field: str, uri: str | None) -> None:
         raise ValueError(f"{field} {_NO_FILE}")
 
 
-class DatasetSource(ApiModel):
-    """One place with rows of the dataset."""
+class Source(ApiModel):
+    """One place with rows."""
 
     uri: SourceUri = Field(description=f"Where the rows lie. {SOURCE_FORMS}.")
     format: DatasetFormat = Field(default="Auto", description=FORMATS)
@@ -82,11 +82,6 @@ class DatasetSource(ApiModel):
         default_factory=dict,
         max_length=16,
         description="Fields of the format under other names in the file, {prompt: question}. Default: none.",
-    )
-    weight: Annotated[float, Field(ge=0.01, le=100)] = Field(
-        default=1.0,
-        description="How often each row is in an epoch: 2.5 is twice, and half of the rows a third time. Rows that are held "
-        "out count once. Default: 1.0.",
     )
     config: HubName | None = Field(
         default=None, description="Configuration (subset) of an hf:// dataset. Default: the dataset's own."
@@ -120,3 +115,13 @@ class DatasetSource(ApiModel):
         if not self.uri.startswith("hf://") and any(getattr(self, name) for name in _HUB_FIELDS):
             raise ValueError(_HUB_ONLY)
         return self
+
+
+class DatasetSource(Source):
+    """One place with rows to train on."""
+
+    weight: Annotated[float, Field(ge=0.01, le=100)] = Field(
+        default=1.0,
+        description="How often each row is in an epoch: 2.5 is twice, and half of the rows a third time. Rows that are held "
+        "out count once. Default: 1.0.",
+    )

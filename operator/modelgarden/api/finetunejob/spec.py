@@ -92,6 +92,8 @@ class FineTuneJobSpec(ApiModel):
         Rule(
             rule=f"(!has(self.dataset.source) || !{_lies_below('self.dataset.source')}) "
             f"&& (!has(self.dataset.sources) || self.dataset.sources.all(one, !{_lies_below('one.uri')})) "
+            "&& (!has(self.dataset.validationSources) "
+            f"|| self.dataset.validationSources.all(one, !{_lies_below('one.uri')})) "
             "&& !(self.output.uri + '/runs/').startsWith(self.model.source + '/')",
             message=_OWN_INPUT,
             field_path=".output.uri",

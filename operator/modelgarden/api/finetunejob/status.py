@@ -67,8 +67,8 @@ class DatasetStatus(ApiModel):
     dropped: dict[str, int] = Field(
         default_factory=dict,
         max_length=16,
-        description="Rows dropped, by reason: BadRow, Duplicate, NearDuplicate, EmptyAnswer, TooLong, TooShort, "
-        "CutOffAnswer, Profanity, Email, Secret.",
+        description="Rows dropped, by reason: BadRow, Duplicate, Overlap, NearDuplicate, EmptyAnswer, TooLong, "
+        "TooShort, CutOffAnswer, Profanity, Email, Secret.",
     )
     flagged: dict[str, int] = Field(
         default_factory=dict, max_length=16, description="Rows flagged and kept, by the same reasons."

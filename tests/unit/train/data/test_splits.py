@@ -40,6 +40,19 @@ def test_fewer_prompts_than_splits_cannot_be_split(prompts: str, test: float, me
         split(rows_of(*prompts), test=test)
 
 
+def test_where_validation_is_given_nothing_is_split_off_for_it_and_the_test_split_is_the_same() -> None:
+    rows = rows_of(*(f"q{number}" for number in range(50)))
+
+    given, halved = split(rows, validation=0.0, test=0.2), split(rows, validation=0.3, test=0.2)
+
+    assert given.validation == []
+    assert given.test == halved.test
+    assert len(given.training) + len(given.test) == 50
+    assert split(rows_of("a"), validation=0.0).training == rows_of("a")
+    with pytest.raises(UserError, match=r"fewer than two distinct prompts.* training and test;.*testSplit"):
+        split(rows_of("a"), validation=0.0, test=0.2)
+
+
 @given(
     prompts=st.lists(st.text(TEXT, min_size=1, max_size=3), min_size=3, max_size=60),
     validation=st.floats(0.01, 0.5),

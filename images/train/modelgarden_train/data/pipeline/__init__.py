@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from modelgarden.api.finetunejob import DatasetFormat
-from modelgarden.api.pods import PodSource
+from modelgarden.api.pods import PodDataset
 from modelgarden_pod.errors import UserError
 from modelgarden_train.data.bad_rows import BadRows
 from modelgarden_train.data.pipeline.chunks import Chunks
@@ -58,31 +58,33 @@ class Counts:
 
 
 def prepare_rows(
-    files: Sequence[SourceFile], sources: Sequence[PodSource], plan: Plan, sieve: Sieve, spool: Spool
+    files: Sequence[SourceFile], dataset: PodDataset, plan: Plan, sieve: Sieve, spool: Spool
 ) -> Counts:
-    """Put the rows that the sieve keeps into the spool.
+    """Put the rows that the sieve keeps into the spool, those given for validation first.
 
     Raises:
         UserError: DatasetInvalid, more rows are wrong than may be, or a file cannot be read; OutOfMemory.
     """
-    chunks = Chunks([open_file(file) for file in files], sources)
+    files = sorted(files, key=lambda file: file.source < len(dataset.sources))
+    chunks = Chunks([open_file(file) for file in files], dataset.all_sources)
     work = partial(encode_chunk, checks=plan.checks, learned=plan.learned)
     workers = min(plan.cpus, sum(file.path.stat().st_size for file in files) // _BYTES_FOR_A_PROCESS)
     bad, rows = BadRows(), Counter[int]()
     for done in in_order(chunks, work, make_tool=plan.make_tokenizer, workers=workers):
         bad.add(done.bad, done.told)
         rows[done.source] += len(done.ready) + len(done.without_answer) + done.bad
-        _sift(done, sieve, spool)
+        _sift(done, sieve, spool, held_out=done.source >= len(dataset.sources))
     bad.require_few(plan.max_bad_rows, rows=rows.total(), formats=chunks.formats)
     if rows.total() == bad.count:
         raise UserError("DatasetInvalid", "the dataset has no rows; upload a file with at least two")
     return Counts(rows, bad, tuple(chunks.formats))
 
 
-def _sift(done: Done, sieve: Sieve, spool: Spool) -> None:
+def _sift(done: Done, sieve: Sieve, spool: Spool, *, held_out: bool) -> None:
+    takes = sieve.holds_out if held_out else sieve.keeps
     for number in done.without_answer:
         sieve.leave_out(Finding("EmptyAnswer"), Place(done.counted, number))
     for row in done.ready:
         place = Place(done.counted, row.number)
-        if sieve.keeps(row.digest, row.findings, place, sketch=row.sketch):
+        if takes(row.digest, row.findings, place, prompt=row.prompt_digest, sketch=row.sketch):
             spool.add((row.digest, row.prompt_digest), row.content, tokens=row.tokens, source=done.source)

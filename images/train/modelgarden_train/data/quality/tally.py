@@ -15,6 +15,7 @@ from modelgarden_train.data.quality.findings import Finding, Verdict
 _IN_WORDS: Final[dict[Reason, str]] = {
     "EmptyAnswer": "the answer is empty",
     "Duplicate": "the row equals an earlier one",
+    "Overlap": "the prompt stands in dataset.validationSources",
     "NearDuplicate": "the row is almost equal to an earlier one",
     "TooLong": "the row is longer than training.maxSequenceLength",
     "TooShort": "the row is shorter than dataset.quality.minTokens",

@@ -125,13 +125,14 @@ def _sources(sources: Sequence[SourceRecord]) -> str:
     rows = (
         (
             source.uri,
+            "validation" if source.validation else "training, splits",
             f"{source.files:,}",
             _count(source.rows),
             _count(source.kept),
         )
         for source in sources
     )
-    return _table(("source", "files", "rows read", "rows kept"), rows)
+    return _table(("source", "for", "files", "rows read", "rows kept"), rows)
 
 
 def _count(rows: int | None) -> str:

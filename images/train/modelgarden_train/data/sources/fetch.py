@@ -15,7 +15,8 @@ from modelgarden_train.data.sources.web import Web
 
 
 def fetch_sources(config: RunConfig, target: Path, *, patience: Patience) -> tuple[Fetched, ...]:
-    """Fetch the files of every source into a folder of its own; return them in the sources' order.
+    """Fetch the files of every source into a folder of its own; return them in the sources' order, those of
+    validation last.
 
     Raises:
         UserError: DatasetNotFound, DatasetInvalid, AccessDenied or BucketNotFound.
@@ -32,4 +33,4 @@ def fetch_sources(config: RunConfig, target: Path, *, patience: Patience) -> tup
             return fetch_mounted(number, source, target / str(number))
         return fetch_stored(number, source, target / str(number), storage=config.storage, patience=patience)
 
-    return tuple(fetch(number, source) for number, source in enumerate(config.dataset.sources))
+    return tuple(fetch(number, source) for number, source in enumerate(config.dataset.all_sources))

@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from modelgarden.api.finetunejob import DatasetFormat, Quality
-from modelgarden.api.pods import PodSource
+from modelgarden.api.pods import PodDataset, PodSource
 from modelgarden_pod.errors import UserError
 from modelgarden_train.data.formats import parse_row
 from modelgarden_train.data.packed import unpacked
@@ -81,6 +81,7 @@ def prepared(
     sources: Sequence[PodSource],
     folder: Path,
     *,
+    given: Sequence[PodSource] = (),
     make_tokenizer: type = Letters,
     quality: Quality = DEFAULT,
     longest: int = 10**6,
@@ -93,7 +94,8 @@ def prepared(
     )
     with Spool(folder / "spool") as spool:
         sieve = Sieve(quality)
-        counts = prepare_rows(files, sources, plan, sieve, spool)
+        dataset = PodDataset(sources=tuple(sources), validation_sources=tuple(given) or None)
+        counts = prepare_rows(files, dataset, plan, sieve, spool)
         rows, numbers = tuple(map(unpacked, spool.read(spool.rows))), tuple(row.source for row in spool.rows)
         return Parsed(rows, numbers, counts, sieve.tally)
 
@@ -394,3 +396,16 @@ def test_rows_of_every_container_are_the_same_rows(tmp_path: Path) -> None:
         assert [(row.question, row.answer) for row in check(path).rows] == [
             (row["prompt"], row["completion"]) for row in rows
         ]
+
+
+def test_given_validation_rows_come_first_and_training_rows_with_their_prompts_are_overlaps(
+    tmp_path: Path,
+) -> None:
+    files = several(tmp_path, (0, [pair("a"), pair("b", "other"), pair("c")]), (1, [pair("b"), pair("d")]))
+
+    parsed = prepared(files, [PodSource(uri="t")], tmp_path, given=[PodSource(uri="v")])
+
+    assert [row.question for row in parsed.rows] == ["b", "d", "a", "c"]
+    assert parsed.sources == (1, 1, 0, 0)
+    assert parsed.tally.records[0].reason == "Overlap"
+    assert parsed.tally.records[0].places == ("s3://data/0.jsonl, line 2",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Literal
 
 import pytest
 
@@ -79,3 +80,49 @@ def test_near_duplicates_may_fail_the_dataset() -> None:
 
     with pytest.raises(UserError, match=r"line 2 \(like rows.jsonl, line 1\): the row is almost equal"):
         sieve.tally.require_none_failed()
+
+
+@pytest.mark.parametrize("action", ["Keep", "Flag", "Drop", None])
+def test_a_row_with_the_prompt_of_a_given_validation_row_is_an_overlap_and_no_duplicate(
+    action: Literal["Keep", "Flag", "Drop"] | None,
+) -> None:
+    sieve = Sieve(Quality(overlap=action))
+
+    assert sieve.holds_out(b"1", [], Place("held.jsonl, line", 1), prompt=b"p")
+    assert not sieve.holds_out(b"1", [], Place("held.jsonl, line", 2), prompt=b"p")
+    goes_on = sieve.keeps(b"1", [], Place("rows.jsonl, line", 1), prompt=b"p")
+
+    assert goes_on == (action in ("Keep", "Flag"))
+    assert sieve.keeps(b"2", [], Place("rows.jsonl, line", 2), prompt=b"q")
+    overlaps = {
+        (one.reason, one.action, one.places) for one in sieve.tally.records if one.reason == "Overlap"
+    }
+    expected = {("Overlap", action or "Drop", ("rows.jsonl, line 1",))}
+    assert overlaps == (set() if action == "Keep" else expected)
+    assert sieve.tally.rows("Drop")["Duplicate"] == 1
+
+
+def test_an_overlap_may_fail_the_dataset_and_a_validation_row_that_is_dropped_makes_none() -> None:
+    sieve = Sieve(Quality(overlap="Fail", secrets="Drop"))
+    assert not sieve.holds_out(b"1", [Finding("Secret")], Place("line", 1), prompt=b"gone")
+    assert sieve.holds_out(b"2", [], Place("line", 2), prompt=b"held out")
+
+    assert sieve.keeps(b"3", [], Place("line", 3), prompt=b"gone")
+    assert not sieve.keeps(b"4", [], Place("line", 4), prompt=b"held out")
+    with pytest.raises(
+        UserError, match=r"line 4: the prompt stands in dataset.validationSources \(.*overlap"
+    ):
+        sieve.tally.require_none_failed()
+
+
+def test_near_duplicates_are_told_within_validation_and_within_training_only() -> None:
+    sieve = Sieve(Quality(near_duplicates="Drop"))
+    other = "Berlin is the capital of Germany, lies on the river Spree and has some four million inhabitants today."
+    held_out, trained_on = (TEXT, TEXT + "!"), (TEXT + "?", other, other + "!")
+    for number, (text, sketch) in enumerate(zip(held_out, sketches(held_out), strict=True)):
+        assert sieve.holds_out(digest(text), [], Place("v", number), prompt=digest(text), sketch=sketch)
+    for number, (text, sketch) in enumerate(zip(trained_on, sketches(trained_on), strict=True)):
+        assert sieve.keeps(digest(text), [], Place("t", number), prompt=digest(text), sketch=sketch)
+
+    assert sieve.near_duplicates() == {1, 4}
+    assert sieve.tally.records[0].places == ("v 1 (like v 0)", "t 2 (like t 1)")
