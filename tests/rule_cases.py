@@ -65,8 +65,11 @@ def _messages(schema: Any) -> set[str]:
 
 
 def _resources(kind: Kind, *, memory: str, less: str | int, within: str = "") -> tuple[RuleCase, ...]:
-    def case(field: str, refused: str | int, accepted: str | int) -> RuleCase:
-        message = f"{field} must be at least"
+    def most(field: str, refused: str | int, accepted: str | int) -> RuleCase:
+        return case(field, refused, accepted, message=f"{field} must be at most")
+
+    def case(field: str, refused: str | int, accepted: str | int, *, message: str = "") -> RuleCase:
+        message = message or f"{field} must be at least"
         patches: list[Patch] = [{"resources": {field: refused}}, {"resources": {field: accepted}}]
         if within:
             patches = [{within: patch} for patch in patches]
@@ -80,6 +83,10 @@ def _resources(kind: Kind, *, memory: str, less: str | int, within: str = "") ->
         case("memory", "500", memory),
         case("memory", less, less + 1 if isinstance(less, int) else memory),
         case("memory", "400M", "99G"),
+        most("cpu", "1Gi", "1024"),
+        most("cpu", 1025, "1023.9"),
+        most("memory", "99999999999Ti", "32Ti"),
+        most("memory", "33Ti", 2**45 // 1024),
     )
 
 
@@ -103,11 +110,12 @@ def _extra_args() -> tuple[RuleCase, ...]:
     refused = (
         "--port=1", "--por=8001", "--p", "--served-model=evil", "--served-model-name.a=evil", "--config=/x",
         "--co", "--conf=/x", "--ssl-keyfile=/x", "--ssl", "--ss=x", "--ssl-new=1", "--model", "--mod=x", "--h=::", "--a=key",
-        "--root=/x", "--headless", "--grp", "--uds=/x",
+        "--root=/x", "--headless", "--grp", "--uds=/x", "--middleware=evil.Middleware", "--trust-remote-code",
+        "--api-server-count=2", "--trust=1", "--middle=x", "--api-server=2",
     )  # fmt: skip
     accepted = (
         "--ports=1", "--config-format=hf", "--hosts=1", "--served-model-names=x", "--model-impl=auto",
-        "--api-server-count=2", "--speculative-config.model=x", "--hf-overrides=--port=1", "--grpc-port=1",
+        "--speculative-config.model=x", "--hf-overrides=--port=1", "--grpc-port=1",
         "--sse-keep-alive-interval=5",
     )  # fmt: skip
     cases = [(argument, "--seed=1") for argument in refused]
@@ -119,6 +127,42 @@ def _extra_args() -> tuple[RuleCase, ...]:
         )
         for bad, good in cases
     )  # fmt: skip
+
+
+def _given_twice() -> tuple[RuleCase, ...]:
+    pairs = (
+        ("maxModelLen", 4096, "--max-model-len=8192"),
+        ("gpuMemoryUtilization", 0.5, "--gpu-memory-utilization=0.9"),
+        ("maxNumSeqs", 8, "--max-num-seqs=9"),
+    )
+    return tuple(
+        RuleCase(
+            MODELDEPLOYMENT, f"beside engine.args.{field}", "spec.engine.extraArgs",
+            {"engine": {"args": {field: value}, "extraArgs": ["--seed=1", argument]}},
+            {"engine": {"extraArgs": ["--seed=1", argument]}},
+        )
+        for field, value, argument in pairs
+    )  # fmt: skip
+
+
+def _buckets() -> tuple[RuleCase, ...]:
+    message = "a bucket's name must have no two dots in a row"
+    pairs = (("a..b", "a.b-c.d"), ("10.0.0.1", "10.0.0.1.x"), ("127.0.0.1", "v1.0.0"))
+    fields: tuple[tuple[Kind, str, Patch], ...] = (
+        (FINETUNEJOB, "spec.model.source", {"model": {"source": ""}}),
+        (FINETUNEJOB, "spec.output.uri", {"output": {"uri": ""}}),
+        (FINETUNEJOB, "spec.dataset.source", {"dataset": {"source": ""}}),
+        (MODELDEPLOYMENT, "spec.model.source", {"model": {"source": ""}}),
+    )
+    return tuple(
+        RuleCase(kind, message, field, *(_filled(patch, f"s3://{bucket}/a/b") for bucket in pair))
+        for kind, field, patch in fields
+        for pair in pairs
+    )
+
+
+def _filled(patch: Patch, uri: str) -> Patch:
+    return {key: _filled(value, uri) if isinstance(value, dict) else uri for key, value in patch.items()}
 
 
 def _output() -> tuple[RuleCase, ...]:
@@ -259,7 +303,7 @@ RULE_CASES: tuple[RuleCase, ...] = (
         FINETUNEJOB,
         "must be at least 0.7",
         "spec.dataset.quality.nearDuplicateThreshold",
-        {"dataset": {"quality": {"nearDuplicateThreshold": 0.5}}},
+        {"dataset": {"quality": {"nearDuplicateThreshold": 0}}},
         {"dataset": {"quality": {"nearDuplicateThreshold": 0.7}}},
     ),
     RuleCase(
@@ -277,6 +321,8 @@ RULE_CASES: tuple[RuleCase, ...] = (
         {"model": {"source": None, "fineTuneJobRef": {"name": "bot"}}},
     ),
     *_extra_args(),
+    *_given_twice(),
+    *_buckets(),
     *_output(),
     RuleCase(
         FINETUNEJOB,

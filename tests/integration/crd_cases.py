@@ -32,6 +32,8 @@ POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "s3://bucket/",
             "s3://Bucket/x",
             "s3://ab",
+            "s3://a..b/x",
+            "s3://10.0.0.1/x",
             "s3://bucket//x",
             "s3://bucket/../x",
             "s3:/bucket/x",
@@ -99,9 +101,9 @@ POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("hf://a", "hf://a/b/c", "hf://-a/b", "hf:///b", "a/b"),
     ),
     evaluation.METRIC_NAME_PATTERN: (("perplexity", "exactMatch", "a" * 63), ("Perplexity", "a-b", "a" * 64)),
-    base.DNS_LABEL_PATTERN: (
-        ("a", "0", "queue-1", "a" * 63),
-        ("-a", "a-", "A", "a.b", "a_b", "a" * 64, "ä", "a\n"),
+    base.DNS_SUBDOMAIN_PATTERN: (
+        ("a", "0", "queue-1", "a.b-c.d", "a" * 253),
+        ("-a", "a-", "A", "a..b", ".a", "a.", "a.-b", "a_b", "a" * 254, "ä", "a\n"),
     ),
     base.MODEL_NAME_PATTERN: (
         ("m", "Support.Bot_v1-2", "A" * 63),
@@ -124,8 +126,11 @@ POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("S3", "-a", "a_b", "a" * 254),
     ),
     common.ENDPOINT_PATTERN: (
-        ("https://s3.example.com", "http://10.0.0.1:9000/", "https://a:1"),
+        ("https://s3.example.com", "http://10.0.0.1:9000/", "https://a:1", "https://s3.example.com./"),
         (
+            "http://..",
+            "http://-s3-",
+            "http://s3..example.com",
             "s3.example.com",
             "ftp://a",
             "https://a/b",
@@ -138,11 +143,20 @@ POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     common.REGION_PATTERN: (("us-east-1", "garage", "a" * 64), ("EU", "a_b", "a" * 65)),
     finetunejob.REVISION_PATTERN: (
-        ("main", "v1.0", "refs/pr/1", "0" * 40, "a" * 128),
-        ("-a", "a b", "/a", "a" * 129),
+        ("main", "v1.0", "refs/pr/1", "feature/a_b-1.2", "0" * 40, "a" * 128),
+        ("-a", "a b", "/a", "a" * 129, "a/../b", "a//b", "a/", "a..b", "a/.b", "a."),
     ),
     modeldeployment.EXTRA_ARG_PATTERN: (
-        ("--seed=1", "--enable-prefix-caching", "--x.y=ü z", "--hosts=1", "--a=" + "b" * 1020),
+        (
+            "--seed=1",
+            "--enable-prefix-caching",
+            "--x.y=ü z",
+            "--hosts=1",
+            "--max-model-len=9",
+            "--gpu-memory-utilization=0.9",
+            "--max-num-seqs=9",
+            "--a=" + "b" * 1020,
+        ),
         (
             "--port=1",
             "--por=1",
@@ -170,6 +184,7 @@ POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 _WRONG: tuple[Any, ...] = (None, True, "text", "", 7, -1, 1.5, [], {}, [1], {"a": 1}, "1", 0)
 _RESERVED_KEYS = (
     "modelgarden.dev/x",
+    "modelgarden.dev/served",
     "app.kubernetes.io/managed-by",
     "job-name",
     "batch.kubernetes.io/job-name",

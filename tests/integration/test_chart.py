@@ -145,6 +145,8 @@ def test_lint_finds_nothing(helm: Path, values: Mapping[str, Any]) -> None:
         ({"images": {"serve": {"repository": "a", "digest": "sha256:1"}}}, "digest"),
         ({"replicaCount": "2"}, "replicaCount"),
         ({"carbon": {"defaultPue": 0.5}}, "defaultPue"),
+        ({"carbon": {"defaultPue": "0.5"}}, "defaultPue"),
+        ({"carbon": {"defaultPue": "5.1"}}, "defaultPue"),
         ({"carbon": {"defaultZone": "Germany"}}, "defaultZone"),
         ({"logLevel": "debug"}, "logLevel"),
         ({"watchNamespaces": ["Team"]}, "watchNamespaces"),

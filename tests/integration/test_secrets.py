@@ -82,7 +82,7 @@ def test_a_value_with_a_line_break_is_told_by_its_key_before_there_is_a_pod(
     )
 
     said = condition(garden.finetunejob("bot"), "Accepted")["message"]
-    assert "printf %s" in said
+    assert ("printf %s" in said) == ending.endswith("\n")
     # The same words at every look.
     stays(lambda: condition(garden.finetunejob("bot"), "Accepted")["message"] == said, MENDED_SECONDS + 2)
     assert garden.api.list(PODS, garden.namespace) == []

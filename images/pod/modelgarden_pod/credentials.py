@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from modelgarden.api.credentials import REWRITE, fault_of
+from modelgarden.api.credentials import fault_of
 from modelgarden_pod.errors import UserError
 
 
@@ -18,6 +18,4 @@ def require_sendable(*names: str) -> None:
         value = os.environ.get(name, "")
         fault = fault_of(name, value) if value else None
         if fault is not None:
-            raise UserError(
-                "SecretInvalid", f"{name}, from the secret that the spec names, {fault}. {REWRITE}"
-            )
+            raise UserError("SecretInvalid", f"{name}, from the secret that the spec names, {fault}")

@@ -7,13 +7,14 @@ takes an array for a tuple and refuses a string for a number, exactly like the g
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from modelgarden.api.tolerance import read_readable
@@ -26,6 +27,10 @@ class Rule:
     rule: str
     message: str
     field_path: str | None = None
+
+    def on_a_value(self) -> dict[str, Any]:
+        """Return what a field's schema has more, where the rule is on a value rather than on an object."""
+        return {"x-kubernetes-validations": [{"rule": self.rule, "message": self.message}]}
 
 
 class ApiModel(BaseModel):
@@ -86,7 +91,7 @@ def _as_the_api_server_reads(value: Any) -> Any:
 _S3_SEGMENT = r"[A-Za-z0-9_=+-][A-Za-z0-9_.=+-]*"
 S3_PATTERN = rf"s3://[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9](/{_S3_SEGMENT})*"
 HF_PATTERN = r"hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
-DNS_LABEL_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
+DNS_SUBDOMAIN_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
 LABEL_KEY_PATTERN = (
     r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*/)?"
     r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
@@ -95,9 +100,36 @@ LABEL_VALUE_PATTERN = r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$"
 MODEL_NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
 QUANTITY_PATTERN = r"^([1-9][0-9]{0,11}(\.[0-9]{1,3})?|0\.[0-9]{0,2}[1-9])(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 
-S3Uri = Annotated[str, Field(pattern=rf"^{S3_PATTERN}$", max_length=1024)]
-ModelUri = Annotated[str, Field(pattern=rf"^({S3_PATTERN}|{HF_PATTERN})$", max_length=1024)]
-DnsLabel = Annotated[str, Field(pattern=DNS_LABEL_PATTERN, min_length=1, max_length=63)]
+_NO_BUCKET = r"^s3://([^/]*[.][.]|[0-9]+[.][0-9]+[.][0-9]+[.][0-9]+(/|$))"
+BUCKET_RULE = Rule(
+    rule=f"!self.matches('{_NO_BUCKET}')",
+    message="a bucket's name must have no two dots in a row, and must not be an IP address",
+)
+"""Of a string that may be an s3:// URI (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html)."""
+
+
+def _names_a_bucket(uri: str) -> str:
+    if re.match(_NO_BUCKET, uri):
+        raise ValueError(BUCKET_RULE.message)
+    return uri
+
+
+IN_A_BUCKET = AfterValidator(_names_a_bucket)
+"""Holds BUCKET_RULE."""
+
+S3Uri = Annotated[
+    str,
+    Field(pattern=rf"^{S3_PATTERN}$", max_length=1024, json_schema_extra=BUCKET_RULE.on_a_value()),
+    IN_A_BUCKET,
+]
+ModelUri = Annotated[
+    str,
+    Field(
+        pattern=rf"^({S3_PATTERN}|{HF_PATTERN})$", max_length=1024, json_schema_extra=BUCKET_RULE.on_a_value()
+    ),
+    IN_A_BUCKET,
+]
+DnsSubdomain = Annotated[str, Field(pattern=DNS_SUBDOMAIN_PATTERN, min_length=1, max_length=253)]
 LabelKey = Annotated[str, Field(pattern=LABEL_KEY_PATTERN, max_length=317)]
 LabelValue = Annotated[str, Field(pattern=LABEL_VALUE_PATTERN, max_length=63)]
 ModelName = Annotated[str, Field(pattern=MODEL_NAME_PATTERN, min_length=1, max_length=63)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from modelgarden.api.base import (
     LABEL_KEY_PATTERN,
     ApiModel,
-    DnsLabel,
+    DnsSubdomain,
     LabelKey,
     LabelValue,
     Quantity,
@@ -32,7 +32,8 @@ def _known_zone(zone: str) -> str:
 Zone = Annotated[str, AfterValidator(_known_zone), Field(json_schema_extra={"enum": list(ZONES)})]
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
-ENDPOINT_PATTERN = r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?$"
+_HOST_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+ENDPOINT_PATTERN = rf"^https?://{_HOST_LABEL}(\.{_HOST_LABEL})*\.?(:[0-9]{{1,5}})?/?$"
 REGION_PATTERN = r"^[a-z0-9-]+$"
 
 SECRET_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -104,6 +105,39 @@ def require_at_least(minimum: Mapping[str, str], given: Mapping[str, int | str |
             raise ValueError(f"{name} must be at least {smallest}: the program does not start with less")
 
 
+MOST: Final[Mapping[str, str]] = {"cpu": "1024", "memory": "32Ti"}
+"""More than the largest nodes of any cloud have: it is a slip, such as cpu: 1Gi for a billion cores."""
+
+
+def at_most() -> tuple[Rule, ...]:
+    """Return the CEL rules that CPU and memory have a maximum."""
+    return tuple(
+        Rule(
+            rule=f"!has(self.{name}) || quantity(string(self.{name})).compareTo(quantity('{largest}')) <= 0",
+            message=_too_much(name, largest),
+            field_path=f".{name}",
+        )
+        for name, largest in MOST.items()
+    )
+
+
+def require_at_most(given: Mapping[str, int | str | None]) -> None:
+    """Hold the rules of `at_most`.
+
+    Raises:
+        ValueError: a quantity is more.
+    """
+    for name, largest in MOST.items():
+        quantity = given[name]
+        if quantity is not None and amount(quantity) > amount(largest):
+            raise ValueError(_too_much(name, largest))
+
+
+def _too_much(name: str, largest: str) -> str:
+    written = {"cpu": "in cores, 4 or 500m", "memory": "in bytes, 16Gi"}
+    return f"{name} must be at most {largest}: no node has more; it is written {written[name]}"
+
+
 class Resources(ApiModel):
     """Compute of one pod. GPUs are requested as nvidia.com/gpu."""
 
@@ -115,11 +149,12 @@ class Resources(ApiModel):
 
     minimum: ClassVar[Mapping[str, str]] = {"cpu": "100m", "memory": "1Gi"}
     """What vLLM needs to come up at all; a model takes more."""
-    cel_rules: ClassVar[tuple[Rule, ...]] = at_least(minimum)
+    cel_rules: ClassVar[tuple[Rule, ...]] = (*at_least(minimum), *at_most())
 
     @model_validator(mode="after")
-    def _has_the_minimum(self) -> Self:
+    def _is_between_minimum_and_maximum(self) -> Self:
         require_at_least(self.minimum, {"cpu": self.cpu, "memory": self.memory})
+        require_at_most({"cpu": self.cpu, "memory": self.memory})
         return self
 
 
@@ -132,7 +167,7 @@ class TrainingResources(Resources):
 
     minimum: ClassVar[Mapping[str, str]] = {"cpu": "100m", "memory": "512Mi"}
     """What the trainer needs to come up at all; a model takes more."""
-    cel_rules: ClassVar[tuple[Rule, ...]] = at_least(minimum)
+    cel_rules: ClassVar[tuple[Rule, ...]] = (*at_least(minimum), *at_most())
 
 
 class Toleration(ApiModel):
@@ -199,13 +234,13 @@ class PodTemplate(ApiModel):
     tolerations: tuple[Toleration, ...] = Field(
         default=(), max_length=16, description="Taints that the pods tolerate. Default: none."
     )
-    priority_class_name: DnsLabel | None = Field(
+    priority_class_name: DnsSubdomain | None = Field(
         default=None, description="PriorityClass of the pods. Default: the cluster's."
     )
-    runtime_class_name: DnsLabel | None = Field(
+    runtime_class_name: DnsSubdomain | None = Field(
         default=None, description="RuntimeClass of the pods. Default: the node's."
     )
-    service_account_name: DnsLabel | None = Field(
+    service_account_name: DnsSubdomain | None = Field(
         default=None,
         description="Service account of the pods. Default: the namespace's default, without its token.",
     )

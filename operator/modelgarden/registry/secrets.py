@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelgarden.api.common import OPTIONAL_SECRET_KEYS, SECRET_KEYS
-from modelgarden.api.credentials import REWRITE, fault_of
+from modelgarden.api.credentials import fault_of
 from modelgarden.api.redaction import keep_secret
 from modelgarden.registry.errors import Refused
 
@@ -27,7 +27,7 @@ def credentials_of(secret: Mapping[str, Any]) -> Credentials:
     """Return the credentials that a Secret object holds.
 
     Raises:
-        Refused: it lacks a key, or has a value that cannot be sent (SecretInvalid).
+        Refused: it lacks a key, or a key is empty or has a value that cannot be sent (SecretInvalid).
     """
     values = {key: value_of(secret, key) for key in (*SECRET_KEYS, *OPTIONAL_SECRET_KEYS)}
     absent = [key for key in SECRET_KEYS if not values[key]]
@@ -68,11 +68,15 @@ def value_of(secret: Mapping[str, Any], key: str) -> str:
     keep_secret(value)
     fault = fault_of(key, value)
     if fault is not None:
-        raise Refused("SecretInvalid", f"Key {key} of secret {name!r} {fault}. {REWRITE}")
+        raise Refused("SecretInvalid", f"Key {key} of secret {name!r} {fault}")
     return value
 
 
 def _lacks(secret: Mapping[str, Any], keys: list[str]) -> Refused:
     name = secret.get("metadata", {}).get("name", "")
     what = "the key" if len(keys) == 1 else "the keys"
-    return Refused("SecretInvalid", f"Secret {name!r} lacks {' and '.join(keys)}; add {what}.")
+    listed = " and ".join(keys)
+    if all((secret.get("data") or {}).get(key) is not None for key in keys):
+        verb = "is" if len(keys) == 1 else "are"
+        return Refused("SecretInvalid", f"{listed} of secret {name!r} {verb} empty; write a value.")
+    return Refused("SecretInvalid", f"Secret {name!r} lacks {listed}; add {what}.")

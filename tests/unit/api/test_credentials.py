@@ -12,6 +12,11 @@ SENT = ("AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "HF_TOKEN")
 SIGNS = "AWS_SECRET_ACCESS_KEY"
 
 
+def found(key: str, value: str) -> str:
+    """Return the first sentence of a fault."""
+    return (fault_of(key, value) or "").partition(". ")[0]
+
+
 @pytest.mark.parametrize("key", [*SENT, SIGNS])
 @pytest.mark.parametrize(
     ("value", "want"),
@@ -35,7 +40,7 @@ SIGNS = "AWS_SECRET_ACCESS_KEY"
 def test_white_space_around_a_value_and_control_characters_in_it_are_faults(
     key: str, value: str, want: str
 ) -> None:
-    assert fault_of(key, value) == want
+    assert found(key, value) == want
 
 
 @pytest.mark.parametrize("key", SENT)
@@ -44,7 +49,25 @@ def test_white_space_around_a_value_and_control_characters_in_it_are_faults(
     [("can ary", "holds white space"), ("canäry", "holds a character that is not ASCII")],
 )
 def test_what_is_sent_itself_has_to_fit_a_header(key: str, value: str, want: str) -> None:
-    assert fault_of(key, value) == want
+    assert found(key, value) == want
+
+
+@pytest.mark.parametrize(
+    ("value", "remedy"),
+    [
+        ("canary\n", "`echo` adds a line break where `printf %s` does not"),
+        (" canary", "Write the value without it."),
+        ("can\x00ary", "it may be of a binary file, or of one in UTF-16"),
+        ("can ary", "a copy may have brought in a look-alike or a gap"),
+        ("canäry", "a copy may have brought in a look-alike or a gap"),
+    ],
+)
+def test_the_remedy_is_one_of_this_fault(value: str, remedy: str) -> None:
+    fault = fault_of("HF_TOKEN", value)
+
+    assert fault is not None
+    assert remedy in fault
+    assert ("echo" in fault) == value.endswith("\n")
 
 
 @pytest.mark.parametrize("value", ["correct horse battery", "pässword", "wJalrXUtnFEMI/K7MDENG+bPxRfiCY=="])

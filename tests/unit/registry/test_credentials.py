@@ -49,7 +49,10 @@ def test_other_keys_in_the_secret_make_another_store(stores: Stores) -> None:
     [
         ({}, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
         ({"AWS_ACCESS_KEY_ID": "a"}, "lacks AWS_SECRET_ACCESS_KEY"),
-        ({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": " "}, "lacks AWS_SECRET_ACCESS_KEY"),
+        (
+            {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": " "},
+            "AWS_SECRET_ACCESS_KEY of secret 's3' is empty; write",
+        ),
     ],
     ids=["an empty secret", "a key is missing", "a key is blank"],
 )
@@ -80,7 +83,7 @@ def test_a_value_with_white_space_at_its_end_is_refused_by_name_without_its_valu
 
     assert refused.value.reason == "SecretInvalid"
     assert refused.value.message.startswith(f"Key {key} of secret 's3' {want}")
-    assert "printf %s" in refused.value.message
+    assert ("printf %s" in refused.value.message) == ending.endswith("\n")
     assert "canary" not in refused.value.message
 
 
@@ -97,8 +100,10 @@ def test_a_hub_token_is_held_to_the_same() -> None:
         with pytest.raises(Refused, match=f"Key HF_TOKEN of secret 's3' {want}") as refused:
             required_value(secret(HF_TOKEN=value), "HF_TOKEN")
         assert "canary" not in refused.value.message
-    with pytest.raises(Refused, match="Secret 's3' lacks HF_TOKEN; add the key"):
+    with pytest.raises(Refused, match="HF_TOKEN of secret 's3' is empty; write a value"):
         required_value(secret(HF_TOKEN=" "), "HF_TOKEN")
+    with pytest.raises(Refused, match="Secret 's3' lacks HF_TOKEN; add the key"):
+        required_value(secret(OTHER="a"), "HF_TOKEN")
 
 
 def test_a_secret_that_is_not_text_is_refused_without_its_value(stores: Stores) -> None:

@@ -7,7 +7,14 @@ from typing import Annotated, ClassVar, Final, Self
 from pydantic import Field, model_validator
 
 from modelgarden.api.base import ApiModel, Quantity, Rule
-from modelgarden.api.common import TrainingResources, at_least, exactly_one, require_at_least
+from modelgarden.api.common import (
+    TrainingResources,
+    at_least,
+    at_most,
+    exactly_one,
+    require_at_least,
+    require_at_most,
+)
 from modelgarden.api.finetunejob.quality import Quality
 from modelgarden.api.finetunejob.source import (
     FORMATS,
@@ -88,11 +95,12 @@ class PrepareResources(ApiModel):
         description="Memory request and limit in bytes. Default: 2Gi, or resources.memory where that is less.",
     )
 
-    cel_rules: ClassVar[tuple[Rule, ...]] = at_least(TrainingResources.minimum)
+    cel_rules: ClassVar[tuple[Rule, ...]] = (*at_least(TrainingResources.minimum), *at_most())
 
     @model_validator(mode="after")
-    def _has_the_minimum(self) -> Self:
+    def _is_between_minimum_and_maximum(self) -> Self:
         require_at_least(TrainingResources.minimum, {"cpu": self.cpu, "memory": self.memory})
+        require_at_most({"cpu": self.cpu, "memory": self.memory})
         return self
 
 

@@ -9,7 +9,10 @@ from pydantic import Field, model_validator
 from modelgarden.api.base import ApiModel, ModelUri, Rule
 from modelgarden.api.common import LocalReference
 
-REVISION_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
+_REVISION_PART: Final = r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*"
+REVISION_PATTERN: Final = rf"^[A-Za-z0-9]([A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*)(/{_REVISION_PART})*$"
+"""Names of branches and tags as Git takes them (git-check-ref-format): no part is empty, begins or ends with a dot, or has
+two in a row."""
 
 
 class BaseModelSource(ApiModel):

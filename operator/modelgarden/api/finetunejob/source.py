@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from modelgarden.api.base import HF_PATTERN, ApiModel, Rule
+from modelgarden.api.base import BUCKET_RULE, HF_PATTERN, IN_A_BUCKET, ApiModel, Rule
 from modelgarden.api.common import LocalReference
 from modelgarden.api.finetunejob.model import REVISION_PATTERN
 
@@ -33,7 +33,11 @@ CONFIG_MAP_PATTERN: Final = rf"configmap://{_OBJECT_NAME}/[A-Za-z0-9_-][A-Za-z0-
 WEB_PATTERN: Final = r"https://[a-z0-9][a-z0-9.-]*[a-z0-9](/[A-Za-z0-9._~%!$&'()*+,;=:@-]+)+"
 _PATTERNS: Final = (S3_FILES_PATTERN, HF_PATTERN, CLAIM_PATTERN, CONFIG_MAP_PATTERN, WEB_PATTERN)
 HUB_NAME_PATTERN: Final = r"^[A-Za-z0-9_][A-Za-z0-9_. -]*$"
-SourceUri = Annotated[str, Field(pattern=rf"^({'|'.join(_PATTERNS)})$", max_length=1024)]
+SourceUri = Annotated[
+    str,
+    Field(pattern=rf"^({'|'.join(_PATTERNS)})$", max_length=1024, json_schema_extra=BUCKET_RULE.on_a_value()),
+    IN_A_BUCKET,
+]
 HubName = Annotated[str, Field(pattern=HUB_NAME_PATTERN, max_length=128)]
 
 SOURCE_FORMS: Final = (

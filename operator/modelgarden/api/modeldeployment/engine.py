@@ -12,9 +12,16 @@ from modelgarden.api.base import ApiModel, Rule
 EXTRA_ARG_PATTERN = r"^--[a-z0-9][a-z0-9.-]*(=[^\n\r]*)?$"
 RESERVED_ARGS = (
     "model", "served-model-name", "host", "port", "uds", "shutdown-timeout", "root-path", "api-key", "config", "headless",
-    "grpc", "ssl",
+    "grpc", "middleware", "api-server-count", "trust-remote-code", "ssl",
 )  # fmt: skip
-"""What the operator sets itself, or what would break its contract with the pod; `ssl` is all that begins so."""
+"""What the operator sets itself, or what would break its contract with the pod; `ssl` is all that begins so. A pod runs one
+API server, whose requests are counted while it drains, and no code but its image's."""
+TYPED_ARGS = {
+    "max-model-len": "maxModelLen",
+    "gpu-memory-utilization": "gpuMemoryUtilization",
+    "max-num-seqs": "maxNumSeqs",
+}
+"""Arguments that have a field without a default. Where both are given it is not clear which one is meant."""
 
 ExtraArg = Annotated[str, Field(pattern=EXTRA_ARG_PATTERN, max_length=1024)]
 
@@ -52,6 +59,10 @@ class Engine(ApiModel):
     )
 
 
+def _given_twice(name: str, field: str) -> str:
+    return f"engine.extraArgs must not set --{name} beside engine.args.{field}; keep one of them"
+
+
 RESERVED_ARGS_RULE = Rule(
     rule=f"!self.engine.extraArgs.exists(a, a.startsWith('--ssl') || {list(RESERVED_ARGS)}.exists(name, "
     "('--' + name).startsWith(a.find('^[a-z0-9-]+'))))",
@@ -60,9 +71,27 @@ RESERVED_ARGS_RULE = Rule(
 )
 """vLLM takes the beginning of a name for the name where only one begins so, and --name.key for a part of its value."""
 
+TYPED_ARGS_RULES = tuple(
+    Rule(
+        rule=f"!has(self.engine.args.{field}) "
+        f"|| !self.engine.extraArgs.exists(a, a.find('^[a-z0-9-]+') == '--{name}')",
+        message=_given_twice(name, field),
+        field_path=".engine.extraArgs",
+    )
+    for name, field in TYPED_ARGS.items()
+)
+
 
 def reserved_name(argument: str) -> str | None:
     """Return the name in an argument of vLLM that is, or may stand for, a reserved one."""
     name = re.split("[.=]", argument)[0]
     taken = name.startswith("--ssl") or any(f"--{one}".startswith(name) for one in RESERVED_ARGS)
     return name if taken else None
+
+
+def given_twice(engine: Engine) -> str | None:
+    """Return what is wrong where an argument is in a field and among the others too."""
+    names = {re.split("[.=]", argument)[0].removeprefix("--") for argument in engine.extra_args}
+    args = engine.args.to_dict()
+    twice = (pair for pair in TYPED_ARGS.items() if pair[0] in names and pair[1] in args)
+    return next((_given_twice(*pair) for pair in twice), None)

@@ -8,7 +8,13 @@ from pydantic import Field, model_validator
 
 from modelgarden.api.base import ApiModel, ModelName, Rule
 from modelgarden.api.common import Carbon, PodTemplate, Resources, Storage
-from modelgarden.api.modeldeployment.engine import RESERVED_ARGS_RULE, Engine, reserved_name
+from modelgarden.api.modeldeployment.engine import (
+    RESERVED_ARGS_RULE,
+    TYPED_ARGS_RULES,
+    Engine,
+    given_twice,
+    reserved_name,
+)
 from modelgarden.api.modeldeployment.model import ModelSource
 from modelgarden.api.modeldeployment.rollout import Rollout
 
@@ -32,11 +38,17 @@ class ModelDeploymentSpec(ApiModel):
     storage: Storage = Field(default=Storage(), description="How to reach S3.")
     carbon: Carbon = Field(default=Carbon(), description="What emissions are computed with.")
 
-    cel_rules: ClassVar[tuple[Rule, ...]] = (RESERVED_ARGS_RULE,)
+    cel_rules: ClassVar[tuple[Rule, ...]] = (RESERVED_ARGS_RULE, *TYPED_ARGS_RULES)
 
     @model_validator(mode="after")
     def _no_reserved_arguments(self) -> Self:
         for argument in self.engine.extra_args:
             if name := reserved_name(argument):
                 raise ValueError(f"engine.extraArgs must not set {name}, which the operator sets")
+        return self
+
+    @model_validator(mode="after")
+    def _no_argument_is_given_twice(self) -> Self:
+        if fault := given_twice(self.engine):
+            raise ValueError(fault)
         return self
