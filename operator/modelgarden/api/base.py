@@ -153,7 +153,7 @@ def amount(quantity: int | str) -> Fraction:
         KeyError, ValueError: it is not of QUANTITY_PATTERN.
     """
     text = str(quantity)
-    number = text.rstrip("mkMGTi")
+    number = text.rstrip("mkKMGTi")
     return Fraction(number) * _FACTORS[text[len(number) :]]
 
 

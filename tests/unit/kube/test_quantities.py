@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelgarden.api.base import QUANTITY_PATTERN
+from modelgarden.api.base import QUANTITY_PATTERN, amount
 from modelgarden.kube.quantities import quantity, smaller
 
 
@@ -22,6 +23,16 @@ from modelgarden.kube.quantities import quantity, smaller
 )  # fmt: skip
 def test_a_quantity_is_a_number_of_base_units(value: int | str, want: str) -> None:
     assert quantity(value) == Decimal(want)
+
+
+@given(st.from_regex(QUANTITY_PATTERN, fullmatch=True))
+def test_the_api_reads_an_amount_as_kubernetes_does(value: str) -> None:
+    assert amount(value) == Fraction(quantity(value))
+
+
+@pytest.mark.parametrize("unit", ["", "m", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti"])
+def test_every_unit_is_known(unit: str) -> None:
+    assert amount(f"7{unit}") == Fraction(quantity(f"7{unit}"))
 
 
 def test_what_is_no_quantity_is_refused() -> None:
