@@ -83,10 +83,10 @@ def _resources(kind: Kind, *, memory: str, less: str | int, within: str = "") ->
         case("memory", "500", memory),
         case("memory", less, less + 1 if isinstance(less, int) else memory),
         case("memory", "400M", "99G"),
-        most("cpu", "1Gi", "1024"),
-        most("cpu", 1025, "1023.9"),
-        most("memory", "99999999999Ti", "32Ti"),
-        most("memory", "33Ti", 2**45 // 1024),
+        most("cpu", "1Gi", "4096"),
+        most("cpu", 4097, "4095.9"),
+        most("memory", "99999999999Ti", "64Ti"),
+        most("memory", "65Ti", "16777216Ki"),
     )
 
 
@@ -132,6 +132,7 @@ def _extra_args() -> tuple[RuleCase, ...]:
 def _given_twice() -> tuple[RuleCase, ...]:
     pairs = (
         ("maxModelLen", 4096, "--max-model-len=8192"),
+        ("maxModelLen", 4096, "--max-model=8192"),
         ("gpuMemoryUtilization", 0.5, "--gpu-memory-utilization=0.9"),
         ("maxNumSeqs", 8, "--max-num-seqs=9"),
     )

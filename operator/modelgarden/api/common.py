@@ -105,8 +105,9 @@ def require_at_least(minimum: Mapping[str, str], given: Mapping[str, int | str |
             raise ValueError(f"{name} must be at least {smallest}: the program does not start with less")
 
 
-MOST: Final[Mapping[str, str]] = {"cpu": "1024", "memory": "32Ti"}
-"""More than the largest nodes of any cloud have: it is a slip, such as cpu: 1Gi for a billion cores."""
+MOST: Final[Mapping[str, str]] = {"cpu": "4096", "memory": "64Ti"}
+"""Twice what the largest nodes of the clouds have (AWS u7inh-32tb: 1,920 vCPUs, 32 TiB): more is a slip, such as cpu: 1Gi
+for a billion cores."""
 
 
 def at_most() -> tuple[Rule, ...]:

@@ -73,10 +73,12 @@ def value_of(secret: Mapping[str, Any], key: str) -> str:
 
 
 def _lacks(secret: Mapping[str, Any], keys: list[str]) -> Refused:
+    """Return what is to be said of keys that are missing, else of those that are empty."""
     name = secret.get("metadata", {}).get("name", "")
-    what = "the key" if len(keys) == 1 else "the keys"
-    listed = " and ".join(keys)
-    if all((secret.get("data") or {}).get(key) is not None for key in keys):
-        verb = "is" if len(keys) == 1 else "are"
-        return Refused("SecretInvalid", f"{listed} of secret {name!r} {verb} empty; write a value.")
-    return Refused("SecretInvalid", f"Secret {name!r} lacks {listed}; add {what}.")
+    missing = [key for key in keys if (secret.get("data") or {}).get(key) is None]
+    listed = " and ".join(missing or keys)
+    if missing:
+        what = "the key" if len(missing) == 1 else "the keys"
+        return Refused("SecretInvalid", f"Secret {name!r} lacks {listed}; add {what}.")
+    verb = "is" if len(keys) == 1 else "are"
+    return Refused("SecretInvalid", f"{listed} of secret {name!r} {verb} empty; write a value.")

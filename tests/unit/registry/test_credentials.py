@@ -53,8 +53,9 @@ def test_other_keys_in_the_secret_make_another_store(stores: Stores) -> None:
             {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": " "},
             "AWS_SECRET_ACCESS_KEY of secret 's3' is empty; write",
         ),
+        ({"AWS_ACCESS_KEY_ID": ""}, "Secret 's3' lacks AWS_SECRET_ACCESS_KEY; add the key"),
     ],
-    ids=["an empty secret", "a key is missing", "a key is blank"],
+    ids=["an empty secret", "a key is missing", "a key is blank", "one is missing, one blank"],
 )
 def test_a_secret_without_a_key_is_refused_by_name(stores: Stores, given: dict[str, str], want: str) -> None:
     with pytest.raises(Refused) as refused:

@@ -74,7 +74,7 @@ RESERVED_ARGS_RULE = Rule(
 TYPED_ARGS_RULES = tuple(
     Rule(
         rule=f"!has(self.engine.args.{field}) "
-        f"|| !self.engine.extraArgs.exists(a, a.find('^[a-z0-9-]+') == '--{name}')",
+        f"|| !self.engine.extraArgs.exists(a, '--{name}'.startsWith(a.find('^[a-z0-9-]+')))",
         message=_given_twice(name, field),
         field_path=".engine.extraArgs",
     )
@@ -91,7 +91,9 @@ def reserved_name(argument: str) -> str | None:
 
 def given_twice(engine: Engine) -> str | None:
     """Return what is wrong where an argument is in a field and among the others too."""
-    names = {re.split("[.=]", argument)[0].removeprefix("--") for argument in engine.extra_args}
+    names = [re.split("[.=]", argument)[0] for argument in engine.extra_args]
     args = engine.args.to_dict()
-    twice = (pair for pair in TYPED_ARGS.items() if pair[0] in names and pair[1] in args)
-    return next((_given_twice(*pair) for pair in twice), None)
+    for name, field in TYPED_ARGS.items():
+        if field in args and any(f"--{name}".startswith(one) for one in names):
+            return _given_twice(name, field)
+    return None
