@@ -231,7 +231,8 @@ def _mend_sources(dataset: dict[str, Any]) -> None:
     else:
         dataset.pop("source", None)
         dataset.pop("format", None)
-    for source in (one for one in sources if isinstance(one, dict)):
+    _mend_validation(dataset)
+    for source in (one for one in (*sources, *dataset.get("validationSources", ())) if isinstance(one, dict)):
         key = "source" if source is dataset else "uri"
         uri = str(source.get(key, ""))
         if not re.match(r"s3://[^/]+/[^/]|(?!s3:)[a-z]+:", uri):
@@ -239,6 +240,16 @@ def _mend_sources(dataset: dict[str, Any]) -> None:
         if not uri.startswith("hf://"):
             for field in ("config", "split", "revision", "tokenSecretRef"):
                 source.pop(field, None)
+
+
+def _mend_validation(dataset: dict[str, Any]) -> None:
+    """Leave one way to come to validation data, and an overlap only with what is given."""
+    if dataset.get("validationSources"):
+        dataset.pop("validationSplit", None)
+        return
+    dataset.pop("validationSources", None)
+    if isinstance(quality := dataset.get("quality"), dict):
+        quality.pop("overlap", None)
 
 
 def _mend_output(spec: dict[str, Any]) -> None:
