@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 
-from tests.integration.trainer_process import TrainerProcess, trainer_python
+from tests.integration.trainer_process import printed_by
 
 PROBE = Path(__file__).with_name("masters_probe.py")
 ROUNDED = 1e-6
 
 
 def test_weights_that_masters_lead_come_out_the_same_also_when_they_are_gone_on_with(tmp_path: Path) -> None:
-    process = TrainerProcess(trainer_python(), tmp_path / "process", {}, attempt="probe")
-    done = subprocess.run(
-        [process.python, PROBE, tmp_path],
-        env=process.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = printed_by(PROBE, str(tmp_path), folder=tmp_path)
 
     assert found["types"] == ["torch.bfloat16"]
     assert found["restored"] == ["torch.float32"]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.trainer_process import TrainerProcess, trainer_python
+from tests.integration.trainer_process import printed_by
 
 PROBE = Path(__file__).with_name("packing_probe.py")
 NOTHING = 1e-5
@@ -17,17 +15,7 @@ NOTHING = 1e-5
 
 def probed(family: str, folder: Path) -> dict[str, Any]:
     """Return what the probe prints of a family."""
-    process = TrainerProcess(trainer_python(), folder / "process", {}, attempt="probe")
-    done = subprocess.run(
-        [process.python, PROBE, family],
-        env=process.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return printed_by(PROBE, family, folder=folder)
 
 
 @pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3", "gemma", "phi3"])

@@ -199,6 +199,21 @@ def has_loaded(pid: int, library: str) -> bool:
     return library in Path(f"/proc/{pid}/maps").read_text()
 
 
+def printed_by(script: Path, argument: str, *, folder: Path) -> dict[str, Any]:
+    """Run a script in the trainer's environment; return the JSON in the last line that it prints."""
+    process = TrainerProcess(trainer_python(), folder / "process", {}, attempt="probe")
+    done = subprocess.run(
+        [process.python, script, argument],
+        env=process.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
 def make_rows(count: int = 300) -> list[dict[str, str]]:
     """Return rows that a tiny model can learn something of."""
     return [
