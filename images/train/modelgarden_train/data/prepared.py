@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -83,33 +82,6 @@ class PreparedDataset:
     training: Path
     validation: Path
     """In the order of evaluation."""
-
-
-def table_of(rows: Sequence[PreparedRow]) -> Any:
-    """Return rows as an Arrow table, which is what a file holds."""
-    import pyarrow
-
-    text = pyarrow.large_string()
-    columns = {
-        "input_ids": _lists([row.input_ids for row in rows]),
-        "spans": _lists([[bound for span in row.spans for bound in span] for row in rows]),
-        "question": pyarrow.array([row.question for row in rows], text),
-        "answer": pyarrow.array([row.answer for row in rows], text),
-    }
-    return pyarrow.table(columns)
-
-
-def _lists(lists: Sequence[Sequence[int]]) -> Any:
-    """Return lists of integers as an Arrow column, by its buffers: Arrow looks at each integer otherwise."""
-    import pyarrow
-
-    values, ends = array("i"), array("q", [0])
-    for one in lists:
-        values.extend(one)
-        ends.append(len(values))
-    numbers = pyarrow.Array.from_buffers(pyarrow.int32(), len(values), [None, pyarrow.py_buffer(values)])
-    places = pyarrow.Array.from_buffers(pyarrow.int64(), len(ends), [None, pyarrow.py_buffer(ends)])
-    return pyarrow.LargeListArray.from_arrays(places, numbers)
 
 
 def read_report(folder: Folder) -> DatasetReport | None:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, overload
 
 from modelgarden_train.data.chat import token_ids
-from modelgarden_train.data.prepared import PreparedRow, table_of
+from modelgarden_train.data.packed import packed
+from modelgarden_train.data.prepared import PreparedRow
+from modelgarden_train.data.split_files import table_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -87,11 +89,13 @@ def _tokenized(texts: Any, tokenizer: PreTrainedTokenizerBase) -> Any:
         tables.append(
             table_of(
                 [
-                    PreparedRow(
-                        input_ids=prompt + completion,
-                        spans=((len(prompt), len(prompt) + len(completion)),),
-                        question=row["question"],
-                        answer=row["answer"],
+                    packed(
+                        PreparedRow(
+                            input_ids=prompt + completion,
+                            spans=((len(prompt), len(prompt) + len(completion)),),
+                            question=row["question"],
+                            answer=row["answer"],
+                        )
                     )
                     for row, prompt, completion in zip(rows, prompts, completions, strict=True)
                 ]

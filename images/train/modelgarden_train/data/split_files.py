@@ -13,7 +13,6 @@ from modelgarden.api.artifact import FileEntry
 from modelgarden_pod.folder import Folder
 from modelgarden_train.data.batching import in_batches
 from modelgarden_train.data.packed import NUMBER_BYTES, parts_of
-from modelgarden_train.data.prepared import table_of
 
 GROUP_BYTES: Final = 16 * 1024**2
 """Size of one row group of a file: what is in memory while it is written."""
@@ -54,20 +53,20 @@ def write_split(folder: Folder, name: str, rows: Iterable[bytes], *, scratch: Pa
     path = scratch / Path(name).name
     with pyarrow.parquet.ParquetWriter(path, table_of(()).schema, compression="zstd") as writer:
         for batch in in_batches(rows, size=len, most=GROUP_BYTES):
-            writer.write_table(_table(batch))
+            writer.write_table(table_of(batch))
     return folder.upload(path, name)
 
 
-def _table(rows: Sequence[bytes]) -> Any:
+def table_of(rows: Sequence[bytes]) -> Any:
     """Return rows as the Arrow table of a file."""
     import pyarrow
 
-    input_ids, bounds, questions, answers = zip(*map(parts_of, rows), strict=True)
+    parts = [parts_of(row) for row in rows]
     columns = {
-        "input_ids": _numbers(input_ids),
-        "spans": _numbers(bounds),
-        "question": _texts(questions),
-        "answer": _texts(answers),
+        "input_ids": _numbers([one.input_ids for one in parts]),
+        "spans": _numbers([one.bounds for one in parts]),
+        "question": _texts([one.question for one in parts]),
+        "answer": _texts([one.answer for one in parts]),
     }
     return pyarrow.table(columns)
 
