@@ -1,6 +1,6 @@
 """The estimate of a training's GPU memory beside the peak that real runs measured.
 
-    python bench/estimate.py --folder /tmp/modelgarden-bench    the runs that bench/training.py left there
+    python bench/estimate.py    the runs that bench/training.py left in its folder
     python bench/estimate.py --run <run folder> --peak-mib 61234 --steps 300    any other run, with what its progress told
 
 A run's `dataset/report.json` holds what prepare told of it (`needs`). A run that was measured for some steps only met the

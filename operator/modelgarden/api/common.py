@@ -80,63 +80,47 @@ class Storage(ApiModel):
         return self
 
 
-def at_least(minimum: Mapping[str, str]) -> tuple[Rule, ...]:
-    """Return the CEL rules that quantities have a minimum."""
-    # The API server asks them of the object's own default too, before those of its fields are filled in.
-    return tuple(
-        Rule(
-            rule=f"!has(self.{name}) || quantity(string(self.{name})).compareTo(quantity('{smallest}')) >= 0",
-            message=f"{name} must be at least {smallest}: the program does not start with less",
-            field_path=f".{name}",
-        )
-        for name, smallest in minimum.items()
-    )
-
-
-def require_at_least(minimum: Mapping[str, str], given: Mapping[str, int | str | None]) -> None:
-    """Hold the rules of `at_least`.
-
-    Raises:
-        ValueError: a quantity is less.
-    """
-    for name, smallest in minimum.items():
-        quantity = given[name]
-        if quantity is not None and amount(quantity) < amount(smallest):
-            raise ValueError(f"{name} must be at least {smallest}: the program does not start with less")
-
-
 MOST: Final[Mapping[str, str]] = {"cpu": "4096", "memory": "64Ti"}
 """Twice what the largest nodes of the clouds have (AWS u7inh-32tb: 1,920 vCPUs, 32 TiB): more is a slip, such as cpu: 1Gi
 for a billion cores."""
+_WRITTEN: Final = {"cpu": "in cores, 4 or 500m", "memory": "in bytes, 16Gi"}
 
 
-def at_most() -> tuple[Rule, ...]:
-    """Return the CEL rules that CPU and memory have a maximum."""
-    return tuple(
-        Rule(
-            rule=f"!has(self.{name}) || quantity(string(self.{name})).compareTo(quantity('{largest}')) <= 0",
-            message=_too_much(name, largest),
-            field_path=f".{name}",
-        )
-        for name, largest in MOST.items()
+def within(minimum: Mapping[str, str]) -> tuple[Rule, ...]:
+    """Return the CEL rules that CPU and memory have a minimum, and the maximum of all."""
+    # The API server asks them of the object's own default too, before those of its fields are filled in.
+    return (
+        *(_bound(name, ">=", smallest, _too_little(name, smallest)) for name, smallest in minimum.items()),
+        *(_bound(name, "<=", largest, _too_much(name, largest)) for name, largest in MOST.items()),
     )
 
 
-def require_at_most(given: Mapping[str, int | str | None]) -> None:
-    """Hold the rules of `at_most`.
+def require_within(minimum: Mapping[str, str], given: Mapping[str, int | str | None]) -> None:
+    """Hold the rules of `within`.
 
     Raises:
-        ValueError: a quantity is more.
+        ValueError: a quantity is less or more.
     """
-    for name, largest in MOST.items():
-        quantity = given[name]
-        if quantity is not None and amount(quantity) > amount(largest):
-            raise ValueError(_too_much(name, largest))
+    for name, quantity in given.items():
+        if quantity is None:
+            continue
+        if amount(quantity) < amount(minimum[name]):
+            raise ValueError(_too_little(name, minimum[name]))
+        if amount(quantity) > amount(MOST[name]):
+            raise ValueError(_too_much(name, MOST[name]))
+
+
+def _bound(name: str, comparison: str, bound: str, message: str) -> Rule:
+    compared = f"quantity(string(self.{name})).compareTo(quantity('{bound}')) {comparison} 0"
+    return Rule(rule=f"!has(self.{name}) || {compared}", message=message, field_path=f".{name}")
+
+
+def _too_little(name: str, smallest: str) -> str:
+    return f"{name} must be at least {smallest}: the program does not start with less"
 
 
 def _too_much(name: str, largest: str) -> str:
-    written = {"cpu": "in cores, 4 or 500m", "memory": "in bytes, 16Gi"}
-    return f"{name} must be at most {largest}: no node has more; it is written {written[name]}"
+    return f"{name} must be at most {largest}: no node has more; it is written {_WRITTEN[name]}"
 
 
 class Resources(ApiModel):
@@ -150,12 +134,11 @@ class Resources(ApiModel):
 
     minimum: ClassVar[Mapping[str, str]] = {"cpu": "100m", "memory": "1Gi"}
     """What vLLM needs to come up at all; a model takes more."""
-    cel_rules: ClassVar[tuple[Rule, ...]] = (*at_least(minimum), *at_most())
+    cel_rules: ClassVar[tuple[Rule, ...]] = within(minimum)
 
     @model_validator(mode="after")
     def _is_between_minimum_and_maximum(self) -> Self:
-        require_at_least(self.minimum, {"cpu": self.cpu, "memory": self.memory})
-        require_at_most({"cpu": self.cpu, "memory": self.memory})
+        require_within(self.minimum, {"cpu": self.cpu, "memory": self.memory})
         return self
 
 
@@ -168,7 +151,7 @@ class TrainingResources(Resources):
 
     minimum: ClassVar[Mapping[str, str]] = {"cpu": "100m", "memory": "512Mi"}
     """What the trainer needs to come up at all; a model takes more."""
-    cel_rules: ClassVar[tuple[Rule, ...]] = (*at_least(minimum), *at_most())
+    cel_rules: ClassVar[tuple[Rule, ...]] = within(minimum)
 
 
 class Toleration(ApiModel):

@@ -9,11 +9,9 @@ from pydantic import Field, model_validator
 from modelgarden.api.base import ApiModel, Quantity, Rule
 from modelgarden.api.common import (
     TrainingResources,
-    at_least,
-    at_most,
     exactly_one,
-    require_at_least,
-    require_at_most,
+    require_within,
+    within,
 )
 from modelgarden.api.finetunejob.quality import Quality
 from modelgarden.api.finetunejob.source import (
@@ -95,12 +93,11 @@ class PrepareResources(ApiModel):
         description="Memory request and limit in bytes. Default: 2Gi, or resources.memory where that is less.",
     )
 
-    cel_rules: ClassVar[tuple[Rule, ...]] = (*at_least(TrainingResources.minimum), *at_most())
+    cel_rules: ClassVar[tuple[Rule, ...]] = within(TrainingResources.minimum)
 
     @model_validator(mode="after")
     def _is_between_minimum_and_maximum(self) -> Self:
-        require_at_least(TrainingResources.minimum, {"cpu": self.cpu, "memory": self.memory})
-        require_at_most({"cpu": self.cpu, "memory": self.memory})
+        require_within(TrainingResources.minimum, {"cpu": self.cpu, "memory": self.memory})
         return self
 
 
