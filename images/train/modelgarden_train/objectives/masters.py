@@ -1,7 +1,7 @@
 """Adapters of 16 bits while they are trained on a GPU, and beside them the weights of 32 bits that the optimizer changes.
 
-Unsloth's layers cast an adapter of 32 bits down each time they use it, and its gradient up: a quarter of the launches of
-a step, which is what one of few tokens waits for. The numbers stay the same: the layers compute with the same 16 bits,
+Unsloth's layers cast an adapter of 32 bits down each time they use it, and its gradient up: many of the launches of a
+step, which is what one of few tokens waits for. The numbers stay the same: the layers compute with the same 16 bits,
 and gradients are summed over the passes, and weights changed, in 32.
 """
 
