@@ -173,6 +173,8 @@ def test_conversations_are_trained_with_the_template_that_the_dataset_gives(
     manifest = Manifest.model_validate_json((tmp_path / "run/manifest.json").read_bytes())
     assert manifest.hyperparameters["chatTemplate"] == "dataset"
     assert (tmp_path / "run/artifact/merged/chat_template.jinja").read_text() == template
+    assert trained.log.count("Loaded the model") == 1, "to score, to train, to merge and to check"
+    assert "Checked the merged model" in trained.log
 
 
 def test_a_template_that_fails_ends_prepare(python: Path, model: Path, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,18 +12,13 @@ from modelgarden.api.finetunejob import ArtifactFormat, Method
 from modelgarden.api.layout import ADAPTER_DIR, MERGED_DIR
 from modelgarden.api.pods import RunConfig
 from modelgarden_pod.errors import PodError
-from modelgarden_train.artifact.merge import (
-    MergeTask,
-    merge_on_cpu,
-    save_model,
-    storage_dtype,
-    with_adapter_merged,
-)
-from modelgarden_train.artifact.room import bytes_in_16_bit, fits_gpu
+from modelgarden_train.artifact.folder import storage_dtype, write_beside
+from modelgarden_train.artifact.merge import SHARD_BYTES, adapted_tensors, read_from, write_merged
 from modelgarden_train.data.chat import stop_token_ids
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.evaluation.inference import completion_losses
-from modelgarden_train.models.loading import inference, load_model, release_memory
+from modelgarden_train.models.loading import inference, load_model
+from modelgarden_train.models.weights import Weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -32,8 +26,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHECKED_ROWS = 16
-CPU_TOKENS = 1024
-"""Tokens that are scored on a CPU: a model of 8 B parameters takes 16 TFLOP for them."""
+CHECKED_TOKENS = 2048
+"""That are scored together, one row in any case: every pass over them reads all merged weights from the files."""
 LARGEST_DIFFERENCE: dict[Method, float] = {"LoRA": 0.05, "Full": 0.05, "QLoRA": 0.25}
 """Mean difference of a reference token's log-probability between trained and merged model, in nats. Rounding to
 bfloat16 moves it by about 0.01; a QLoRA merge also swaps the 4-bit base for the 16-bit one. A wrong merge moves it
@@ -54,94 +48,78 @@ class Export:
         self._rows: Sequence[PreparedRow] = ()
         self._wanted: list[list[float]] = []
 
-    def save_trained(self, model: Any, rows: Sequence[PreparedRow]) -> None:
-        """Save what was trained, and what it makes of the first held-out rows."""
-        self._rows = rows[:CHECKED_ROWS]
-        with inference(model):
-            self._wanted = completion_losses(model, self._tokenizer, self._rows)
-        if self._config.method == "Full":
-            self._save(model, self._merged)
-        else:
-            self._save_adapter(model, self._adapter)
+    def require_mergeable(self, model: Any) -> None:
+        """Refuse adapters that cannot be merged, before hours are spent on them.
 
-    def finish(self) -> dict[ArtifactFormat, str]:
-        """Make the formats that the run asks for, once the trained model has left the memory; return their folders.
+        Raises:
+            UserError: ModelInvalid, the base model's files do not have what they change.
+        """
+        if self._merges:
+            adapted_tensors(model, Weights(self._base))
+
+    def save_trained(self, model: Any, rows: Sequence[PreparedRow]) -> None:
+        """Write what was trained; the model is not as it was afterwards.
 
         Raises:
             PodError: the merged model does not answer like the trained one.
         """
-        formats: dict[ArtifactFormat, str] = {}
+        chosen = within_tokens([row.tokens for row in rows[:CHECKED_ROWS]], budget=CHECKED_TOKENS)
+        self._rows = [rows[place] for place in chosen]
+        self._wanted = self._losses(model)
+        if self._config.method == "Full":
+            return self._save_whole(model)
         if "Adapter" in self._config.formats:
-            formats["Adapter"] = ADAPTER_DIR
-        if "Merged16Bit" in self._config.formats:
-            self._finish_merged()
-            formats["Merged16Bit"] = MERGED_DIR
-        return formats
+            self._save_adapter(model)
+        if self._merges:
+            self._merge(model)
+        return None
 
-    def _finish_merged(self) -> None:
-        if self._config.method != "QLoRA":
-            return self._merge_here()
-        import torch
+    def finish(self) -> dict[ArtifactFormat, str]:
+        """Check a model of full training, once the trained one has left the memory; return all formats' folders.
 
-        free, _ = torch.cuda.mem_get_info()
-        if fits_gpu(bytes_in_16_bit(self._base), gpu=free):
-            try:
-                return self._merge_here()
-            except torch.OutOfMemoryError:
-                pass  # left first: the exception keeps every tensor alive
-            release_memory()
-        logger.info("The 16-bit model does not fit the GPU: merging on the CPU", extra={"freeBytes": free})
-        return self._merge_on_cpu()
+        Raises:
+            PodError: the saved model does not answer like the trained one.
+        """
+        if self._config.method == "Full":
+            self._check(load_model(self._config, self._merged, four_bit=False))
+        folders: dict[ArtifactFormat, str] = {"Adapter": ADAPTER_DIR, "Merged16Bit": MERGED_DIR}
+        return {name: folder for name, folder in folders.items() if name in self._config.formats}
 
-    def _merge_here(self) -> None:
-        """Merge on the device that was trained on, and score what was written."""
-        if self._config.method != "Full":
-            base = load_model(self._config, self._base, four_bit=False)
-            self._save(with_adapter_merged(base, self._adapter), self._merged)
-            del base
-            release_memory()
-        model = load_model(self._config, self._merged, four_bit=False)
-        with inference(model):
-            found = completion_losses(model, self._tokenizer, self._rows)
-        self._check(self._wanted, found)
+    @property
+    def _merges(self) -> bool:
+        return self._config.method != "Full" and "Merged16Bit" in self._config.formats
 
-    def _merge_on_cpu(self) -> None:
-        """Merge in the pod's memory, and score as many rows as a CPU does in minutes."""
-        shutil.rmtree(self._merged, ignore_errors=True)
-        chosen = within_tokens([row.tokens for row in self._rows], budget=CPU_TOKENS)
-        task = MergeTask(
-            base=self._base,
-            adapter=self._adapter,
-            target=self._merged,
-            stop_tokens=tuple(self._stop_tokens()),
-            chat_template=self._config.dataset.chat_template,
-            rows=tuple(self._rows[place] for place in chosen),
-        )
-        self._check([self._wanted[place] for place in chosen], merge_on_cpu(task))
+    def _merge(self, model: Any) -> None:
+        base = Weights(self._base)
+        adapted = adapted_tensors(model, base)
+        write_merged(base, adapted, self._merged, dtype=storage_dtype(self._base))
+        self._write_beside()
+        read_from(model, adapted, Weights(self._merged))
+        self._check(model)
 
-    def _save_adapter(self, model: Any, target: Path) -> None:
-        model.save_pretrained(target)
-        self._tokenizer.save_pretrained(target)
-        path = target / "adapter_config.json"
+    def _save_adapter(self, model: Any) -> None:
+        model.save_pretrained(self._adapter)
+        self._tokenizer.save_pretrained(self._adapter)
+        path = self._adapter / "adapter_config.json"
         settings = json.loads(path.read_text())
         settings["base_model_name_or_path"] = self._config.model_source.removeprefix("hf://")
         path.write_text(json.dumps(settings, indent=2, sort_keys=True))
-        (target / "README.md").unlink(missing_ok=True)  # PEFT's blank model card
+        (self._adapter / "README.md").unlink(missing_ok=True)  # PEFT's blank model card
 
-    def _save(self, model: Any, target: Path) -> None:
-        save_model(
-            model.to(storage_dtype(self._base)),
-            target,
-            tokenizer=self._tokenizer,
-            stop_tokens=self._stop_tokens(),
-        )
+    def _save_whole(self, model: Any) -> None:
+        model.to(storage_dtype(self._base)).save_pretrained(self._merged, max_shard_size=SHARD_BYTES)
+        self._write_beside()
 
-    def _stop_tokens(self) -> list[int]:
-        """What ends an answer, as the training taught it."""
-        return stop_token_ids(self._tokenizer, [row.reference_ids for row in self._rows])
+    def _write_beside(self) -> None:
+        stops = stop_token_ids(self._tokenizer, [row.reference_ids for row in self._rows])
+        write_beside(self._merged, base=self._base, tokenizer=self._tokenizer, stop_tokens=stops)
 
-    def _check(self, wanted: Sequence[Sequence[float]], found: Sequence[Sequence[float]]) -> None:
-        difference = mean_difference(wanted, found)
+    def _losses(self, model: Any) -> list[list[float]]:
+        with inference(model):
+            return completion_losses(model, self._tokenizer, self._rows)
+
+    def _check(self, model: Any) -> None:
+        difference = mean_difference(self._wanted, self._losses(model))
         logger.info("Checked the merged model", extra={"meanDifference": round(difference, 5)})
         if not difference <= LARGEST_DIFFERENCE[self._config.method]:
             raise PodError(

@@ -1,161 +1,152 @@
-"""Merges an adapter into the 16-bit base on the CPU, where the GPU only has room for the 4 bits that were trained on.
+"""Merges adapters into the base model's own files, tensor by tensor: no second model is held, whatever was trained on.
 
-It happens in a process of its own, `python -m modelgarden_train.artifact.merge TASK`, with plain Transformers and PEFT:
-Unsloth, once imported, has put kernels that need the GPU in the place of their models' code.
+So a QLoRA adapter is merged into the 16 bits that the 4-bit weights were made of, on a GPU that could not hold them.
+What was written is then scored by the trained model itself, whose adapted layers read their weights from the new files.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
-from modelgarden_pod.errors import PodError, UserError
-from modelgarden_pod.logs import configure_logs
-from modelgarden_pod.process import end_with_parent
-from modelgarden_train.artifact.room import SHARD_BYTES, bytes_in_16_bit, memory_advice
-from modelgarden_train.data.chat import complete_tokenizer
-from modelgarden_train.data.prepared import PreparedRow
-from modelgarden_train.evaluation.inference import completion_losses
-from modelgarden_train.models.loading import load_tokenizer
+from modelgarden_pod.errors import UserError
+from modelgarden_train.models.loading import compute_dtype
+from modelgarden_train.models.weights import Weights, tensor_of
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+SHARD_BYTES: Final = 2 * 1024**3
+"""Largest file of weights, but for a larger tensor; writing one holds it in the pod's memory, and a copy of it."""
+_ADAPTER: Final = "default"
+"""What PEFT names an adapter that is given no name."""
+_PATTERN: Final = "model{suffix}.safetensors"
+_INDEX: Final = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True)
-class MergeTask:
-    """What the other process is to do."""
+class Adapted:
+    """A layer with an adapter, as PEFT has wrapped it."""
 
-    base: Path
-    adapter: Path
-    target: Path
-    stop_tokens: tuple[int, ...]
-    chat_template: str | None
-    """That the dataset gives in the place of the base's own."""
-    rows: tuple[PreparedRow, ...]
-    """Rows to score with what was written."""
+    path: str
+    """Where it is in the model that carries the adapters."""
+    layer: Any
 
-    def to_json(self) -> str:
-        """Return the JSON form."""
-        rows = [row.to_record() for row in self.rows]
-        return json.dumps({**vars(self), "rows": rows}, default=str)
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of its whole weight, as the files have it."""
+        wide, high = self.layer.in_features, self.layer.out_features
+        return (wide, high) if self.layer.fan_in_fan_out else (high, wide)
 
-    @classmethod
-    def from_json(cls, text: str) -> MergeTask:
-        """Read the JSON form."""
-        value = json.loads(text)
-        return cls(
-            base=Path(value["base"]),
-            adapter=Path(value["adapter"]),
-            target=Path(value["target"]),
-            stop_tokens=tuple(value["stop_tokens"]),
-            chat_template=value["chat_template"],
-            rows=tuple(map(PreparedRow.from_record, value["rows"])),
-        )
+    def merged(self, weight: Any) -> Any:
+        """Return W + s B A in 32 bits, on the layer's device (LoRA, https://arxiv.org/abs/2106.09685)."""
+        up, down = self.layer.lora_B[_ADAPTER].weight, self.layer.lora_A[_ADAPTER].weight
+        change = self.layer.scaling[_ADAPTER] * (up.float() @ down.float())
+        return weight.to(change.device).float() + (change.T if self.layer.fan_in_fan_out else change)
 
 
-def merge_on_cpu(task: MergeTask) -> list[list[float]]:
-    """Merge in a process of its own; return the losses of the task's rows with the model that was written.
+def adapted_tensors(model: Any, base: Weights) -> dict[str, Adapted]:
+    """Return the adapted layers of a model by the tensors of the base model's files that they change.
 
     Raises:
-        UserError: OutOfMemory, the process was killed.
-        PodError: it failed.
+        UserError: ModelInvalid, a layer's weight is not among them.
     """
-    with tempfile.TemporaryDirectory(dir=task.adapter.parent) as scratch:
-        file = Path(scratch) / "task.json"
-        file.write_text(task.to_json())
-        ended = subprocess.run(
-            [sys.executable, "-m", "modelgarden_train.artifact.merge", str(file)],
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-            stdout=sys.stderr,
-            check=False,
-        )
-        if ended.returncode == 0:
-            losses: list[list[float]] = json.loads(_losses_file(file).read_text())
-            return losses
-    if ended.returncode < 0:
-        raise UserError(
-            "OutOfMemory",
-            f"the merge on the CPU was killed by signal {-ended.returncode}, as a rule for want of memory; "
-            f"{memory_advice(bytes_in_16_bit(task.base))}",
-        )
-    raise PodError(
-        "TrainingFailed", "the adapter could not be merged on the CPU; the error is in the log above"
-    )
+    from peft.tuners.lora import LoraLayer
+
+    names = frozenset(base)
+    found: dict[str, Adapted] = {}
+    for path, module in _carrier(model).named_modules():
+        if isinstance(module, LoraLayer):
+            adapted = Adapted(path, module)
+            name = tensor_of(path, names)
+            if name is None or name in found or base.shape(name) != adapted.shape:
+                raise _not_in_the_files(adapted, name)
+            found[name] = adapted
+    return found
 
 
-def with_adapter_merged(base: Any, adapter: Path) -> Any:
-    """Return the base model with the adapter merged in, in the precision that the base was loaded with."""
-    from peft import PeftModel
-
-    return PeftModel.from_pretrained(base, str(adapter)).merge_and_unload(safe_merge=True)
-
-
-def save_model(
-    model: Any,
+def write_merged(
+    base: Weights,
+    adapted: Mapping[str, Adapted],
     target: Path,
     *,
-    tokenizer: PreTrainedTokenizerBase,
-    stop_tokens: Sequence[int],
-    **options: Any,
+    dtype: Any,
+    shard_bytes: int = SHARD_BYTES,
 ) -> None:
-    """Write a model and its tokenizer so that they can be served; answers end at the stop tokens, too."""
-    known = model.generation_config.eos_token_id
-    known = [] if known is None else [known] if isinstance(known, int) else known
-    model.generation_config.eos_token_id = sorted({*known, *stop_tokens})
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    model.config.use_cache = True
-    model.save_pretrained(target, safe_serialization=True, **options)
-    tokenizer.save_pretrained(target)
+    """Write the base model's tensors with the adapters merged in; what has more than 16 bits gets the type."""
+    import torch
+    from huggingface_hub import split_state_dict_into_shards_factory
+    from safetensors.torch import save_file
+
+    def stored(name: str) -> torch.Tensor:
+        weight = base.read(name)
+        kept = weight.dtype if weight.dtype.itemsize <= 2 or not weight.is_floating_point() else dtype
+        with torch.no_grad():
+            whole = adapted[name].merged(weight) if name in adapted else weight
+            return whole.to(kept).cpu().contiguous()
+
+    # The most that each can take: 16 bits for what is longer.
+    sizes = {name: _bytes(base, name) for name in base}
+    shards = split_state_dict_into_shards_factory(
+        sizes, get_storage_size=int, filename_pattern=_PATTERN, max_shard_size=shard_bytes
+    )
+    target.mkdir(parents=True, exist_ok=True)
+    for file, names in shards.filename_to_tensors.items():
+        save_file({name: stored(name) for name in names}, target / file, metadata={"format": "pt"})
+    if shards.is_sharded:
+        index = {"metadata": shards.metadata, "weight_map": shards.tensor_to_filename}
+        (target / _INDEX).write_text(json.dumps(index, indent=2, sort_keys=True))
 
 
-def storage_dtype(base: Path) -> Any:
-    """Return the 16-bit type to store: float16 where the base is float16, else bfloat16, which keeps float32's range."""
+def read_from(model: Any, adapted: Mapping[str, Adapted], written: Weights) -> None:
+    """Have a model's adapted layers compute with what was written, in the place of base and adapter.
+
+    A layer reads its weight whenever it is used, so that the model takes no more memory than before.
+    """
+    carrier = _carrier(model)
+    for name, layer in adapted.items():
+        parent, _, child = layer.path.rpartition(".")
+        setattr(carrier.get_submodule(parent), child, _reading(layer.layer, written, name))
+
+
+def _reading(layer: Any, written: Weights, name: str) -> Any:
     import torch
 
-    settings = json.loads((base / "config.json").read_text())
-    name = settings.get("dtype") or settings.get("torch_dtype")
-    return torch.float16 if name == "float16" else torch.bfloat16
+    device, dtype, turned = layer.lora_A[_ADAPTER].weight.device, compute_dtype(), layer.fan_in_fan_out
+
+    class Reading(torch.nn.Module):  # type: ignore[misc]
+        """As much of a linear layer as models, and Unsloth's kernels in their place, ask of one."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.bias = layer.get_base_layer().bias
+
+        @property
+        def weight(self) -> torch.Tensor:
+            return written.read(name).to(device=device, dtype=dtype)
+
+        @torch.compiler.disable  # type: ignore[untyped-decorator]
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            weight = self.weight
+            return torch.nn.functional.linear(inputs, weight.T if turned else weight, self.bias)
+
+    return Reading()
 
 
-def _losses_file(task: Path) -> Path:
-    return task.with_name("losses.json")
+def _carrier(model: Any) -> Any:
+    """Return the model that PEFT put the adapters into, whose modules have the base model's names."""
+    return model.get_base_model()
 
 
-def _do(task: MergeTask) -> list[list[float]]:
-    from transformers import AutoModelForCausalLM
+def _bytes(base: Weights, name: str) -> int:
+    weight = base.read(name)  # mapped, not read
+    return int(weight.numel() * min(weight.dtype.itemsize, 2 if weight.is_floating_point() else 8))
 
-    tokenizer = load_tokenizer(task.base)
-    complete_tokenizer(tokenizer, task.chat_template)
-    dtype = storage_dtype(task.base)
 
-    def load(folder: Path) -> Any:
-        return AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, device_map="cpu", local_files_only=True, trust_remote_code=False
-        )
-
-    model = with_adapter_merged(load(task.base), task.adapter)
-    save_model(
-        model, task.target, tokenizer=tokenizer, stop_tokens=task.stop_tokens, max_shard_size=SHARD_BYTES
+def _not_in_the_files(adapted: Adapted, name: str | None) -> UserError:
+    what = f"{name} has another shape" if name else "its files have no tensor of that name"
+    return UserError(
+        "ModelInvalid",
+        f"an adapter of {adapted.path} cannot be merged into the base model: {what}; leave Merged16Bit out of "
+        "output.formats, or save the base model anew with save_pretrained of Transformers",
     )
-    del model
-    return completion_losses(load(task.target).eval(), tokenizer, task.rows)
-
-
-def main(file: Path) -> None:
-    """Do the task in a file and leave the losses beside it."""
-    end_with_parent()
-    configure_logs()
-    losses = _do(MergeTask.from_json(file.read_text()))
-    _losses_file(file).write_text(json.dumps(losses))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

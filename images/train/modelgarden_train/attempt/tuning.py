@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelgarden.api.artifact import BaseEvaluation
 from modelgarden.api.documents import TRAIN_IMAGE, DocumentError
-from modelgarden_pod.cgroup import memory_limit_bytes
 from modelgarden_train.artifact.export import Export
-from modelgarden_train.artifact.room import bytes_in_16_bit, require_room
 from modelgarden_train.attempt.messages import Begin, Inputs, Made
 from modelgarden_train.attempt.reporting import Reporter
 from modelgarden_train.attempt.run import CHECKPOINTS
@@ -68,20 +66,19 @@ class Tuning:
 
     def make(self) -> Made:
         """Do all steps."""
-        self._require_room_to_merge()
         tokenizer = load_tokenizer(self._inputs.model)
         complete_tokenizer(tokenizer, self._config.dataset.chat_template)
+        target = self._workspace / "export"
+        export = Export(self._config, base=self._inputs.model, target=target, tokenizer=tokenizer)
         held_out = read_split(self._inputs.validation, tokenizer)[: self._config.evaluation.max_rows]
         before = self._evaluate_base(tokenizer, held_out)
 
         self._reporter.stage("Training")
-        model = self._train(tokenizer)
+        model = self._train(tokenizer, export)
         self._reporter.stage("EvaluatingTuned")
         after = self._evaluate(model, tokenizer, held_out)
 
         self._reporter.stage("Exporting")
-        target = self._workspace / "export"
-        export = Export(self._config, base=self._inputs.model, target=target, tokenizer=tokenizer)
         export.save_trained(model, held_out)
         del model
         release_memory()
@@ -94,14 +91,6 @@ class Tuning:
             hyperparameters=self._reporter.hyperparameters,
             evaluation=scores,
         )
-
-    def _require_room_to_merge(self) -> None:
-        if self._config.method != "QLoRA" or "Merged16Bit" not in self._config.formats:
-            return
-        import torch
-
-        _, gpu = torch.cuda.mem_get_info()
-        require_room(bytes_in_16_bit(self._inputs.model), gpu=gpu, memory=memory_limit_bytes())
 
     def _evaluate_base(self, tokenizer: PreTrainedTokenizerBase, rows: Rows) -> ModelResult:
         """Score the base model, or take the scores that came with the checkpoint."""
@@ -131,7 +120,7 @@ class Tuning:
         complete = known.scores.keys() >= metrics_of(rows).keys()
         return ModelResult(scores=known.scores, answers=known.answers) if complete else None
 
-    def _train(self, tokenizer: PreTrainedTokenizerBase) -> Any:
+    def _train(self, tokenizer: PreTrainedTokenizerBase, export: Export) -> Any:
         """Train to the end and return the model; on SIGTERM leave with the step saved."""
         scope = Scope(
             config=self._config,
@@ -151,7 +140,7 @@ class Tuning:
             model = train_within_memory(
                 scope,
                 sft_trainer,
-                self._load_to_train,
+                lambda plan: self._load_to_train(plan, export),
                 plan=first,
                 resume=Checkpoint(step=resume.step, path=resume.path) if resume else None,
             )
@@ -166,11 +155,13 @@ class Tuning:
             gradient_checkpointing=gradient_checkpointing,
         )
 
-    def _load_to_train(self, plan: StepPlan) -> Any:
+    def _load_to_train(self, plan: StepPlan, export: Export) -> Any:
         model, self._scored = self._scored, None
         if model is None:  # scored by an earlier attempt, or lost in a try that did not fit the memory
             model = self._load(gradient_checkpointing=plan.gradient_checkpointing)
-        return with_adapters(self._config, model, gradient_checkpointing=plan.gradient_checkpointing)
+        model = with_adapters(self._config, model, gradient_checkpointing=plan.gradient_checkpointing)
+        export.require_mergeable(model)
+        return model
 
     def _evaluate(self, model: Any, tokenizer: PreTrainedTokenizerBase, rows: Rows) -> ModelResult:
         return evaluate_model(model, tokenizer, rows, max_new_tokens=self._config.evaluation.max_new_tokens)

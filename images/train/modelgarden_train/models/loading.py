@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -13,6 +15,8 @@ from modelgarden_pod.errors import PodError, UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
 
 ADAPTED_MODULES = "all-linear"
 """PEFT's word for every linear layer but the output's."""
@@ -62,7 +66,7 @@ def load_model(
     import unsloth
     from torch import OutOfMemoryError
 
-    before = _times_out_of_memory()
+    before, started = _times_out_of_memory(), time.monotonic()
     try:
         model, _ = unsloth.FastLanguageModel.from_pretrained(
             model_name=str(folder),
@@ -83,6 +87,8 @@ def load_model(
         if _times_out_of_memory() > before:  # Transformers logs it and raises that some weights are missing
             raise OutOfMemoryError("the GPU ran out of memory while the weights were loaded") from error
         raise UserError("ModelInvalid", f"the base model cannot be loaded: {error}") from error
+    seconds = round(time.monotonic() - started, 1)
+    logger.info("Loaded the model", extra={"folder": folder.name, "fourBit": four_bit, "seconds": seconds})
     return model
 
 
