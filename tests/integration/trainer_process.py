@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -20,8 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hack.uv import cache_root, uv
+from hack.uv import cache_root
 from modelgarden.api.pods import TerminationMessage, TrainReport
+from tests.integration.environments import digest_of, python_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = ROOT / "images" / "train"
@@ -42,22 +42,12 @@ def trainer_python() -> Path:
     """
     if given := os.environ.get("MODELGARDEN_TRAINER_PYTHON"):
         return Path(given)
-    environment = cache_root() / f"train-env-{_digest(_LOCK)}"
-    complete = environment / "complete"
-    if not complete.exists():
-        subprocess.run(
-            # Compiled once here: else each process spends ten seconds on it where Python may not write bytecode.
-            [uv(), "sync", "--quiet", "--locked", "--compile-bytecode", "--project", PROJECT],
-            env={**os.environ, "UV_PROJECT_ENVIRONMENT": str(environment)},
-            check=True,
-        )
-        complete.touch()
-    return environment / "bin" / "python"
+    return python_of(PROJECT, "train-env")
 
 
 def tiny_model(*options: str) -> Path:
     """Return the folder of the random model that `tiny_model.py` makes with these options; nothing may change it."""
-    folder = cache_root() / f"tiny-model-{_digest(_LOCK, TINY_MODEL, *options)}"
+    folder = cache_root() / f"tiny-model-{digest_of(_LOCK, TINY_MODEL, *options)}"
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(dir=cache_root(), prefix=".tiny-model-"))
@@ -249,12 +239,6 @@ def make_config(
         "evaluation": {"maxNewTokens": 8},
         "carbon": {"zone": "DEU", "pueMilli": 1200, "pueGiven": True},
     } | fields
-
-
-def _digest(*inputs: Path | str) -> str:
-    """Return a key for what is made from files and words."""
-    parts = [part.read_text() if isinstance(part, Path) else part for part in inputs]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
 def _free_port() -> int:

@@ -2,7 +2,8 @@
 
 `s3://bucket/rows.jsonl` is one file, `s3://bucket/folder/` all below it, `s3://bucket/2026-*/**/*.jsonl` those that fit:
 `*` and `?` stand for characters of one part of a path, a part `**` for any number of parts. Names that begin with `.`
-or `_` are left out, as programs keep their own notes under them.
+or `_` are left out, as programs keep their own notes under them. What a source names that ends with `.dvc`, in S3 or a
+volume, are not files with rows but pointers to them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Final
 MOST_FILES: Final = 10_000
 """That one source may have, and that may lie where they are looked for."""
 
+_POINTER: Final = ".dvc"
+_WITHOUT_POINTERS: Final = ("hf://", "https://", "configmap://")
 _ANY_FOLDERS: Final = "**"
 _ALL_BELOW: Final = "**/*"
 _WILDCARD: Final = re.compile(r"[*?]")
@@ -53,6 +56,11 @@ def selection_of(uri: str) -> Selection | None:
         return None
     pattern = "/".join(parts[first:])
     return Selection("/".join(parts[:first]), None if pattern == _ALL_BELOW else pattern)
+
+
+def names_pointers(uri: str) -> bool:
+    """Tell whether the files that a URI names are pointers of DVC, which lead to the files with the rows."""
+    return uri.endswith(_POINTER) and not uri.startswith(_WITHOUT_POINTERS)
 
 
 def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:

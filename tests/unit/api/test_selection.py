@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelgarden.api.selection import selection_of
+from modelgarden.api.selection import names_pointers, selection_of
 
 
 @pytest.mark.parametrize("uri", ["s3://data/rows.jsonl", "rows.jsonl", "file:///data/rows.jsonl"])
@@ -77,3 +77,21 @@ def test_a_name_fits_what_is_made_of_it(parts: list[str], data: st.DataObject) -
 
     name = "/".join(["s3://d", *parts])
     assert selection is None or selection.takes(name.removeprefix(f"{selection.folder}/"))
+
+
+@pytest.mark.parametrize(
+    ("uri", "want"),
+    [
+        ("s3://data/rows.jsonl.dvc", True),
+        ("s3://data/**/*.dvc", True),
+        ("pvc://corpus/chats.dvc", True),
+        ("file:///data/rows.dvc", True),
+        ("s3://data/rows.jsonl", False),
+        ("s3://data/rows.dvc/", False),
+        ("hf://org/name.dvc", False),
+        ("https://host/rows.dvc", False),
+        ("configmap://name/rows.dvc", False),
+    ],
+)
+def test_names_that_end_with_dvc_in_storage_and_volumes_are_pointers(uri: str, want: bool) -> None:
+    assert names_pointers(uri) is want

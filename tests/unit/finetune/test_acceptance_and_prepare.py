@@ -385,6 +385,21 @@ def test_what_is_tried_again_by_time(source: str, reason: str, seconds_ago: floa
     assert plan.deletes == (((JOBS, "bot-prepare"),) if want_again else ())
 
 
+@pytest.mark.parametrize("reason", ["DatasetInvalid", "DatasetNotFound"])
+@pytest.mark.parametrize(
+    ("uri", "want_again"), [("s3://data/r.jsonl.dvc", True), ("s3://data/r.jsonl", False)]
+)
+def test_data_behind_a_pointer_is_not_seen_so_that_it_is_tried_again_by_time(
+    uri: str, want_again: bool, reason: str
+) -> None:
+    subject = make_subject(dataset={"source": uri})
+    job = JobBuilder(subject, "prepare").failed(seconds_ago=301).with_pod(refused_by(reason))
+
+    plan = plan_of(subject, prepare=job.state(), inputs=FINGERPRINT)
+
+    assert plan.deletes == (((JOBS, "bot-prepare"),) if want_again else ())
+
+
 @pytest.mark.parametrize(
     ("pods", "want_reason", "want_words"),
     [

@@ -44,7 +44,8 @@ SOURCE_FORMS: Final = (
     "s3://bucket/path.jsonl is one file, s3://bucket/folder/ all below it, s3://bucket/part-*.jsonl those that fit (* and ? "
     "within a part of the path, ** for any folders). hf://org/name is a dataset of the Hugging Face hub, pvc://claim/path "
     "files of a PersistentVolumeClaim (as in S3), configmap://name/key a key of a ConfigMap, "
-    "https://host/path one file of a host that the operator allows"
+    "https://host/path one file of a host that the operator allows. A name in S3 or a claim that ends with .dvc is a "
+    "pointer of DVC, which is followed to its remote in S3"
 )
 FORMATS: Final = (
     "PromptCompletion: prompt, completion. Messages: messages with role and content, tool calls, images. "

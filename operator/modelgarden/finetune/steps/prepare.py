@@ -16,6 +16,7 @@ from modelgarden.api.finetunejob import DatasetStatus, Needs
 from modelgarden.api.layout import DATASET_REPORT, Location
 from modelgarden.api.messages import sentence
 from modelgarden.api.names import EXIT_USER_ERROR
+from modelgarden.api.selection import names_pointers
 from modelgarden.controller.conditions import Finding
 from modelgarden.controller.times import moment_or_none
 from modelgarden.controller.waiting import RECHECK_SECONDS, SOON_SECONDS
@@ -219,7 +220,7 @@ def _tried_again(subject: Subject, why: Problem) -> bool:
         return False
     model, dataset = _origins(subject)
     if why.reason in _DATASET_REASONS:
-        return not all(uri.startswith("s3://") for uri in dataset)
+        return not all(uri.startswith("s3://") and not names_pointers(uri) for uri in dataset)
     return why.reason not in _MODEL_REASONS or not model.startswith("s3://")
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from modelgarden.api.names import MOUNTED_SCHEMES
 from modelgarden.api.pods import PodSource, RunConfig
+from modelgarden.api.selection import names_pointers
 from modelgarden_pod.retry import Patience
+from modelgarden_train.data.sources.dvc.source import follow_pointers
 from modelgarden_train.data.sources.files import Fetched
 from modelgarden_train.data.sources.hub import fetch_from_hub
 from modelgarden_train.data.sources.mounted import fetch_mounted
@@ -33,4 +35,10 @@ def fetch_sources(config: RunConfig, target: Path, *, patience: Patience) -> tup
             return fetch_mounted(number, source, target / str(number))
         return fetch_stored(number, source, target / str(number), storage=config.storage, patience=patience)
 
-    return tuple(fetch(number, source) for number, source in enumerate(config.dataset.all_sources))
+    def fetch_rows(number: int, source: PodSource) -> Fetched:
+        fetched = fetch(number, source)
+        if not names_pointers(source.uri):
+            return fetched
+        return follow_pointers(fetched, target / f"{number}-dvc", storage=config.storage, patience=patience)
+
+    return tuple(fetch_rows(number, source) for number, source in enumerate(config.dataset.all_sources))

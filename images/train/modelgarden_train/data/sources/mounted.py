@@ -75,14 +75,14 @@ def _is_empty(path: Path) -> bool:
 def _copy(root: Path, name: str, file: SourceFile) -> str:
     """Copy a file of a volume; return its SHA-256."""
     digest = hashlib.sha256()
-    with _open_inside(root, root / name, file.name) as found, file.path.open("wb") as copy:
+    with open_inside(root, root / name, file.name) as found, file.path.open("wb") as copy:
         while chunk := found.read(_CHUNK_BYTES):
             digest.update(chunk)
             copy.write(chunk)
     return digest.hexdigest()
 
 
-def _open_inside(root: Path, path: Path, name: str) -> BinaryIO:
+def open_inside(root: Path, path: Path, name: str) -> BinaryIO:
     """Open a file of a volume.
 
     Raises:
