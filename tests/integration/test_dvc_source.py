@@ -54,7 +54,8 @@ class Shop:
     def upload(self) -> None:
         """Upload settings and pointers, as a copy of the repository has them."""
         for path in self.project.pointers():
-            self.folder.upload(path, f"repository/{path.relative_to(self.project.root).as_posix()}")
+            place = path.parent.relative_to(self.project.root).as_posix()
+            self.folder.child(f"repository/{place}").upload(path, path.name)
 
     def fetch(self, name: str, target: Path) -> Fetched:
         """Fetch a source of the uploaded repository."""
