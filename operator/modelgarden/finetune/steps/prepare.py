@@ -36,7 +36,7 @@ from modelgarden.workloads.pods import PodState
 
 FIRST_ASK_OF_THE_HUB_SECONDS: Final = 9.0
 """Age of a running pod that needs a hub when it is first asked: without a network it has found out by then."""
-FIRST_ASK_SECONDS: Final = 30.0
+FIRST_ASK_SECONDS: Final = 60.0
 """Of any other. Most have ended before it, so that a thousand of them cost few questions."""
 ASK_SECONDS: Final = 10.0
 """How often it is asked from then on."""
