@@ -32,11 +32,18 @@ class Seen:
             self._changed.set()
 
     async def reach(self, count: int) -> None:
-        """Wait until so many were seen."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while len(self.names) < count:
-                self._changed.clear()
-                await self._changed.wait()
+        """Wait until so many were seen.
+
+        Raises:
+            TimeoutError: they were not.
+        """
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while len(self.names) < count:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise TimeoutError(f"{len(self.names)} of {count} were seen") from None
 
 
 @asynccontextmanager
@@ -57,20 +64,19 @@ async def _follow(kube: Kube, path: str, selector: str, seen: Seen) -> None:
     connection = await kube.connection()
     query = {"watch": "true", "resourceVersion": "0", **({"labelSelector": selector} if selector else {})}
     headers = {"Authorization": connection.authorization or ""}
-    async with (
-        aiohttp.ClientSession(headers=headers, read_bufsize=2**22) as session,
-        session.get(
-            connection.server + path,
-            params=query,
-            ssl=False,
-            timeout=aiohttp.ClientTimeout(total=None),
-        ) as answer,
-    ):
-        buffer = b""
-        async for chunk in answer.content.iter_any():
-            *lines, buffer = (buffer + chunk).split(b"\n")
-            for line in lines:
-                seen.take(json.loads(line))
+    async with aiohttp.ClientSession(headers=headers, read_bufsize=2**22) as session:
+        while True:  # a reader that is too slow is cut off, and begins anew with what there is
+            async with session.get(
+                connection.server + path,
+                params=query,
+                ssl=False,
+                timeout=aiohttp.ClientTimeout(total=None),
+            ) as answer:
+                buffer = b""
+                async for chunk in answer.content.iter_any():
+                    *lines, buffer = (buffer + chunk).split(b"\n")
+                    for line in lines:
+                        seen.take(json.loads(line))
 
 
 async def create_all(kube: Kube, manifests: list[Obj]) -> None:
