@@ -6,21 +6,24 @@ import hashlib
 import json
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
 from hack.cluster import S3Server
-from modelgarden.api.artifact import Manifest
+from modelgarden.api.artifact import DatasetReport, Manifest, RunIdentity
 from modelgarden.api.documents import TRAIN_IMAGE
 from modelgarden.api.emissions import AttemptEmissions, emissions_milligrams
+from modelgarden.api.layout import DATASET_REPORT
 from modelgarden.api.pods import PodStorage
 from modelgarden_pod.errors import CorruptObject, TemporaryError, UserError
 from modelgarden_pod.folder import Folder
 from modelgarden_pod.retry import Patience
 from modelgarden_pod.storage import open_folder
+from modelgarden_train.data.prepared import fetch_prepared
 from tests.integration.harness.waiting import wait_for
 from tests.integration.trainer_process import (
     START_SECONDS,
@@ -61,6 +64,12 @@ class Job:
     def attempt(self, name: str) -> TrainerProcess:
         """Return the next attempt: a pod of its own, with an empty workspace."""
         return TrainerProcess(self.python, self.root / name, self.config, attempt=name)
+
+    def beside(self, uid: str, **fields: Any) -> Job:
+        """Return another job on the same inputs."""
+        folder = self.folder.child(f"beside-{uid}")
+        config = self.config | {"run": self.config["run"] | {"uid": uid}, "runUri": folder.uri} | fields
+        return Job(self.python, self.root, folder, config)
 
 
 @pytest.fixture
@@ -195,8 +204,71 @@ def test_large_files_keep_their_digest_and_ranges(folder: Folder, tmp_path: Path
     assert folder.read_range("weights", start=2**20 + 5, length=3, etag=found.etag) == b"\x05\x06\x07"
     with pytest.raises(CorruptObject):
         folder.download("weights", tmp_path / "back", sha256="0" * 64)
-    folder.delete(["weights"])
+    copied = folder.child("beside")
+    copied.copy_from(folder.uri, entry)
+    assert copied.stat("weights") == replace(found, etag=ANY)
+    assert copied.download("weights", tmp_path / "copied") == entry.sha256
+    folder.delete(["weights", "beside/weights"])
     assert folder.list() == []
+
+
+def test_runs_share_what_one_has_prepared(job: Job) -> None:
+    job.config["datasetsUri"] = f"{job.folder.uri}/datasets/default"
+    first = job.attempt("first").run("prepare")
+    assert first.exit_code == 0, first.log
+    other = job.beside("other", training=job.config["training"] | {"learningRate": 1e-4, "epochs": 1})
+
+    second = other.attempt("second").run("prepare")
+
+    assert second.exit_code == 0, second.log
+    assert "The same rows were prepared before" in second.log
+    assert '"stage": "Preparing"' not in second.log
+    assert first.message.dataset is not None
+    assert second.message.dataset is not None
+    assert second.message.dataset.prepared_by == "count"
+    assert second.message.dataset.digest == first.message.dataset.digest
+    assert second.message.dataset.report == f"{other.folder.uri}/dataset/report.html"
+    fetched = fetch_prepared(other.folder, scratch=job.root)
+    assert fetched.report.shared_from == RunIdentity(namespace="default", name="count", uid="run-1")
+    assert fetched.report.sources == DatasetReport.read(job.folder.read(DATASET_REPORT), reader="").sources
+
+    # Each run has files of its own, and what is shared is what it was.
+    job.folder.delete([entry.path for entry in fetched.report.files])
+    third = job.beside("third").attempt("third").run("prepare")
+    assert third.message.dataset is not None
+    assert third.message.dataset.prepared_by == "count"
+
+
+def test_rows_are_prepared_anew_where_something_differs_or_lacks(job: Job) -> None:
+    job.config["datasetsUri"] = f"{job.folder.uri}/datasets/default"
+    assert job.attempt("first").run("prepare").exit_code == 0
+    (shared,) = [file.name for file in job.folder.list() if file.name.endswith("/dataset/train.parquet")]
+
+    seed = job.beside("seed", training=job.config["training"] | {"seed": 1})
+    assert prepared_by(seed) is None
+    job.folder.delete([shared])
+    assert prepared_by(job.beside("lacking")) is None
+    assert prepared_by(job.beside("whole")) == "count", "what was lacking is there again"
+    job.folder.write(shared, b"spoilt")
+    assert prepared_by(job.beside("spoilt")) is None
+
+
+def test_a_run_that_may_not_share_prepares_for_itself(job: Job) -> None:
+    job.config["datasetsUri"] = "s3://no-such-bucket/datasets"
+
+    ended = job.attempt("only").run("prepare")
+
+    assert ended.exit_code == 0, ended.log
+    assert "The prepared rows are not shared" in ended.log
+    assert ended.message.dataset is not None
+    assert ended.message.dataset.prepared_by is None
+
+
+def prepared_by(job: Job) -> str | None:
+    ended = job.attempt(job.config["run"]["uid"]).run("prepare")
+    assert ended.exit_code == 0, ended.log
+    assert ended.message.dataset is not None
+    return ended.message.dataset.prepared_by
 
 
 def check_processes(process: TrainerProcess) -> None:

@@ -71,6 +71,10 @@ class Folder(Protocol):
         """Write a file of any size."""
         ...
 
+    def copy_from(self, uri: str, entry: FileEntry) -> None:
+        """Copy a file from a folder of the same storage, under the same name, without a way through this machine."""
+        ...
+
     def download(self, name: str, target: Path, *, sha256: str | None = None) -> str:
         """Fetch a file and return its SHA-256; CorruptObject when that is not the wanted one."""
         ...

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 from modelgarden.api.artifact import FileEntry
 from modelgarden_pod.errors import ObjectNotFound, UserError
@@ -68,6 +69,10 @@ class LocalFolder:
         entry = file_entry(source, name)
         self._place(name, lambda partial: shutil.copyfile(source, partial))
         return entry
+
+    def copy_from(self, uri: str, entry: FileEntry) -> None:
+        source = Path(unquote(urlparse(uri).path)) / entry.path
+        self._place(entry.path, lambda partial: _copy(source, partial))
 
     def download(self, name: str, target: Path, *, sha256: str | None = None) -> str:
         source = self.path / name

@@ -157,6 +157,25 @@ class S3Folder:
         self._call("PutObject", name, send)
         return FileEntry(path=name, sha256=digest, bytes=size)
 
+    def copy_from(self, uri: str, entry: FileEntry) -> None:
+        source = Location.parse(uri).child(entry.path)
+
+        def copy() -> None:
+            self.client.copy(
+                {"Bucket": source.bucket, "Key": source.key},
+                self.location.bucket,
+                self._key(entry.path),
+                # A copy in parts, which a large object takes, keeps neither.
+                ExtraArgs={
+                    "ContentType": _content_type(entry.path),
+                    "Metadata": {SHA256_METADATA: entry.sha256},
+                    "MetadataDirective": "REPLACE",
+                },
+                Config=_TRANSFER,
+            )
+
+        self._call("PutObject", entry.path, copy)
+
     def download(self, name: str, target: Path, *, sha256: str | None = None) -> str:
         def fetch(partial: Path) -> None:
             self.client.download_file(self.location.bucket, self._key(name), str(partial), Config=_TRANSFER)

@@ -101,7 +101,7 @@ class DatasetReport(Document):
     Of the second major version are the files' rows: token ids and what of them is learned, no longer rendered texts.
     """
 
-    schema_version: str = Field(default="2.3")
+    schema_version: str = Field(default="2.4")
     source: str
     """URIs of the sources, for people."""
     source_etag: str | None = None
@@ -120,6 +120,25 @@ class DatasetReport(Document):
     needs: Needs | None = None
     """What the training will take of a GPU, in reports from 2.2 on; of a model that can be estimated."""
     files: tuple[FileEntry, ...]
+    shared_from: RunIdentity | None = None
+    """The run whose prepare made the files, where this one had the same inputs; in reports from 2.4 on."""
+
+
+class LengthCount(ApiModel):
+    """How many rows have a length."""
+
+    tokens: Annotated[int, Field(ge=1)]
+    rows: Annotated[int, Field(ge=1)]
+
+
+class SharedDataset(Document):
+    """`prepared.json`, written last: what a run has prepared, for all runs with the same inputs and settings."""
+
+    run: RunIdentity
+    report: DatasetReport
+    """Of that run; its files lie beside this one under the same names."""
+    training_lengths: tuple[LengthCount, ...]
+    """Of the training split, from which every run tells what its own training takes."""
 
 
 class BaseModelRecord(ApiModel):

@@ -6,6 +6,7 @@
                                           artifact/{adapter,merged}/...
                                           evaluation.json  emissions.jsonl  README.md (model card)
                                           manifest.json  written last: the commit marker
+             datasets/<namespace>/<identity>/dataset/{train,validation,test}.parquet, prepared.json (written last)
              models/<namespace>/<modelName>/versions/<n>.json
                                             aliases/latest.json
 """
@@ -29,6 +30,7 @@ DATASET_VALIDATION: Final = "dataset/validation.parquet"
 DATASET_TEST: Final = "dataset/test.parquet"
 DATASET_PAGE: Final = "dataset/report.html"
 DATASET_REPORT: Final = "dataset/report.json"
+SHARED_DATASET: Final = "prepared.json"
 CHECKPOINTS: Final = "checkpoints"
 CHECKPOINT_MARKER: Final = "checkpoint.json"
 ATTEMPT_EMISSIONS: Final = "emissions"
@@ -69,6 +71,11 @@ class Location:
 def run_uri(output_uri: str, *, namespace: str, job: str, uid: str) -> str:
     """Return the URI of a run: one FineTuneJob's life."""
     return f"{output_uri.rstrip('/')}/runs/{namespace}/{job}/{uid}"
+
+
+def datasets_uri(output_uri: str, *, namespace: str) -> str:
+    """Return the URI below which the jobs of a namespace share what they have prepared."""
+    return f"{output_uri.rstrip('/')}/datasets/{namespace}"
 
 
 def registry_uri(output_uri: str, *, namespace: str, model_name: str) -> str:

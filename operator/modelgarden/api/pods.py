@@ -98,6 +98,8 @@ class RunConfig(Configuration):
     checkpoint: Checkpoint = Checkpoint()
     evaluation: Evaluation = Evaluation()
     storage: PodStorage = PodStorage()
+    datasets_uri: str | None = None
+    """Where runs share what they have prepared; None where this one does not."""
     carbon: PodCarbon = PodCarbon()
     gpus: Annotated[int, Field(ge=0)] = 0
     """GPUs that the pod was given; with at least one, a pod without CUDA fails at once instead of training on the CPU."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from modelgarden.api import names
 from modelgarden.api.common import Resources
+from modelgarden.api.layout import datasets_uri
 from modelgarden.api.pods import PodDataset, PodStorage, RunConfig
 from modelgarden.carbon.factors import carbon_factors
 from modelgarden.finetune.programs import PREPARE, TRAIN
@@ -224,6 +225,7 @@ def _run_config(subject: Subject, settings: Settings, *, gpus: int) -> RunConfig
         checkpoint=spec.checkpoint,
         evaluation=spec.evaluation,
         storage=PodStorage(endpoint=spec.storage.endpoint, region=spec.storage.region),
+        datasets_uri=datasets_uri(spec.output.uri, namespace=subject.namespace),
         carbon=carbon_factors(spec.carbon, settings),
         gpus=gpus,
         image=settings.train_image,

@@ -459,8 +459,8 @@ def test_a_prepare_pod_that_waits_for_the_hub_says_so() -> None:
         ("hf://example/base", 0, 9.0),
         ("hf://example/base", 3, 6.0),
         ("hf://example/base", 9, 10.0),
-        ("s3://garden/base", 9, 21.0),
-        ("s3://garden/base", 30, 10.0),
+        ("s3://garden/base", 9, 51.0),
+        ("s3://garden/base", 60, 10.0),
     ],
 )
 def test_a_prepare_pod_is_looked_at_when_it_has_run_for_a_moment_and_now_and_then(

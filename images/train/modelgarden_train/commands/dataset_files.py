@@ -1,4 +1,4 @@
-"""Writes what prepare made into the run's folder: splits, page and, last, the report."""
+"""Writes what prepare made into the run's folder: the splits, and a report on them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from modelgarden.api.artifact import DatasetReport, FindingRecord, SourceRecord
 from modelgarden.api.finetunejob import DatasetStatus
 from modelgarden.api.layout import (
     DATASET_PAGE,
-    DATASET_REPORT,
     DATASET_TEST,
     DATASET_TRAIN,
     DATASET_VALIDATION,
@@ -20,7 +19,6 @@ from modelgarden_train.attempt.run import Run
 from modelgarden_train.data.pipeline import Counts
 from modelgarden_train.data.quality.tally import Tally
 from modelgarden_train.data.report.lengths import histogram_of, lengths_of
-from modelgarden_train.data.report.page import page_of
 from modelgarden_train.data.split_files import Digest, write_split
 from modelgarden_train.data.splits import Shares, sampled, split_rows
 from modelgarden_train.data.spool import Spool, Spooled, SpooledRows
@@ -72,17 +70,23 @@ class _Splits:
     """Tokens of each row."""
 
 
-def write_dataset(run: Run, made: Made) -> DatasetReport:
-    """Split the rows and write all there is of them; where the report is, the rest is there too.
+@dataclass(frozen=True)
+class Written:
+    """What was written, and the report that is to be."""
+
+    report: DatasetReport
+    training_lengths: Counter[int]
+    """How many rows of the training split have each length."""
+
+
+def write_splits(run: Run, made: Made) -> Written:
+    """Split the rows and write the splits' files.
 
     Raises:
         UserError: DatasetInvalid, too few rows are left for all splits.
     """
     splits = _split(run, made)
-    report = _report(run, made, splits)
-    run.folder.write(DATASET_PAGE, page_of(report, run=run.config.run).encode())
-    run.folder.write(DATASET_REPORT, report.model_dump_json(by_alias=True, indent=2).encode())
-    return report
+    return Written(_report(run, made, splits), Counter(splits.training_lengths))
 
 
 def _split(run: Run, made: Made) -> _Splits:

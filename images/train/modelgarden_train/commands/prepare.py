@@ -19,7 +19,8 @@ from modelgarden_pod.http import json_route, serve_routes
 from modelgarden_pod.retry import Patience
 from modelgarden_train.attempt.progress import ProgressBoard
 from modelgarden_train.attempt.run import Run
-from modelgarden_train.commands.dataset_files import Made, write_dataset
+from modelgarden_train.commands.dataset_files import Made, Written, write_splits
+from modelgarden_train.commands.shared_dataset import PreparedOf, SharedDatasets, publish
 from modelgarden_train.commands.tokenizer import tokenizer_of
 from modelgarden_train.data.pipeline import Plan, prepare_rows
 from modelgarden_train.data.prepared import read_report
@@ -29,10 +30,10 @@ from modelgarden_train.data.report.example import rendered_example
 from modelgarden_train.data.sources.fetch import fetch_sources
 from modelgarden_train.data.sources.files import SourceFile
 from modelgarden_train.data.spool import Spool
-from modelgarden_train.estimate.model_size import size_of
+from modelgarden_train.estimate.model_size import ModelSize, size_of
 from modelgarden_train.models.base_model import BaseModel, fetch_base_model
 from modelgarden_train.models.environment import cpu_count
-from modelgarden_train.models.headers import Shapes, tensor_shapes
+from modelgarden_train.models.headers import tensor_shapes
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,13 @@ class Inputs:
     files: tuple[SourceFile, ...]
     sources: tuple[SourceRecord, ...]
     model: BaseModel
-    shapes: Shapes | None
-    """Of the model's tensors, where they can be told."""
+    size: ModelSize | None
+    """Of the model, where it can be told."""
+
+    @property
+    def prepared_of(self) -> PreparedOf:
+        """Return what the rows are made of."""
+        return PreparedOf(self.sources, self.model, self.size)
 
 
 def prepare(run: Run, *, port: int) -> TerminationMessage:
@@ -75,6 +81,17 @@ def _told(counts: Mapping[str, int]) -> str:
 
 def _prepare(run: Run, board: ProgressBoard, *, hub: Patience) -> DatasetReport:
     inputs = _fetch(run, hub=hub)
+    shared = SharedDatasets(run, inputs.prepared_of)
+    report = shared.adopted()
+    if report is None:
+        written = _written(run, board, inputs)
+        shared.offer(written)
+        report = written.report
+    publish(run, report)
+    return report
+
+
+def _written(run: Run, board: ProgressBoard, inputs: Inputs) -> Written:
     board.stage("Preparing")
     dataset = run.config.dataset
     make_tokenizer = partial(tokenizer_of, inputs.model.path, dataset.chat_template)
@@ -108,9 +125,9 @@ def _prepare(run: Run, board: ProgressBoard, *, hub: Patience) -> DatasetReport:
             first_example=rendered_example(tokenizer, spool.row(rows[0]).input_ids),
             records=inputs.sources,
             model=inputs.model,
-            size=size_of(inputs.model.path, inputs.shapes),
+            size=inputs.size,
         )
-        return write_dataset(run, made)
+        return write_splits(run, made)
 
 
 def _nothing_left(run: Run, dropped: Mapping[str, int], which: str) -> UserError:
@@ -135,7 +152,7 @@ def _fetch(run: Run, *, hub: Patience) -> Inputs:
             files=tuple(file for source in fetched for file in source.files),
             sources=tuple(source.record for source in fetched),
             model=model.result(),
-            shapes=tensor_shapes(config, model.result(), patience=hub),
+            size=size_of(model.result().path, tensor_shapes(config, model.result(), patience=hub)),
         )
     finally:
         beside.shutdown(wait=False, cancel_futures=True)

@@ -34,11 +34,17 @@ class BaseModel:
 
     def record(self) -> BaseModelRecord:
         """Return source, revision and the digest over its files."""
-        names = sorted(
-            path.name for path in self.path.iterdir() if path.is_file() and is_wanted(path.name, weights=True)
-        )
-        entries = in_parallel(partial(file_entry, self.path / name, name) for name in names)
-        return BaseModelRecord(source=self.source, revision=self.revision, digest=files_digest(entries))
+        digest = self._digest(weights=True)
+        return BaseModelRecord(source=self.source, revision=self.revision, digest=digest)
+
+    def configuration_digest(self) -> str:
+        """Return the digest over the files that configuration and tokenizer consist of."""
+        return self._digest(weights=False)
+
+    def _digest(self, *, weights: bool) -> str:
+        files = (path.name for path in self.path.iterdir() if path.is_file())
+        names = sorted(name for name in files if is_wanted(name, weights=weights))
+        return files_digest(in_parallel(partial(file_entry, self.path / name, name) for name in names))
 
 
 def fetch_base_model(

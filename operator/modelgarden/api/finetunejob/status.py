@@ -85,6 +85,12 @@ class DatasetStatus(ApiModel):
     )
     format: DatasetFormat = Field(description="Format that was found, of the first source.")
     digest: Sha256 = Field(description="SHA-256 over the prepared splits.")
+    prepared_by: str | None = Field(
+        default=None,
+        max_length=253,
+        description="FineTuneJob of this namespace that had prepared the same sources with the same settings before; its "
+        "rows are used.",
+    )
 
 
 class Resolved(ApiModel):

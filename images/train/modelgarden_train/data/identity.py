@@ -1,0 +1,44 @@
+"""What prepared rows depend on, as one digest: inputs and settings that agree in it give the same rows. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from modelgarden.api.pods import RunConfig
+
+PREPARATION: Final = 1
+"""Raise it with every change of what prepare makes of the same rows, so that none of before is taken for it."""
+LIBRARIES: Final = (
+    "transformers",
+    "tokenizers",
+    "jinja2",
+    "rensa",
+    "alt-profanity-check",
+    "detect-secrets",
+    "pyarrow",
+)
+"""That take part in it."""
+_SECRETS: Final = {"__all__": {"token_secret_ref"}}
+
+
+def identity_of(
+    config: RunConfig, *, sources: Sequence[str], tokenizer: str, libraries: Mapping[str, str]
+) -> str:
+    """Return the SHA-256 over all that rows are made of and with; sources and tokenizer are given as digests."""
+    parts = {
+        "preparation": PREPARATION,
+        "libraries": dict(libraries),
+        "dataset": config.dataset.model_dump(
+            mode="json", exclude={"sources": _SECRETS, "validation_sources": _SECRETS}
+        ),
+        "learned": not config.dry_run,
+        "maxSequenceLength": config.training.max_sequence_length,
+        "seed": config.training.seed,
+        "sources": list(sources),
+        "tokenizer": tokenizer,
+    }
+    text = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
