@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ import pyarrow.parquet
 import pytest
 
 from modelgarden.api.artifact import Evaluation, Manifest
+from modelgarden.api.curve import TrainingCurve
+from modelgarden.api.documents import TRAIN_IMAGE
 from modelgarden.api.zones import ZONES
 from modelgarden.carbon.intensity import intensity_of
 from tests.integration.trainer_process import (
@@ -42,6 +45,18 @@ def make_process(
     write_rows(dataset, rows)
     config = make_config(run_uri=str(folder / "run"), model=str(model), dataset=dataset.as_uri()) | fields
     return TrainerProcess(python, folder / "process", config, attempt="attempt-1")
+
+
+def check_curve(curve: TrainingCurve, manifest: Manifest) -> None:
+    """Every step of a short run is a point, and the ends have what the evaluation found."""
+    base, *trained = curve.points
+    assert [point.step for point in curve.points] == list(range(9))
+    assert all(point.loss and point.gradient_norm for point in trained)
+    assert max(point.learning_rate or 0 for point in trained) == pytest.approx(5e-3, rel=0.01)
+    assert any(point.tokens_per_second for point in trained)
+    scored = manifest.evaluation.metrics[0]
+    assert base.validation_loss == pytest.approx(math.log(float(scored.base.value)))
+    assert trained[-1].validation_loss == pytest.approx(math.log(float(scored.tuned.value)))
 
 
 def test_a_wrong_row_ends_prepare_with_its_line_and_field(python: Path, model: Path, tmp_path: Path) -> None:
@@ -109,7 +124,9 @@ def test_a_full_training_of_a_base_model_without_a_chat_template(
         "artifact/merged/model.safetensors",
         "artifact/merged/chat_template.jinja",
         "evaluation.json",
+        "curve.json",
     } <= listed
+    check_curve(TrainingCurve.read((run / "curve.json").read_bytes(), reader=TRAIN_IMAGE), manifest)
     merged = json.loads((run / "artifact/merged/config.json").read_text())
     assert merged["dtype"] == "bfloat16"
     scores = {metric.name: metric for metric in manifest.evaluation.metrics}

@@ -15,6 +15,7 @@ import pytest
 
 from hack.cluster import S3Server
 from modelgarden.api.artifact import DatasetReport, Manifest, RunIdentity
+from modelgarden.api.curve import TrainingCurve
 from modelgarden.api.documents import TRAIN_IMAGE
 from modelgarden.api.emissions import AttemptEmissions, emissions_milligrams
 from modelgarden.api.layout import DATASET_REPORT
@@ -145,6 +146,7 @@ def test_a_run_outlives_eviction_crash_and_outage(job: Job, s3: S3Server) -> Non
     assert ended.message.manifest_sha256 == hashlib.sha256(job.folder.read("manifest.json")).hexdigest()
     check_files(job.folder, manifest)
     check_emissions(job.folder, manifest)
+    check_curve(job.folder, manifest)
 
 
 def test_storage_errors_say_what_is_wrong(storage: PodStorage, folder: Folder) -> None:
@@ -328,3 +330,11 @@ def check_emissions(folder: Folder, manifest: Manifest) -> None:
     )
     assert total.state == "Estimated"
     assert len(folder.read("emissions.jsonl").splitlines()) == 3
+
+
+def check_curve(folder: Folder, manifest: Manifest) -> None:
+    """The curve is of the whole run, whichever attempt took a step: the trainer takes the loss of each of its steps."""
+    curve = TrainingCurve.read(folder.read("curve.json"), reader=TRAIN_IMAGE)
+    steps = int(manifest.hyperparameters["steps"])
+    assert [point.step for point in curve.points] == list(range(steps + 1))
+    assert all(point.loss for point in curve.points[1:])

@@ -168,7 +168,7 @@ class Manifest(Document):
     formats: dict[ArtifactFormat, str]
     """Folder of each format, below the run."""
     files: tuple[FileEntry, ...]
-    """All files of the artifact, evaluation.json, emissions.jsonl and the model card."""
+    """All files of the artifact, evaluation.json, emissions.jsonl, curve.json and the model card."""
 
     @classmethod
     def upgraded(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@
                                           checkpoints/<step>/...  with checkpoint.json, written last
                                           emissions/<attempt>.json  one EmissionsRecord per attempt
                                           artifact/{adapter,merged}/...
-                                          evaluation.json  emissions.jsonl  README.md (model card)
+                                          evaluation.json  emissions.jsonl  curve.json  README.md (model card)
                                           manifest.json  written last: the commit marker
              datasets/<namespace>/<identity>/dataset/{train,validation,test}.parquet, prepared.json (written last)
              models/<namespace>/<modelName>/versions/<n>.json
@@ -22,6 +22,8 @@ from urllib.parse import urlparse
 MANIFEST: Final = "manifest.json"
 EVALUATION: Final = "evaluation.json"
 EMISSIONS: Final = "emissions.jsonl"
+CURVE: Final = "curve.json"
+"""Beside the manifest, and in a checkpoint the part up to its step."""
 MODEL_CARD: Final = "README.md"
 ADAPTER_DIR: Final = "artifact/adapter"
 MERGED_DIR: Final = "artifact/merged"

@@ -79,6 +79,16 @@ class Stepped(Message):
     loss: float | None
 
 
+class Logged(Message):
+    """The loss was taken, and what goes with it; what is no number is left out."""
+
+    kind: Literal["logged"] = "logged"
+    step: int
+    loss: float
+    learning_rate: float | None
+    gradient_norm: float | None
+
+
 class GpuMemory(Message):
     """The peak of the GPU's memory."""
 
@@ -120,12 +130,14 @@ class Failed(Message):
 Order = Annotated[Begin | Inputs, Field(discriminator="kind")]
 """What a worker is told."""
 Report = Annotated[
-    Stage | Resolved | Stepped | GpuMemory | Saved | Made | Failed, Field(discriminator="kind")
+    Stage | Resolved | Stepped | Logged | GpuMemory | Saved | Made | Failed, Field(discriminator="kind")
 ]
 """What a worker tells."""
 
 ORDERS: TypeAdapter[Begin | Inputs] = TypeAdapter(Order)
-REPORTS: TypeAdapter[Stage | Resolved | Stepped | GpuMemory | Saved | Made | Failed] = TypeAdapter(Report)
+REPORTS: TypeAdapter[Stage | Resolved | Stepped | Logged | GpuMemory | Saved | Made | Failed] = TypeAdapter(
+    Report
+)
 
 T = TypeVar("T")
 

@@ -86,6 +86,12 @@ class ProgressBoard:
             fields["eta_seconds"] = round((total - step) * (now - began) / (step - first_step))
         self.update(**fields)
 
+    @property
+    def tokens_per_second(self) -> int | None:
+        """Speed of the newest steps, None before there are two."""
+        with self._lock:
+            return self._progress.tokens_per_second
+
     def resumed(self, step: int, *, total: int) -> None:
         """Note the checkpoint that this attempt goes on from; where it is the last step, no other one follows."""
         self.update(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from modelgarden_train.attempt.messages import (
     Channel,
     GpuMemory,
+    Logged,
     Resolved,
     Saved,
     Stage,
@@ -47,6 +48,14 @@ class Reporter:
     def step(self, step: int, *, total: int, epoch: float, tokens: int, loss: float | None) -> None:
         """Tell of a finished optimizer step."""
         self._channel.send(Stepped(step=step, total=total, epoch=epoch, tokens=tokens, loss=loss))
+
+    def logged(
+        self, step: int, *, loss: float, learning_rate: float | None, gradient_norm: float | None
+    ) -> None:
+        """Tell what was taken after a step."""
+        self._channel.send(
+            Logged(step=step, loss=loss, learning_rate=learning_rate, gradient_norm=gradient_norm)
+        )
 
     def gpu_memory(self, mib: int | None) -> None:
         """Tell the peak of the GPU's memory."""

@@ -10,15 +10,19 @@ import logging
 from dataclasses import dataclass
 
 from modelgarden.api.artifact import Evaluation
+from modelgarden.api.curve import CurvePoint
+from modelgarden.api.layout import CURVE
 from modelgarden.api.pods import TerminationMessage
 from modelgarden_pod.errors import Terminated
 from modelgarden_train.artifact.publish import publish, upload_artifact
 from modelgarden_train.artifact.results import Results
 from modelgarden_train.attempt.checkpoints import restore_newest
+from modelgarden_train.attempt.curve import CurveRecorder
 from modelgarden_train.attempt.emissions import Attempts
 from modelgarden_train.attempt.messages import (
     GpuMemory,
     Inputs,
+    Logged,
     Made,
     Message,
     Resolved,
@@ -72,6 +76,7 @@ class Supervisor:
         self._board = board
         self._attempts = attempts
         self._grace = grace
+        self._curve = CurveRecorder()
         self._uploader = CheckpointUploader(
             run.folder, keep=run.config.checkpoint.keep, attempt=run.attempt, uploaded=self._uploaded
         )
@@ -102,6 +107,7 @@ class Supervisor:
         resume = restore_newest(self._run.folder, self._run.checkpoints)
         if resume:
             logger.info("Resuming", extra={"step": resume.step})
+            self._curve.restore(resume)
             self._board.resumed(resume.step, total=self._total_steps(dataset))
 
         self._stage("Loading")
@@ -152,8 +158,13 @@ class Supervisor:
             artifact=made.artifact,
         )
         files = upload_artifact(self._run.folder, results)
+        curve = self._curve.finished(results.evaluation.scores, steps=self._total_steps(dataset))
         return publish(
-            self._run.folder, self._config, results, files=files, records=self._attempts.records("Completed")
+            self._run.folder,
+            self._config,
+            results,
+            files=(*files, self._run.folder.write(CURVE, curve)),
+            records=self._attempts.records("Completed"),
         )
 
     def _hear(self, message: Message) -> None:
@@ -171,10 +182,25 @@ class Supervisor:
                     tokens=message.tokens,
                     loss=message.loss,
                 )
+            case Logged():
+                self._log(message)
             case GpuMemory():
                 self._board.update(gpu_memory_mib=message.mib)
             case Saved():
-                self._uploader.submit(Checkpoint(step=message.step, path=message.path))
+                checkpoint = Checkpoint(step=message.step, path=message.path)
+                self._curve.save(checkpoint)
+                self._uploader.submit(checkpoint)
+
+    def _log(self, message: Logged) -> None:
+        self._curve.add(
+            CurvePoint(
+                step=message.step,
+                loss=message.loss,
+                learning_rate=message.learning_rate,
+                gradient_norm=message.gradient_norm,
+                tokens_per_second=self._board.tokens_per_second,
+            )
+        )
 
     def _stage(self, name: str) -> None:
         """Begin a stage, unless SIGTERM has come: a library may have swallowed what the handler raised in it."""

@@ -46,7 +46,8 @@ def follower(scope: Scope, counted: TokenCount, passes: Passes) -> Any:
             )
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-            loss = (logs or {}).get("loss")
+            logs = logs or {}
+            loss = logs.get("loss")
             if loss is None:
                 return
             self.loss = float(loss)
@@ -55,6 +56,12 @@ def follower(scope: Scope, counted: TokenCount, passes: Passes) -> Any:
                     "TrainingFailed",
                     f"the loss became {loss} at step {state.global_step}; lower training.learningRate",
                 )
+            scope.watcher.logged(
+                state.global_step,
+                loss=self.loss,
+                learning_rate=_number(logs.get("learning_rate")),
+                gradient_norm=_number(logs.get("grad_norm")),
+            )
             scope.watcher.gpu_memory(peak_gpu_memory_mib())
 
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -64,6 +71,11 @@ def follower(scope: Scope, counted: TokenCount, passes: Passes) -> Any:
             scope.watcher.saved(Checkpoint(step=state.global_step, path=path))
 
     return Follow()
+
+
+def _number(value: Any) -> float | None:
+    """Return a finite number, None for what is none."""
+    return float(value) if value is not None and math.isfinite(value) else None
 
 
 class _Hyperparameters:

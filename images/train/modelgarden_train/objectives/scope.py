@@ -36,6 +36,12 @@ class Watcher(Protocol):
         """Hear of a finished optimizer step; `tokens` counts since the start of this attempt."""
         ...
 
+    def logged(
+        self, step: int, *, loss: float, learning_rate: float | None, gradient_norm: float | None
+    ) -> None:
+        """Hear the mean loss since it was last told, with what went with it at this step."""
+        ...
+
     def gpu_memory(self, mib: int | None) -> None:
         """Hear of the peak of the GPU's memory, None on a CPU."""
         ...

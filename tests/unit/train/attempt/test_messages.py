@@ -19,6 +19,7 @@ from modelgarden_train.attempt.messages import (
     Failed,
     GpuMemory,
     Inputs,
+    Logged,
     Made,
     Message,
     Resolved,
@@ -68,6 +69,7 @@ def test_orders_arrive_as_they_were_given(message: Message, ends: Ends) -> None:
         Resolved(hyperparameters={"loraRank": "8"}),
         Stepped(step=3, total=9, epoch=0.25, tokens=1200, loss=None),
         Stepped(step=3, total=9, epoch=0.25, tokens=1200, loss=1.5),
+        Logged(step=3, loss=1.5, learning_rate=1e-4, gradient_norm=None),
         GpuMemory(mib=None),
         Saved(step=3, path=Path("/checkpoint-3")),
         Made(

@@ -31,6 +31,7 @@ def test_speed_and_remaining_time_are_taken_over_the_newest_steps(board: Progres
         board.step(step, total=200, epoch=step / 100, tokens=1_000 * step, loss=2.0 / step)
 
     shown = board.report().progress
+    assert board.tokens_per_second == shown.tokens_per_second
     assert (shown.stage, shown.step, shown.total_steps, shown.percent) == ("Training", 100, 200, 50)
     assert (shown.epoch, shown.loss) == ("1.00", "0.0200")
     assert shown.tokens_per_second == 500
