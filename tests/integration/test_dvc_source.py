@@ -17,7 +17,7 @@ from modelgarden_pod.folder import Folder
 from modelgarden_pod.retry import Patience
 from modelgarden_pod.storage import open_folder
 from modelgarden_train.data.sources.dvc.source import follow_pointers
-from modelgarden_train.data.sources.fetch import fetch_sources
+from modelgarden_train.data.sources.fetch import fetch_sources, list_sources
 from modelgarden_train.data.sources.files import Fetched
 from modelgarden_train.data.sources.mounted import fetch_mounted
 from tests.integration.dvc_project import DvcProject
@@ -61,7 +61,7 @@ class Shop:
         """Fetch a source of the uploaded repository."""
         source = PodSource(uri=f"{self.folder.uri}/repository/{name}")
         config = make_run_config(dataset=PodDataset(sources=(source,)), storage=self.storage)
-        return fetch_sources(config, target, patience=PATIENCE)[0]
+        return fetch_sources(list_sources(config, patience=PATIENCE), target)[0]
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from modelgarden_train.data.prepared import read_report
 from modelgarden_train.data.quality.checks import RowChecks
 from modelgarden_train.data.quality.sieve import Sieve
 from modelgarden_train.data.report.example import rendered_example
-from modelgarden_train.data.sources.fetch import fetch_sources
+from modelgarden_train.data.sources.fetch import fetch_sources, list_sources
 from modelgarden_train.data.sources.files import SourceFile
 from modelgarden_train.data.spool import Spool
 from modelgarden_train.estimate.model_size import ModelSize, size_of
@@ -147,7 +147,7 @@ def _fetch(run: Run, *, hub: Patience) -> Inputs:
         model = beside.submit(
             fetch_base_model, config, run.workspace / "tokenizer", weights=False, patience=hub
         )
-        fetched = fetch_sources(config, run.workspace / "sources", patience=run.patience)
+        fetched = fetch_sources(list_sources(config, patience=run.patience), run.workspace / "sources")
         return Inputs(
             files=tuple(file for source in fetched for file in source.files),
             sources=tuple(source.record for source in fetched),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -33,6 +33,14 @@ class Fetched:
 
     files: tuple[SourceFile, ...]
     record: SourceRecord
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A source whose files are known, as far as its place tells them before they are fetched."""
+
+    fetch: Callable[[Path], Fetched]
+    """Brings them into a folder of this machine."""
 
 
 def local_path_of(folder: Path, number: int, name: str) -> Path:

@@ -1,14 +1,14 @@
 """Sources on the Hugging Face hub: the data files of a configuration and split, at one commit.
 
 Which files these are is what the `datasets` library says of the repository's names and its card. It is asked on a folder
-of empty files with those names, so that nothing but the card is read and nothing of the repository runs; only then are
-the files fetched.
+of empty files with those names, so that nothing but the card is read and nothing of the repository runs.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -21,7 +21,7 @@ from modelgarden_pod.errors import UserError
 from modelgarden_pod.folder import sha256_of
 from modelgarden_pod.retry import Patience
 from modelgarden_pod.storage import in_parallel
-from modelgarden_train.data.sources.files import Fetched, SourceFile, recorded
+from modelgarden_train.data.sources.files import Fetched, Listing, SourceFile, recorded
 from modelgarden_train.data.sources.resolution import CARDS, ResolutionError, resolve
 from modelgarden_train.hub.asking import Found, ask_hub
 from modelgarden_train.hub.refusals import HubRepository
@@ -36,8 +36,8 @@ _SPLIT: Final = "train"
 """That is read where none is named."""
 
 
-def fetch_from_hub(number: int, source: PodSource, *, patience: Patience) -> Fetched:
-    """Fetch the data files of a source, the dataset's of this number.
+def list_on_hub(number: int, source: PodSource, *, patience: Patience) -> Listing:
+    """List the data files of a source, the dataset's of this number, at the commit that its revision means now.
 
     Raises:
         UserError: DatasetNotFound, DatasetInvalid, AccessDenied or SecretInvalid.
@@ -53,21 +53,38 @@ def fetch_from_hub(number: int, source: PodSource, *, patience: Patience) -> Fet
         prefix="its ",
     )
 
-    def fetch(api: HfApi, found: Found) -> Fetched:
-        download = partial(api.hf_hub_download, repository.name, repo_type="dataset", revision=found.commit)
-        cards: dict[str, Path] = {name: Path(download(name)) for name in CARDS if name in found.names}
-        names = data_files(source, found.names, cards)
-        paths = [Path(path) for path in in_parallel(partial(download, name) for name in names)]
+    def find(api: HfApi, found: Found) -> tuple[str, list[str]]:
+        download = _download(api, repository, found)
+        cards: dict[str, Path] = {name: download(name) for name in CARDS if name in found.names}
+        return found.commit, data_files(source, found.names, cards)
+
+    commit, names = ask_hub(repository, find, token=_token(number), patience=patience)
+    at_commit = replace(repository, revision=commit)
+
+    def fetch(_target: Path) -> Fetched:
+        """Fetch the files into the hub's own cache."""
+
+        def download(api: HfApi, found: Found) -> list[Path]:
+            download = _download(api, at_commit, found)
+            return in_parallel(partial(download, name) for name in names)
+
+        paths = ask_hub(at_commit, download, token=_token(number), patience=patience)
         digests = in_parallel(partial(sha256_of, path) for path in paths)
         return Fetched(
             files=tuple(
                 SourceFile(source=number, name=f"{source.uri}/{name}", path=path)
                 for name, path in zip(names, paths, strict=True)
             ),
-            record=recorded(source.uri, zip(names, digests, strict=True), revision=found.commit),
+            record=recorded(source.uri, zip(names, digests, strict=True), revision=commit),
         )
 
-    return ask_hub(repository, fetch, token=_token(number), patience=patience)
+    return Listing(fetch=fetch)
+
+
+def _download(api: HfApi, repository: HubRepository, found: Found) -> Callable[[str], Path]:
+    """Return what brings a file of a commit into the hub's cache."""
+    fetch = partial(api.hf_hub_download, repository.name, repo_type="dataset", revision=found.commit)
+    return lambda name: Path(fetch(name))
 
 
 def data_files(source: PodSource, names: Sequence[str], cards: dict[str, Path]) -> list[str]:

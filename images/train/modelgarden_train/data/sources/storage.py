@@ -11,13 +11,18 @@ from modelgarden_pod.errors import ObjectNotFound, UserError
 from modelgarden_pod.folder import Folder
 from modelgarden_pod.retry import Patience
 from modelgarden_pod.storage import in_parallel, open_folder, split_uri
-from modelgarden_train.data.sources.files import Fetched, SourceFile, local_path_of, nothing_found, recorded
+from modelgarden_train.data.sources.files import (
+    Fetched,
+    Listing,
+    SourceFile,
+    local_path_of,
+    nothing_found,
+    recorded,
+)
 
 
-def fetch_stored(
-    number: int, source: PodSource, target: Path, *, storage: PodStorage, patience: Patience
-) -> Fetched:
-    """Fetch the files of a source, the dataset's of this number, in the order of their names.
+def list_stored(number: int, source: PodSource, *, storage: PodStorage, patience: Patience) -> Listing:
+    """List the files of a source, the dataset's of this number, in the order of their names.
 
     Raises:
         UserError: DatasetNotFound, DatasetInvalid (too many files), AccessDenied or BucketNotFound.
@@ -38,10 +43,16 @@ def fetch_stored(
             "DatasetInvalid",
             f"{source.uri} is {len(names)} files, more than {MOST_FILES}; join them to fewer",
         )
-    return _download(number, source, folder, names, target)
+    return Listing(fetch=partial(_download, number, source, folder, names))
 
 
 def _download(number: int, source: PodSource, folder: Folder, names: list[str], target: Path) -> Fetched:
+    """Fetch the files into a folder.
+
+    Raises:
+        UserError: DatasetNotFound, one is gone; AccessDenied.
+        TemporaryError: storage does not answer.
+    """
     paths = [local_path_of(target, place, name) for place, name in enumerate(names)]
     try:
         digests = in_parallel(

@@ -9,7 +9,7 @@ import pytest
 from modelgarden.api.pods import PodDataset, PodSource, RunConfig
 from modelgarden_pod.errors import UserError
 from modelgarden_pod.retry import Patience
-from modelgarden_train.data.sources.fetch import fetch_sources
+from modelgarden_train.data.sources.fetch import fetch_sources, list_sources
 from modelgarden_train.data.sources.files import Fetched
 from tests.unit.train.builders import make_config
 
@@ -29,7 +29,7 @@ def config_of(*uris: str) -> RunConfig:
 
 
 def fetch(config: RunConfig, target: Path) -> tuple[Fetched, ...]:
-    return fetch_sources(config, target, patience=Patience(total=0))
+    return fetch_sources(list_sources(config, patience=Patience(total=0)), target)
 
 
 def test_the_files_of_all_sources_come_in_the_order_of_sources_and_names(data: Path, tmp_path: Path) -> None:
@@ -79,3 +79,10 @@ def test_a_source_without_files_is_named(uri: str, want_message: str, tmp_path: 
         fetch(config_of(uri), tmp_path)
 
     assert (missing.value.reason, missing.value.message) == ("DatasetNotFound", want_message)
+
+
+def test_a_source_that_is_missing_is_told_before_any_is_fetched(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no file /nowhere"):
+        fetch(config_of(f"{data}/rows.jsonl", "/nowhere/rows.jsonl"), tmp_path / "here")
+
+    assert not (tmp_path / "here").exists()
