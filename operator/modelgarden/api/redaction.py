@@ -104,7 +104,8 @@ class KnownSecrets:
     def redact(self, text: str) -> str:
         """Return the text with a mark in place of every known value, the longest form first."""
         index, found, position, told = self._index, [], 0, 0
-        if not index:
+        # Most texts have nothing of what a form begins with, which few searches tell faster than a walk through the text.
+        if len(index) <= len(text) and not any(head in text for head in index):
             return text
         while position <= len(text) - _SHORTEST:
             forms = index.get(text[position : position + _SHORTEST], ())
