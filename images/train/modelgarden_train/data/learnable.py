@@ -14,6 +14,7 @@ SFT_FORMATS: Final[tuple[DatasetFormat, ...]] = (
     "Alpaca",
     "InstructionResponse",
     "ShareGPT",
+    "LabelStudio",
     "Text",
 )
 _ELSEWHERE: Final[dict[Kind, str]] = {

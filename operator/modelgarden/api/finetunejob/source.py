@@ -22,6 +22,7 @@ DatasetFormat = Literal[
     "KTO",
     "PromptAnswer",
     "Vision",
+    "LabelStudio",
 ]
 """Names of the formats that a dataset's rows may have; docs/datasets.md has an example of each."""
 
@@ -51,7 +52,8 @@ FORMATS: Final = (
     "PromptCompletion: prompt, completion. Messages: messages with role and content, tool calls, images. "
     "Alpaca: instruction, input, output. InstructionResponse: instruction, response. ShareGPT: conversations with "
     "from and value. Text: text. Preference: prompt, chosen, rejected. KTO: prompt, completion, label. PromptAnswer: "
-    "prompt, answer. Vision: image, text, response. SFT learns the first six. "
+    "prompt, answer. Vision: image, text, response. LabelStudio: an export of it, "
+    "JSON or JSON_MIN. SFT learns the first six and LabelStudio. "
     "Default: Auto, decided by the first row; every row must then have that format."
 )
 _HUB_FIELDS: Final = ("config", "split", "revision", "token_secret_ref")

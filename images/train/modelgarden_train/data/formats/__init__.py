@@ -20,6 +20,7 @@ from modelgarden_train.data.formats.answers import (
     text_row,
 )
 from modelgarden_train.data.formats.fields import shown
+from modelgarden_train.data.formats.label_studio import FIELDS, label_studio_row
 from modelgarden_train.data.formats.messages import messages_row
 from modelgarden_train.data.formats.preference import preference_row
 from modelgarden_train.data.formats.sharegpt import sharegpt_row
@@ -43,6 +44,13 @@ def _told(*groups: str) -> tuple[frozenset[str], ...]:
 
 
 _FORMATS: Final[dict[DatasetFormat, _Format]] = {
+    "LabelStudio": _Format(
+        lambda value: label_studio_row(value, {}),
+        FIELDS,
+        _told("annotations data", "annotation_id annotator"),
+        '{"data": {"prompt": "What is the capital of France?"}, "annotations": [{"result": [{"from_name": "answer", '
+        '"type": "textarea", "value": {"text": ["Paris"]}}]}]}',
+    ),
     "Preference": _Format(
         preference_row,
         ("prompt", "chosen", "rejected", "tools"),
@@ -114,9 +122,12 @@ def detect_format(value: dict[str, Any], columns: Mapping[str, str] | None = Non
     Raises:
         RowError: it has the fields of none.
     """
-    value = _renamed(_as_object(value), columns or {})
-    for name, known in _FORMATS.items():
-        if any(group <= value.keys() for group in known.told_by):
+    value = _as_object(value)
+    if _is_of("LabelStudio", value):  # whose columns name fields that lie deeper
+        return "LabelStudio"
+    value = _renamed(value, columns or {})
+    for name in _FORMATS:
+        if _is_of(name, value):
             return name
     listed = [shown(name) for name in islice(value, _MOST_SHOWN)]
     found = ", ".join([*listed, "..."] if len(value) > _MOST_SHOWN else listed) or "none"
@@ -137,7 +148,10 @@ def parse_row(
         RowError: a field is missing, empty or of the wrong type.
     """
     given = _as_object(value)
-    known = _FORMATS[detect_format(given, columns) if format == "Auto" else format]
+    name = detect_format(given, columns) if format == "Auto" else format
+    if name == "LabelStudio":
+        return label_studio_row(given, columns or {})
+    known = _FORMATS[name]
     if columns:
         for field in columns:
             if field not in known.fields:
@@ -146,6 +160,10 @@ def parse_row(
                 )
         given = _renamed(given, columns)
     return known.read(given)
+
+
+def _is_of(name: DatasetFormat, value: dict[str, Any]) -> bool:
+    return any(group <= value.keys() for group in _FORMATS[name].told_by)
 
 
 def _as_object(value: Any) -> dict[str, Any]:

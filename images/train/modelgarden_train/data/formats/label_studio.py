@@ -1,0 +1,165 @@
+"""Tasks as Label Studio exports them (JSON and JSON_MIN), each as a prompt and the answer that people gave. Pure.
+
+The prompt is a field of the task's data, the answer what was entered into one control of its labelling interface: a
+TextArea, or Choices, a Rating or a Number. Which ones is plain where there is one of each; else `columns` names them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from modelgarden_train.data.formats.answers import prompt_of
+from modelgarden_train.data.formats.fields import answer_of, list_of, object_at, shown
+from modelgarden_train.data.rows import EmptyAnswerError, Row, RowError
+
+FIELDS: Final = ("prompt", "completion")
+_TEXT: Final = "textarea"
+_ENTERED: Final[dict[str, str]] = {
+    _TEXT: "text",
+    "choices": "choices",
+    "rating": "rating",
+    "number": "number",
+}
+"""Types of results that are answers, and where each has what was entered."""
+_AFTER_THE_ANSWERS: Final = "annotator"
+"""JSON_MIN has the fields of the data first, then the task's id, then the answers, then who gave them and when."""
+
+Answers = dict[str, str]
+"""By the name of the control."""
+
+
+@dataclass(frozen=True)
+class _Task:
+    data: Mapping[str, Any]
+    answers: Answers
+    texts: frozenset[str]
+    """Names of the answers that were written, not chosen; JSON_MIN does not tell."""
+
+
+def label_studio_row(value: dict[str, Any], columns: Mapping[str, str]) -> Row:
+    """Return the row of a task.
+
+    Raises:
+        EmptyAnswerError: nobody has answered, or all who did have cancelled.
+        RowError: it is no such task, or which of its fields are prompt and answer is not plain.
+    """
+    for field in columns.keys() - set(FIELDS):
+        raise RowError(
+            f"columns names the field {shown(field)}; of LabelStudio it may name {', '.join(FIELDS)}"
+        )
+    task = _whole(value) if "annotations" in value else _flat(value, columns)
+    prompt = _chosen("prompt", columns, task.data, _asked(task.data), of="the task's data")
+    answer = _chosen("completion", columns, task.answers, _answered(task), of="the answers")
+    asked = prompt_of({"prompt": task.data[prompt]})
+    return Row((*asked, {"role": "assistant", "content": answer_of(task.answers, answer)}))
+
+
+def _whole(value: dict[str, Any]) -> _Task:
+    """Read a task of the export JSON: with all annotations, of which one counts."""
+    data = object_at(value.get("data"), "data")
+    given = [object_at(one, "annotations[]") for one in list_of(value, "annotations")]
+    done = [one for one in given if not one.get("was_cancelled") and one.get("result")]
+    if not done:
+        raise EmptyAnswerError("the task has no annotation that was submitted and not cancelled")
+    newest = max(done, key=_standing)
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in list_of(newest, "result", at="annotations[]."):
+        result = object_at(one, "annotations[].result[]")
+        kind, name = result.get("type"), result.get("from_name")
+        if isinstance(kind, str) and isinstance(name, str) and kind in _ENTERED:
+            entered = object_at(result.get("value"), "annotations[].result[].value").get(_ENTERED[kind])
+            found.setdefault((name, kind), []).extend(_strings(entered))
+    return _Task(
+        data,
+        {name: _joined(name, strings, written=kind == _TEXT) for (name, kind), strings in found.items()},
+        frozenset(name for name, kind in found if kind == _TEXT),
+    )
+
+
+def _standing(annotation: Mapping[str, Any]) -> tuple[bool, str]:
+    """Return what decides which annotation of a task counts: the ground truth, else the newest."""
+    changed = annotation.get("updated_at") or annotation.get("created_at") or ""
+    return bool(annotation.get("ground_truth")), str(changed)
+
+
+def _flat(value: dict[str, Any], columns: Mapping[str, str]) -> _Task:
+    """Read a task of the export JSON_MIN: one annotation, its answers beside the data.
+
+    Data with an id of its own has the task's in its place, so that what `columns` names is looked for in all fields.
+    """
+    names = list(value)
+    if "id" not in names or _AFTER_THE_ANSWERS not in names:
+        raise RowError("the fields id and annotator are missing, which Label Studio writes into JSON_MIN")
+    middle, end = names.index("id"), names.index(_AFTER_THE_ANSWERS)
+    answers: Answers = {}
+    for name in names[0 if "completion" in columns else middle + 1 : end]:
+        given = value[name]
+        strings = _strings(_unwrapped(given))
+        if strings:
+            answers[name] = _joined(name, strings, written=isinstance(given, list) and given == strings)
+    asked = names[: end if "prompt" in columns else middle]
+    return _Task({name: value[name] for name in asked}, answers, texts=frozenset())
+
+
+def _unwrapped(given: Any) -> Any:
+    """Return what was entered: JSON_MIN writes a single text or choice bare, several and numbers as they were."""
+    if isinstance(given, list) and len(given) == 1 and isinstance(given[0], dict):
+        given = given[0]
+    if not isinstance(given, dict):
+        return given
+    return next((given[key] for key in ("choices", "rating", "number") if given.keys() == {key}), None)
+
+
+def _strings(entered: Any) -> list[str]:
+    items = entered if isinstance(entered, list) else [entered]
+    return [str(item) for item in items if isinstance(item, str | int | float) and not isinstance(item, bool)]
+
+
+def _joined(name: str, strings: list[str], *, written: bool) -> str:
+    if written and len(strings) > 1:
+        raise RowError(
+            f"the answer {shown(name)} has {len(strings)} texts; leave one (maxSubmissions of the TextArea is 1 then)"
+        )
+    return ", ".join(strings)
+
+
+def _asked(data: Mapping[str, Any]) -> list[str]:
+    """Return the fields of the data that may be the prompt, `prompt` alone where there is one."""
+    if "prompt" in data:
+        return ["prompt"]
+    return [name for name, item in data.items() if isinstance(item, str) and item.strip()]
+
+
+def _answered(task: _Task) -> list[str]:
+    """Return the answers that may be the completion: what was written, where anything was."""
+    return sorted(task.texts) or sorted(task.answers)
+
+
+def _chosen(
+    field: str, columns: Mapping[str, str], given: Mapping[str, Any], plain: list[str], *, of: str
+) -> str:
+    """Return the name of the prompt or of the answer.
+
+    Raises:
+        EmptyAnswerError: there is no answer.
+        RowError: the name is not there, or is not plain.
+    """
+    if field in columns:
+        if columns[field] in given:
+            return columns[field]
+        raise RowError(
+            f"columns.{field} names {shown(columns[field])}, which is not in {of}: {_listed(given)}"
+        )
+    if len(plain) == 1:
+        return plain[0]
+    if field == "completion" and not given:
+        raise EmptyAnswerError("the annotation has no text, choice, rating or number")
+    raise RowError(
+        f"which of {of} is the {field} is not plain; name it with columns.{field}: {_listed(given)}"
+    )
+
+
+def _listed(names: Mapping[str, Any]) -> str:
+    return ", ".join(shown(name) for name in list(names)[:10]) or "none"
