@@ -255,6 +255,24 @@ def test_rows_are_prepared_anew_where_something_differs_or_lacks(job: Job) -> No
     assert prepared_by(job.beside("spoilt")) is None
 
 
+def test_sources_that_are_listed_as_before_are_not_read_again(job: Job, folder: Folder, s3: S3Server) -> None:
+    job.config["datasetsUri"] = f"{job.folder.uri}/datasets/default"
+    assert job.attempt("first").run("prepare").exit_code == 0
+    stored = s3.data / folder.uri.removeprefix("s3://") / "rows.jsonl"
+    before = stored.read_bytes()
+    with stored.open("r+b") as file:  # below the server, which keeps its ETag: whoever reads it finds no rows
+        file.write(b"x" * len(before))
+
+    assert prepared_by(job.beside("unread")) == "count"
+
+    ended = (
+        job.beside("reading", training=job.config["training"] | {"seed": 1}).attempt("reading").run("prepare")
+    )
+    assert ended.message.reason == "DatasetInvalid", "other settings are prepared from the sources"
+    folder.write("rows.jsonl", before[: before.rindex(b"\n", 0, -1) + 1])
+    assert prepared_by(job.beside("changed")) is None
+
+
 def test_a_run_that_may_not_share_prepares_for_itself(job: Job) -> None:
     job.config["datasetsUri"] = "s3://no-such-bucket/datasets"
 

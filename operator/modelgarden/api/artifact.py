@@ -141,6 +141,12 @@ class SharedDataset(Document):
     """Of the training split, from which every run tells what its own training takes."""
 
 
+class ListedSources(Document):
+    """`listings/<pin>.json` beside what runs share: what a run has read of sources that are listed so."""
+
+    sources: tuple[SourceRecord, ...]
+
+
 class BaseModelRecord(ApiModel):
     """The base model as it was used."""
 

@@ -7,6 +7,7 @@
                                           evaluation.json  emissions.jsonl  curve.json  README.md (model card)
                                           manifest.json  written last: the commit marker
              datasets/<namespace>/<identity>/dataset/{train,validation,test}.parquet, prepared.json (written last)
+                                  listings/<pin>.json  what was read of sources that are listed so
              models/<namespace>/<modelName>/versions/<n>.json
                                             aliases/latest.json
 """
@@ -78,6 +79,12 @@ def run_uri(output_uri: str, *, namespace: str, job: str, uid: str) -> str:
 def datasets_uri(output_uri: str, *, namespace: str) -> str:
     """Return the URI below which the jobs of a namespace share what they have prepared."""
     return f"{output_uri.rstrip('/')}/datasets/{namespace}"
+
+
+def listing_name(pins: Iterable[str]) -> str:
+    """Return where, below that URI, it lies what was read of sources with these pins."""
+    digest = hashlib.sha256("".join(f"{pin}\n" for pin in pins).encode()).hexdigest()
+    return f"listings/{digest}.json"
 
 
 def registry_uri(output_uri: str, *, namespace: str, model_name: str) -> str:

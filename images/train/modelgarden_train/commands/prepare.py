@@ -1,18 +1,18 @@
 """The command prepare: check the dataset on a CPU before a GPU is taken, and write it as the model will see it.
 
-Needs the base model's tokenizer only. The report is written last; where it is already, the work is done. Rows are on
-the disk, whatever their number and size: in memory is some of their text at a time, and an index. All CPUs that the pod
-may use work on them.
+Needs the base model's tokenizer only. The report is written last; where it is already, the work is done; where another
+run has prepared the same, that is taken over. Rows are on the disk, whatever their number and size: in memory is some of
+their text at a time, and an index. All CPUs that the pod may use work on them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from modelgarden.api.artifact import DatasetReport, SourceRecord
+from modelgarden.api.artifact import DatasetReport
 from modelgarden.api.pods import TerminationMessage
 from modelgarden_pod.errors import UserError
 from modelgarden_pod.http import json_route, serve_routes
@@ -20,6 +20,7 @@ from modelgarden_pod.retry import Patience
 from modelgarden_train.attempt.progress import ProgressBoard
 from modelgarden_train.attempt.run import Run
 from modelgarden_train.commands.dataset_files import Made, Written, write_splits
+from modelgarden_train.commands.known_sources import KnownSources
 from modelgarden_train.commands.shared_dataset import PreparedOf, SharedDatasets, publish
 from modelgarden_train.commands.tokenizer import tokenizer_of
 from modelgarden_train.data.pipeline import Plan, prepare_rows
@@ -28,12 +29,15 @@ from modelgarden_train.data.quality.checks import RowChecks
 from modelgarden_train.data.quality.sieve import Sieve
 from modelgarden_train.data.report.example import rendered_example
 from modelgarden_train.data.sources.fetch import fetch_sources, list_sources
-from modelgarden_train.data.sources.files import SourceFile
+from modelgarden_train.data.sources.files import Fetched, SourceFile
 from modelgarden_train.data.spool import Spool
 from modelgarden_train.estimate.model_size import ModelSize, size_of
 from modelgarden_train.models.base_model import BaseModel, fetch_base_model
 from modelgarden_train.models.environment import cpu_count
 from modelgarden_train.models.headers import tensor_shapes
+
+Model = tuple[BaseModel, ModelSize | None]
+"""What rows take of a base model, and its size, where it can be told."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +45,7 @@ class Inputs:
     """What is prepared, and what of the model it takes."""
 
     files: tuple[SourceFile, ...]
-    sources: tuple[SourceRecord, ...]
-    model: BaseModel
-    size: ModelSize | None
-    """Of the model, where it can be told."""
-
-    @property
-    def prepared_of(self) -> PreparedOf:
-        """Return what the rows are made of."""
-        return PreparedOf(self.sources, self.model, self.size)
+    made_of: PreparedOf
 
 
 def prepare(run: Run, *, port: int) -> TerminationMessage:
@@ -80,21 +76,57 @@ def _told(counts: Mapping[str, int]) -> str:
 
 
 def _prepare(run: Run, board: ProgressBoard, *, hub: Patience) -> DatasetReport:
-    inputs = _fetch(run, hub=hub)
-    shared = SharedDatasets(run, inputs.prepared_of)
+    """Take over what another run has prepared, else prepare; the model's files come beside the sources', as its hub may be
+    far or away.
+    """
+    beside = ThreadPoolExecutor(max_workers=1)
+    try:
+        model = beside.submit(_fetch_model, run, hub=hub)
+        listings = list_sources(run.config, patience=run.patience)
+        known = KnownSources(run, listings)
+        report = _adopted_unread(run, known, model)
+        if report is None:
+            fetched = fetch_sources(listings, run.workspace / "sources")
+            report = _adopted_or_made(run, board, fetched, model.result())
+            known.note(fetched)
+    finally:
+        beside.shutdown(wait=False, cancel_futures=True)
+    publish(run, report)
+    return report
+
+
+def _fetch_model(run: Run, *, hub: Patience) -> Model:
+    config = run.config
+    model = fetch_base_model(config, run.workspace / "tokenizer", weights=False, patience=hub)
+    return model, size_of(model.path, tensor_shapes(config, model, patience=hub))
+
+
+def _adopted_unread(run: Run, known: KnownSources, model: Future[Model]) -> DatasetReport | None:
+    """Take over what another run has prepared of sources that need not be read for it."""
+    records = known.records()
+    return SharedDatasets(run, PreparedOf(records, *model.result())).adopted() if records else None
+
+
+def _adopted_or_made(
+    run: Run, board: ProgressBoard, fetched: Sequence[Fetched], model: Model
+) -> DatasetReport:
+    inputs = Inputs(
+        files=tuple(file for source in fetched for file in source.files),
+        made_of=PreparedOf(tuple(source.record for source in fetched), *model),
+    )
+    shared = SharedDatasets(run, inputs.made_of)
     report = shared.adopted()
     if report is None:
         written = _written(run, board, inputs)
         shared.offer(written)
         report = written.report
-    publish(run, report)
     return report
 
 
 def _written(run: Run, board: ProgressBoard, inputs: Inputs) -> Written:
     board.stage("Preparing")
     dataset = run.config.dataset
-    make_tokenizer = partial(tokenizer_of, inputs.model.path, dataset.chat_template)
+    make_tokenizer = partial(tokenizer_of, inputs.made_of.model.path, dataset.chat_template)
     plan = Plan(
         make_tokenizer=make_tokenizer,
         checks=RowChecks(dataset.quality, longest=run.config.training.max_sequence_length),
@@ -123,9 +155,9 @@ def _written(run: Run, board: ProgressBoard, inputs: Inputs) -> Written:
             counts=counts,
             tally=sieve.tally,
             first_example=rendered_example(tokenizer, spool.row(rows[0]).input_ids),
-            records=inputs.sources,
-            model=inputs.model,
-            size=inputs.size,
+            records=inputs.made_of.sources,
+            model=inputs.made_of.model,
+            size=inputs.made_of.size,
         )
         return write_splits(run, made)
 
@@ -137,22 +169,3 @@ def _nothing_left(run: Run, dropped: Mapping[str, int], which: str) -> UserError
         f"no row {which} is left, dropped: {_told(dropped)}; correct the rows, set dataset.quality to keep them, or raise "
         f"training.maxSequenceLength ({limit} tokens)",
     )
-
-
-def _fetch(run: Run, *, hub: Patience) -> Inputs:
-    """Fetch the dataset; the model's files come beside it, as its hub may be far or away."""
-    config = run.config
-    beside = ThreadPoolExecutor(max_workers=1)
-    try:
-        model = beside.submit(
-            fetch_base_model, config, run.workspace / "tokenizer", weights=False, patience=hub
-        )
-        fetched = fetch_sources(list_sources(config, patience=run.patience), run.workspace / "sources")
-        return Inputs(
-            files=tuple(file for source in fetched for file in source.files),
-            sources=tuple(source.record for source in fetched),
-            model=model.result(),
-            size=size_of(model.result().path, tensor_shapes(config, model.result(), patience=hub)),
-        )
-    finally:
-        beside.shutdown(wait=False, cancel_futures=True)

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain, repeat
-from typing import Final
+from typing import Final, TypeVar
 
 from modelgarden.api.artifact import DatasetReport, FileEntry, LengthCount, SharedDataset, SourceRecord
-from modelgarden.api.documents import TRAIN_IMAGE, DocumentError
+from modelgarden.api.documents import TRAIN_IMAGE, Document, DocumentError
 from modelgarden.api.layout import DATASET_PAGE, DATASET_REPORT, SHARED_DATASET
 from modelgarden_pod.errors import PodError, UserError
 from modelgarden_pod.folder import Folder
@@ -26,6 +26,8 @@ from modelgarden_train.data.report.page import page_of
 from modelgarden_train.estimate.model_size import ModelSize
 from modelgarden_train.estimate.needs import needs_of
 from modelgarden_train.models.base_model import BaseModel
+
+D = TypeVar("D", bound=Document)
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +67,7 @@ class SharedDatasets:
         if self._place is None:
             return None
         try:
-            found = _read(self._place)
+            found = read_shared(SharedDataset, self._place, SHARED_DATASET)
             if found is None or not all(_is_whole(self._place, entry) for entry in found.report.files):
                 return None
             for entry in found.report.files:
@@ -111,29 +113,42 @@ class SharedDatasets:
         )
 
 
+def open_shared(run: Run) -> Folder | None:
+    """Return the folder of what a run shares with others; None where it does not."""
+    uri = run.config.datasets_uri
+    if uri is None:
+        return None
+    return open_folder(uri, run.config.storage, patience=run.patience).with_patience(PATIENCE_SECONDS)
+
+
+def read_shared(kind: type[D], folder: Folder, name: str) -> D | None:
+    """Return what another run has left, None where nothing that can be read is there.
+
+    Raises:
+        UserError: it may not be read.
+        TemporaryError: storage does not answer.
+    """
+    body = read_or_none(folder, name)
+    if body is None:
+        return None
+    try:
+        return kind.read(body, reader=TRAIN_IMAGE)
+    except DocumentError as error:
+        logger.warning("What another run has left cannot be read", extra={"file": name, "error": str(error)})
+        return None
+
+
 def _place(run: Run, made_of: PreparedOf) -> Folder | None:
-    config = run.config
-    if config.datasets_uri is None:
+    folder = open_shared(run)
+    if folder is None:
         return None
     identity = identity_of(
-        config,
+        run.config,
         sources=[source.digest for source in made_of.sources],
         tokenizer=made_of.model.configuration_digest(),
         libraries={name: version(name) for name in LIBRARIES},
     )
-    folder = open_folder(f"{config.datasets_uri}/{identity}", config.storage, patience=run.patience)
-    return folder.with_patience(PATIENCE_SECONDS)
-
-
-def _read(place: Folder) -> SharedDataset | None:
-    body = read_or_none(place, SHARED_DATASET)
-    if body is None:
-        return None
-    try:
-        return SharedDataset.read(body, reader=TRAIN_IMAGE)
-    except DocumentError as error:
-        logger.warning("Shared rows are prepared anew", extra={"error": str(error)})
-        return None
+    return folder.child(identity)
 
 
 def _is_whole(place: Folder, entry: FileEntry) -> bool:

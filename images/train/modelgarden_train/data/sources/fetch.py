@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -54,6 +55,8 @@ def _list(config: RunConfig, number: int, source: PodSource, *, patience: Patien
 
     def follow(target: Path) -> Fetched:
         pointers = listing.fetch(target / "pointers")
-        return follow_pointers(pointers, target / "rows", storage=config.storage, patience=patience)
+        rows = follow_pointers(pointers, target / "rows", storage=config.storage, patience=patience)
+        # A pointer has the MD5 of the files that it leads to.
+        return replace(rows, pin=pointers.pin)
 
-    return Listing(fetch=follow)
+    return Listing(fetch=follow, pin=listing.pin)

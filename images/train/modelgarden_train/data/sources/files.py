@@ -33,6 +33,8 @@ class Fetched:
 
     files: tuple[SourceFile, ...]
     record: SourceRecord
+    pin: str | None = None
+    """That of the listing, where it held while the files were read."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,18 @@ class Listing:
 
     fetch: Callable[[Path], Fetched]
     """Brings them into a folder of this machine."""
+    pin: str | None = None
+    """Changes with the files' names and bytes; None where these must be read to know."""
 
 
 def local_path_of(folder: Path, number: int, name: str) -> Path:
     """Return where a source's file of this number goes: its name's end is kept, whatever else is in the name."""
     return folder / f"{number:05}-{name.rpartition('/')[2][-_LONGEST_NAME:]}"
+
+
+def pin_of(uri: str, *told: str) -> str:
+    """Return a SHA-256 over a source's URI and what its place tells of the files."""
+    return hashlib.sha256("\0".join((uri, *told)).encode()).hexdigest()
 
 
 def nothing_found(uri: str, *, remedy: str) -> UserError:

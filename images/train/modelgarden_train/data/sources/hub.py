@@ -7,6 +7,7 @@ of empty files with those names, so that nothing but the card is read and nothin
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,7 +22,7 @@ from modelgarden_pod.errors import UserError
 from modelgarden_pod.folder import sha256_of
 from modelgarden_pod.retry import Patience
 from modelgarden_pod.storage import in_parallel
-from modelgarden_train.data.sources.files import Fetched, Listing, SourceFile, recorded
+from modelgarden_train.data.sources.files import Fetched, Listing, SourceFile, pin_of, recorded
 from modelgarden_train.data.sources.resolution import CARDS, ResolutionError, resolve
 from modelgarden_train.hub.asking import Found, ask_hub
 from modelgarden_train.hub.refusals import HubRepository
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _MOST_NAMES: Final = 100_000
 """Of a repository: the folder of empty files takes seconds with so many."""
 _MOST_SHOWN: Final = 20
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _SPLIT: Final = "train"
 """That is read where none is named."""
 
@@ -60,6 +62,7 @@ def list_on_hub(number: int, source: PodSource, *, patience: Patience) -> Listin
 
     commit, names = ask_hub(repository, find, token=_token(number), patience=patience)
     at_commit = replace(repository, revision=commit)
+    pin = pin_of(source.uri, commit, *names) if _COMMIT.fullmatch(commit) else None
 
     def fetch(_target: Path) -> Fetched:
         """Fetch the files into the hub's own cache."""
@@ -76,9 +79,10 @@ def list_on_hub(number: int, source: PodSource, *, patience: Patience) -> Listin
                 for name, path in zip(names, paths, strict=True)
             ),
             record=recorded(source.uri, zip(names, digests, strict=True), revision=commit),
+            pin=pin,
         )
 
-    return Listing(fetch=fetch)
+    return Listing(fetch=fetch, pin=pin)
 
 
 def _download(api: HfApi, repository: HubRepository, found: Found) -> Callable[[str], Path]:

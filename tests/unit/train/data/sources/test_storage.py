@@ -86,3 +86,29 @@ def test_a_source_that_is_missing_is_told_before_any_is_fetched(data: Path, tmp_
         fetch(config_of(f"{data}/rows.jsonl", "/nowhere/rows.jsonl"), tmp_path / "here")
 
     assert not (tmp_path / "here").exists()
+
+
+def pin(*uris: str) -> list[str | None]:
+    return [one.pin for one in list_sources(config_of(*uris), patience=Patience(total=0))]
+
+
+def test_a_listing_is_another_where_a_file_is(data: Path) -> None:
+    uris = (f"{data}/a/*.jsonl", f"{data}/a/")
+    before = pin(*uris)
+    assert pin(*uris) == before
+    assert before[0] != before[1]
+
+    (data / "a/b/1.jsonl").write_text("another content")
+
+    assert pin(*uris)[0] == before[0]
+    assert pin(*uris)[1] != before[1]
+
+
+def test_what_changed_while_it_was_read_has_no_pin(data: Path, tmp_path: Path) -> None:
+    listings = list_sources(config_of(f"{data}/rows.jsonl", f"{data}/a/"), patience=Patience(total=0))
+    (data / "rows.jsonl").write_text("another content")
+
+    changed, kept = fetch_sources(listings, tmp_path / "here")
+
+    assert changed.pin is None
+    assert kept.pin == listings[1].pin is not None
