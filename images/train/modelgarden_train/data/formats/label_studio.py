@@ -2,6 +2,7 @@
 
 The prompt is a field of the task's data, the answer what was entered into one control of its labelling interface: a
 TextArea, or Choices, a Rating or a Number. Which ones is plain where there is one of each; else `columns` names them.
+What was chosen is an answer in JSON only where it is named: a text that was not written must not become a rating.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ Answers = dict[str, str]
 class _Task:
     data: Mapping[str, Any]
     answers: Answers
-    texts: frozenset[str]
-    """Names of the answers that were written, not chosen; JSON_MIN does not tell."""
+    plain: tuple[str, ...]
+    """Names of the answers that need not be named: those that were written; JSON_MIN does not tell, and has all."""
 
 
 def label_studio_row(value: dict[str, Any], columns: Mapping[str, str]) -> Row:
@@ -50,8 +51,8 @@ def label_studio_row(value: dict[str, Any], columns: Mapping[str, str]) -> Row:
             f"columns names the field {shown(field)}; of LabelStudio it may name {', '.join(FIELDS)}"
         )
     task = _whole(value) if "annotations" in value else _flat(value, columns)
-    prompt = _chosen("prompt", columns, task.data, _asked(task.data), of="the task's data")
-    answer = _chosen("completion", columns, task.answers, _answered(task), of="the answers")
+    prompt = _prompt(task.data, columns)
+    answer = _answer(task, columns)
     asked = prompt_of({"prompt": task.data[prompt]})
     return Row((*asked, {"role": "assistant", "content": answer_of(task.answers, answer)}))
 
@@ -74,7 +75,7 @@ def _whole(value: dict[str, Any]) -> _Task:
     return _Task(
         data,
         {name: _joined(name, strings, written=kind == _TEXT) for (name, kind), strings in found.items()},
-        frozenset(name for name, kind in found if kind == _TEXT),
+        tuple(sorted(name for name, kind in found if kind == _TEXT)),
     )
 
 
@@ -100,7 +101,7 @@ def _flat(value: dict[str, Any], columns: Mapping[str, str]) -> _Task:
         if strings:
             answers[name] = _joined(name, strings, written=isinstance(given, list) and given == strings)
     asked = names[: end if "prompt" in columns else middle]
-    return _Task({name: value[name] for name in asked}, answers, texts=frozenset())
+    return _Task({name: value[name] for name in asked}, answers, plain=tuple(answers))
 
 
 def _unwrapped(given: Any) -> Any:
@@ -125,40 +126,49 @@ def _joined(name: str, strings: list[str], *, written: bool) -> str:
     return ", ".join(strings)
 
 
-def _asked(data: Mapping[str, Any]) -> list[str]:
-    """Return the fields of the data that may be the prompt, `prompt` alone where there is one."""
+def _prompt(data: Mapping[str, Any], columns: Mapping[str, str]) -> str:
+    """Return the field of the data that is the prompt, `prompt` where there is one."""
+    if named := columns.get("prompt"):
+        if named not in data:
+            raise RowError(_absent("prompt", named, data, of="the task's data"))
+        return named
     if "prompt" in data:
-        return ["prompt"]
-    return [name for name, item in data.items() if isinstance(item, str) and item.strip()]
+        return "prompt"
+    texts = [name for name, item in data.items() if isinstance(item, str) and item.strip()]
+    if len(texts) != 1:
+        raise RowError(_not_plain("prompt", data, of="the task's data"))
+    return texts[0]
 
 
-def _answered(task: _Task) -> list[str]:
-    """Return the answers that may be the completion: what was written, where anything was."""
-    return sorted(task.texts) or sorted(task.answers)
-
-
-def _chosen(
-    field: str, columns: Mapping[str, str], given: Mapping[str, Any], plain: list[str], *, of: str
-) -> str:
-    """Return the name of the prompt or of the answer.
+def _answer(task: _Task, columns: Mapping[str, str]) -> str:
+    """Return the name of the answer.
 
     Raises:
-        EmptyAnswerError: there is no answer.
-        RowError: the name is not there, or is not plain.
+        EmptyAnswerError: it was not given; of one task, a control left empty and a name mistyped look the same.
+        RowError: which one it is is not plain.
     """
-    if field in columns:
-        if columns[field] in given:
-            return columns[field]
-        raise RowError(
-            f"columns.{field} names {shown(columns[field])}, which is not in {of}: {_listed(given)}"
-        )
-    if len(plain) == 1:
-        return plain[0]
-    if field == "completion" and not given:
+    if named := columns.get("completion"):
+        if named not in task.answers:
+            raise EmptyAnswerError(_absent("completion", named, task.answers, of="the answers"))
+        return named
+    if not task.answers:
         raise EmptyAnswerError("the annotation has no text, choice, rating or number")
-    raise RowError(
-        f"which of {of} is the {field} is not plain; name it with columns.{field}: {_listed(given)}"
-    )
+    if not task.plain:
+        raise EmptyAnswerError(
+            "no text was written; where the answer is what was chosen, name its control with columns.completion: "
+            f"{_listed(task.answers)}"
+        )
+    if len(task.plain) > 1:
+        raise RowError(_not_plain("completion", task.answers, of="the answers"))
+    return task.plain[0]
+
+
+def _absent(field: str, named: str, given: Mapping[str, Any], *, of: str) -> str:
+    return f"columns.{field} names {shown(named)}, which is not in {of}: {_listed(given)}"
+
+
+def _not_plain(field: str, given: Mapping[str, Any], *, of: str) -> str:
+    return f"which of {of} is the {field} is not plain; name it with columns.{field}: {_listed(given)}"
 
 
 def _listed(names: Mapping[str, Any]) -> str:

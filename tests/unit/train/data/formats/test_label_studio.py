@@ -1,8 +1,10 @@
 """Exports of Label Studio become rows: which annotation counts, which field is the prompt, which answer the completion.
 
-The files in `label_studio` are what the converter of label-studio-sdk 2.1.2, which Label Studio exports with, wrote of four
-tasks with the interface `<Text name="question" value="$prompt"/> <TextArea name="response" toName="question"
-maxSubmissions="1"/> <Choices name="tone" toName="question" choice="multiple"/> <Rating name="rating" toName="question"/>`.
+`label_studio/export.json` was written by hand after Label Studio's task format (labelstud.io/guide/task_format), since the
+converter hands tasks on as JSON unchanged. `export-min.json` is what the converter of label-studio-sdk 2.1.2, which Label
+Studio exports with, made of it. Its four tasks have the interface `<Text name="question" value="$prompt"/>
+<TextArea name="response" toName="question" maxSubmissions="1"/> <Choices name="tone" toName="question"
+choice="multiple"/> <Rating name="rating" toName="question"/>`.
 """
 
 from __future__ import annotations
@@ -96,6 +98,17 @@ def test_the_only_text_of_the_data_is_the_prompt_and_what_is_written_goes_before
     )
 
     assert pair(row) == ("q", "a")
+
+
+def test_what_was_chosen_is_never_taken_for_a_text_that_was_not_written() -> None:
+    with pytest.raises(EmptyAnswerError, match=r"columns\.completion.*'rating'"):
+        parse_row(task(result("rating", "rating", rating=4)), "Auto")
+
+
+@pytest.mark.parametrize("export", ["export", "export-min"])
+def test_a_named_control_that_was_left_empty_is_a_row_without_an_answer(export: str) -> None:
+    with pytest.raises(EmptyAnswerError, match="names 'other', which is not in the answers"):
+        parse_row(tasks(export)[1], "LabelStudio", {"completion": "other"})
 
 
 def test_the_prompt_may_be_a_conversation() -> None:
