@@ -153,8 +153,8 @@ def _redacted(text: str) -> str:
     return text
 
 
-_redacted_before: Final = lru_cache(maxsize=8192)(_redacted)
-"""Of a thousand resources, most say at every look what they said at the last one."""
+_redacted_before: Final = lru_cache(maxsize=512)(_redacted)
+"""Most say at every look what others said before; texts with names of their own are not worth megabytes."""
 
 
 def _forms(value: str) -> Iterator[str]:
