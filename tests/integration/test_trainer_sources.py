@@ -60,11 +60,14 @@ class Prepare:
 
     root: Path
     endpoint: str
+    datasets: Path | None = None
+    """Where runs share what they have prepared."""
 
     def run(self, *sources: dict[str, Any], **variables: str) -> Ended:
         """Prepare a dataset of these sources."""
         config = make_config(run_uri=str(self.root / "run"), model=str(tiny_model()), dataset="")
         config["dataset"] = {"sources": sources}
+        config["datasetsUri"] = str(self.datasets) if self.datasets else None
         environ = {"HF_ENDPOINT": self.endpoint, "NO_PROXY": "*", **variables}
         pod = TrainerProcess(trainer_python(), self.root / "pod", config, attempt="pod", variables=environ)
         return pod.run("prepare")
@@ -130,6 +133,24 @@ def test_without_a_card_files_and_splits_are_told_by_their_names(prepare: Prepar
     assert prepare.report().status.rows == 20
     assert hub.requests("train-00000-of-00001.jsonl")
     assert not hub.requests("test.jsonl")
+
+
+def test_a_commit_that_another_run_has_read_is_not_fetched_again(prepare: Prepare, hub: Hub) -> None:
+    def prepared(run: str) -> str | None:
+        pod = Prepare(prepare.root / run, hub.endpoint, datasets=prepare.root / "datasets")
+        ended = pod.run({"uri": f"hf://{NAME}", "config": "short"})
+        assert ended.exit_code == 0, ended.log
+        return pod.report().status.prepared_by
+
+    assert prepared("first") is None
+    asked = len(hub.requests("/short/"))
+    assert asked
+
+    assert prepared("second") == "count"
+    assert len(hub.requests("/short/")) == asked
+
+    hub.repositories[f"datasets/{NAME}"].commit(files_of() | {"short/2.jsonl": lines(make_rows(25)[20:])})
+    assert prepared("third") is None
 
 
 def gate(hub: Hub) -> None:
