@@ -20,7 +20,7 @@ from tests.integration.crd_api import Answer, RawApi
 from tests.integration.crd_cases import Cases, Schema
 from tests.rule_cases import rule_messages
 
-CASES_PER_KIND = 5000
+CASES_PER_KIND = 8000
 STATUSES_PER_KIND = 300
 SEED = 20261121
 

@@ -33,8 +33,8 @@ from modelgarden_train.data.sources.files import Fetched, SourceFile
 from modelgarden_train.data.spool import Spool
 from modelgarden_train.estimate.model_size import ModelSize, size_of
 from modelgarden_train.models.base_model import BaseModel, fetch_base_model
-from modelgarden_train.models.environment import cpu_count
-from modelgarden_train.models.headers import tensor_shapes
+from modelgarden_train.models.environment import cpu_count, without_torch
+from modelgarden_train.models.headers import Shapes, tensor_shapes
 
 Model = tuple[BaseModel, ModelSize | None]
 """What rows take of a base model, and its size, where it can be told."""
@@ -87,7 +87,7 @@ def _prepare(run: Run, board: ProgressBoard, *, hub: Patience) -> DatasetReport:
         report = _adopted_unread(run, known, model)
         if report is None:
             fetched = fetch_sources(listings, run.workspace / "sources")
-            report = _adopted_or_made(run, board, fetched, model.result())
+            report = _adopted_or_made(run, board, fetched, _sized(model))
             known.note(fetched)
     finally:
         beside.shutdown(wait=False, cancel_futures=True)
@@ -95,16 +95,25 @@ def _prepare(run: Run, board: ProgressBoard, *, hub: Patience) -> DatasetReport:
     return report
 
 
-def _fetch_model(run: Run, *, hub: Patience) -> Model:
+def _fetch_model(run: Run, *, hub: Patience) -> tuple[BaseModel, Shapes | None]:
     config = run.config
     model = fetch_base_model(config, run.workspace / "tokenizer", weights=False, patience=hub)
-    return model, size_of(model.path, tensor_shapes(config, model, patience=hub))
+    return model, tensor_shapes(config, model, patience=hub)
 
 
-def _adopted_unread(run: Run, known: KnownSources, model: Future[Model]) -> DatasetReport | None:
+def _sized(fetched: Future[tuple[BaseModel, Shapes | None]]) -> Model:
+    """Return the model with its size, in this thread: others must not look for PyTorch while it is barred."""
+    model, shapes = fetched.result()
+    with without_torch():
+        return model, size_of(model.path, shapes)
+
+
+def _adopted_unread(
+    run: Run, known: KnownSources, model: Future[tuple[BaseModel, Shapes | None]]
+) -> DatasetReport | None:
     """Take over what another run has prepared of sources that need not be read for it."""
     records = known.records()
-    return SharedDatasets(run, PreparedOf(records, *model.result())).adopted() if records else None
+    return SharedDatasets(run, PreparedOf(records, *_sized(model))).adopted() if records else None
 
 
 def _adopted_or_made(
