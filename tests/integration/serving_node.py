@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
 from modelgarden.api import names
 from modelgarden.api.pods import TerminationMessage
 from modelgarden.kube.resources import DEPLOYMENTS, PODS
-from tests.integration.harness.api import Api, Obj
+from tests.integration.harness.api import Api, Obj, Refused
 from tests.integration.harness.waiting import CLOSE_POLL_SECONDS, wait_for
 
 IDLE_ADDRESS = "127.0.0.250"
@@ -123,8 +124,11 @@ class ServingNode:
         self._status(pod, status)
 
     def _status(self, pod: Obj, status: Mapping[str, Any]) -> None:
-        if self._api.get(PODS, self._namespace, pod["metadata"]["name"]) is not None:
+        try:
             self._api.merge(PODS, pod, {"status": status}, subresource="status")
+        except Refused as error:
+            if error.status != HTTPStatus.NOT_FOUND:  # deleted meanwhile
+                raise
 
 
 def _is_ready(pod: Obj) -> bool:
