@@ -28,15 +28,25 @@ from modelgarden_train.data.formats.vision import vision_row
 from modelgarden_train.data.rows import Row, RowError
 from modelgarden_train.data.values import type_name
 
+Columns = Mapping[str, str]
+"""The row's field for fields of a format."""
+
 
 @dataclass(frozen=True)
 class _Format:
-    read: Callable[[dict[str, Any]], Row]
+    read: Callable[[dict[str, Any], Columns], Row]
     fields: tuple[str, ...]
     """That a row of it may have."""
     told_by: tuple[frozenset[str], ...]
     """Fields of which a row has one group wholly, if it is of this format."""
     example: str
+    nested: bool = False
+    """Its columns name fields that lie deeper in a row, so that none of the row's own is renamed."""
+
+
+def _flat(read: Callable[[dict[str, Any]], Row]) -> Callable[[dict[str, Any], Columns], Row]:
+    """Return what reads a row whose own fields the columns name."""
+    return lambda value, columns: read(_renamed(value, columns))
 
 
 def _told(*groups: str) -> tuple[frozenset[str], ...]:
@@ -45,69 +55,70 @@ def _told(*groups: str) -> tuple[frozenset[str], ...]:
 
 _FORMATS: Final[dict[DatasetFormat, _Format]] = {
     "LabelStudio": _Format(
-        lambda value: label_studio_row(value, {}),
+        label_studio_row,
         FIELDS,
         _told("annotations data", "annotation_id annotator"),
         '{"data": {"prompt": "What is the capital of France?"}, "annotations": [{"result": [{"from_name": "answer", '
         '"type": "textarea", "value": {"text": ["Paris"]}}]}]}',
+        nested=True,
     ),
     "Preference": _Format(
-        preference_row,
+        _flat(preference_row),
         ("prompt", "chosen", "rejected", "tools"),
         _told("chosen", "rejected"),
         '{"prompt": "What is the capital of France?", "chosen": "Paris", "rejected": "Lyon"}',
     ),
     "Messages": _Format(
-        messages_row,
+        _flat(messages_row),
         ("messages", "tools"),
         _told("messages"),
         '{"messages": [{"role": "user", "content": "What is the capital of France?"}, '
         '{"role": "assistant", "content": "Paris"}]}',
     ),
     "ShareGPT": _Format(
-        sharegpt_row,
+        _flat(sharegpt_row),
         ("conversations", "system", "tools"),
         _told("conversations"),
         '{"conversations": [{"from": "human", "value": "What is the capital of France?"}, '
         '{"from": "gpt", "value": "Paris"}]}',
     ),
     "Vision": _Format(
-        vision_row,
+        _flat(vision_row),
         ("image", "images", "text", "response"),
         _told("image", "images"),
         '{"image": "images/1.png", "text": "What is this?", "response": "A cat"}',
     ),
     "InstructionResponse": _Format(
-        instruction_response_row,
+        _flat(instruction_response_row),
         ("instruction", "response"),
         _told("instruction response"),
         '{"instruction": "What is the capital of France?", "response": "Paris"}',
     ),
     "Alpaca": _Format(
-        alpaca_row,
+        _flat(alpaca_row),
         ("instruction", "input", "output"),
         _told("instruction"),
         '{"instruction": "Translate to French.", "input": "Good day", "output": "Bonjour"}',
     ),
     "KTO": _Format(
-        kto_row,
+        _flat(kto_row),
         ("prompt", "completion", "label"),
         _told("prompt completion label"),
         '{"prompt": "What is the capital of France?", "completion": "Paris", "label": true}',
     ),
     "PromptAnswer": _Format(
-        prompt_answer_row,
+        _flat(prompt_answer_row),
         ("prompt", "answer"),
         _told("prompt answer"),
         '{"prompt": "What is 2 + 2?", "answer": "4"}',
     ),
     "PromptCompletion": _Format(
-        prompt_completion_row,
+        _flat(prompt_completion_row),
         ("prompt", "completion"),
         _told("prompt", "completion"),
         '{"prompt": "What is the capital of France?", "completion": "Paris"}',
     ),
-    "Text": _Format(text_row, ("text",), _told("text"), '{"text": "Paris is the capital of France."}'),
+    "Text": _Format(_flat(text_row), ("text",), _told("text"), '{"text": "Paris is the capital of France."}'),
 }
 """In the order in which they are tried."""
 
@@ -116,19 +127,18 @@ _MOST_SHOWN: Final = 10
 """Fields that are listed, of a row that may have any number of them."""
 
 
-def detect_format(value: dict[str, Any], columns: Mapping[str, str] | None = None) -> DatasetFormat:
+def detect_format(value: dict[str, Any], columns: Columns | None = None) -> DatasetFormat:
     """Return the format of a row by the names of its fields.
 
     Raises:
         RowError: it has the fields of none.
     """
     value = _as_object(value)
-    if _is_of("LabelStudio", value):  # whose columns name fields that lie deeper
-        return "LabelStudio"
+    if (nested := _told_by_fields(value, nested=True)) is not None:
+        return nested
     value = _renamed(value, columns or {})
-    for name in _FORMATS:
-        if _is_of(name, value):
-            return name
+    if (flat := _told_by_fields(value, nested=False)) is not None:
+        return flat
     listed = [shown(name) for name in islice(value, _MOST_SHOWN)]
     found = ", ".join([*listed, "..."] if len(value) > _MOST_SHOWN else listed) or "none"
     formats = ", ".join(f"{name} ({', '.join(known.fields)})" for name, known in _FORMATS.items())
@@ -138,7 +148,7 @@ def detect_format(value: dict[str, Any], columns: Mapping[str, str] | None = Non
 def parse_row(
     value: dict[str, Any],
     format: DatasetFormat,  # noqa: A002 -- the field's name in the API
-    columns: Mapping[str, str] | None = None,
+    columns: Columns | None = None,
 ) -> Row:
     """Return the row that a JSON object means; `columns` names the object's field for each field of the format.
 
@@ -147,23 +157,20 @@ def parse_row(
     Raises:
         RowError: a field is missing, empty or of the wrong type.
     """
-    given = _as_object(value)
-    name = detect_format(given, columns) if format == "Auto" else format
-    if name == "LabelStudio":
-        return label_studio_row(given, columns or {})
-    known = _FORMATS[name]
-    if columns:
-        for field in columns:
-            if field not in known.fields:
-                raise RowError(
-                    f"columns names the field {shown(field)}; it may name {', '.join(known.fields)}"
-                )
-        given = _renamed(given, columns)
-    return known.read(given)
+    given, columns = _as_object(value), columns or {}
+    known = _FORMATS[detect_format(given, columns) if format == "Auto" else format]
+    for field in columns:
+        if field not in known.fields:
+            raise RowError(f"columns names the field {shown(field)}; it may name {', '.join(known.fields)}")
+    return known.read(given, columns)
 
 
-def _is_of(name: DatasetFormat, value: dict[str, Any]) -> bool:
-    return any(group <= value.keys() for group in _FORMATS[name].told_by)
+def _told_by_fields(value: dict[str, Any], *, nested: bool) -> DatasetFormat | None:
+    """Return the first format that has all of a group of a row's fields, of those that are nested or of the others."""
+    for name, known in _FORMATS.items():
+        if known.nested == nested and any(group <= value.keys() for group in known.told_by):
+            return name
+    return None
 
 
 def _as_object(value: Any) -> dict[str, Any]:
@@ -172,7 +179,7 @@ def _as_object(value: Any) -> dict[str, Any]:
     return value
 
 
-def _renamed(value: dict[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+def _renamed(value: dict[str, Any], columns: Columns) -> dict[str, Any]:
     """Return a row with its fields under the names that the formats have for them."""
     if not columns:
         return value

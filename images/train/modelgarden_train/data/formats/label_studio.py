@@ -46,10 +46,6 @@ def label_studio_row(value: dict[str, Any], columns: Mapping[str, str]) -> Row:
         EmptyAnswerError: nobody has answered, or all who did have cancelled.
         RowError: it is no such task, or which of its fields are prompt and answer is not plain.
     """
-    for field in columns.keys() - set(FIELDS):
-        raise RowError(
-            f"columns names the field {shown(field)}; of LabelStudio it may name {', '.join(FIELDS)}"
-        )
     task = _whole(value) if "annotations" in value else _flat(value, columns)
     prompt = _prompt(task.data, columns)
     answer = _answer(task, columns)
