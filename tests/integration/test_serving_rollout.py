@@ -91,6 +91,7 @@ def test_scaling_makes_no_revision(garden: Garden, serving: ServingNode, api: Ap
     assert set(serving.deployments()) == {before}
     # A Deployment no longer counts a pod that is on its way out.
     serving.play_until(lambda: serving.pods() == [], what="the end of the last pod")
+    assert serving.pods() == []
     api.merge(MODELDEPLOYMENTS, garden.modeldeployment("bot"), {"spec": {"replicas": 1}}, subresource="scale")
     assert active(serving.play_until(shows(garden, "Ready"))) == before
 

@@ -17,6 +17,11 @@ from modelgarden_pod.errors import ObjectNotFound, UserError
 from modelgarden_pod.folder import StoredFile, fetch_verified, file_entry, sha256_of
 
 
+def local_path(uri: str) -> Path:
+    """Return the path of file:///path or of a plain path."""
+    return Path(unquote(urlparse(uri).path)) if uri.startswith("file://") else Path(uri)
+
+
 @dataclass(frozen=True)
 class LocalFolder:
     """A folder on this machine."""
@@ -71,7 +76,7 @@ class LocalFolder:
         return entry
 
     def copy_from(self, uri: str, entry: FileEntry) -> None:
-        source = Path(unquote(urlparse(uri).path)) / entry.path
+        source = local_path(uri) / entry.path
         self._place(entry.path, lambda partial: _copy(source, partial))
 
     def download(self, name: str, target: Path, *, sha256: str | None = None) -> str:

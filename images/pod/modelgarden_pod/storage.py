@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import unquote, urlparse
 
 from modelgarden.api.artifact import FileEntry
 from modelgarden.api.pods import PodStorage
 from modelgarden_pod.errors import ObjectNotFound
 from modelgarden_pod.folder import Folder
+from modelgarden_pod.local import LocalFolder, local_path
 from modelgarden_pod.retry import Patience
 
 PARALLEL_FILES = 8
@@ -32,19 +32,12 @@ def open_folder(uri: str, storage: PodStorage, *, patience: Patience | None = No
         from modelgarden_pod.s3 import open_s3_folder  # boto3 only where S3 is used
 
         return open_s3_folder(uri, storage, patience)
-    from modelgarden_pod.local import LocalFolder
-
     return LocalFolder(local_path(uri))
 
 
 def is_local(uri: str) -> bool:
     """Tell whether a URI means a path on this machine."""
     return uri.startswith("file://") or "://" not in uri
-
-
-def local_path(uri: str) -> Path:
-    """Return the path of file:///path or of a plain path."""
-    return Path(unquote(urlparse(uri).path)) if uri.startswith("file://") else Path(uri)
 
 
 def split_uri(uri: str) -> tuple[str, str]:

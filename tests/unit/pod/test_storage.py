@@ -10,12 +10,11 @@ import pytest
 from modelgarden.api.pods import PodStorage
 from modelgarden_pod.errors import CorruptObject, ObjectNotFound
 from modelgarden_pod.folder import Folder
-from modelgarden_pod.local import LocalFolder
+from modelgarden_pod.local import LocalFolder, local_path
 from modelgarden_pod.storage import (
     download_entries,
     in_parallel,
     is_local,
-    local_path,
     open_folder,
     read_or_none,
     split_uri,

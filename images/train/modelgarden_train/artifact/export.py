@@ -67,12 +67,11 @@ class Export:
         self._rows = [rows[place] for place in chosen]
         self._wanted = self._losses(model)
         if self._config.method == "Full":
-            return self._save_whole(model)
-        if "Adapter" in self._config.formats:
+            self._save_whole(model)
+        elif "Adapter" in self._config.formats:
             self._save_adapter(model)
         if self._merges:
             self._merge(model)
-        return None
 
     def finish(self) -> dict[ArtifactFormat, str]:
         """Check a model of full training, once the trained one has left the memory; return all formats' folders.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelgarden_pod.errors import UserError
+from modelgarden_train.models.files import INDEX
 from modelgarden_train.models.loading import compute_dtype
 from modelgarden_train.models.weights import Weights, tensor_of
 
@@ -21,7 +22,6 @@ SHARD_BYTES: Final = 2 * 1024**3
 _ADAPTER: Final = "default"
 """What PEFT names an adapter that is given no name."""
 _PATTERN: Final = "model{suffix}.safetensors"
-_INDEX: Final = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,12 @@ def write_merged(
 
     def stored(name: str) -> torch.Tensor:
         weight = base.read(name)
-        kept = weight.dtype if weight.dtype.itemsize <= 2 or not weight.is_floating_point() else dtype
         with torch.no_grad():
             whole = adapted[name].merged(weight) if name in adapted else weight
-            return whole.to(kept).cpu().contiguous()
+            return whole.to(_kept_type(weight, dtype)).cpu().contiguous()
 
-    # The most that each can take: 16 bits for what is longer.
-    sizes = {name: _bytes(base, name) for name in base}
+    # Tensors are mapped, not read.
+    sizes = {name: _bytes(base.read(name), dtype) for name in base}
     shards = split_state_dict_into_shards_factory(
         sizes, get_storage_size=int, filename_pattern=_PATTERN, max_shard_size=shard_bytes
     )
@@ -95,7 +94,7 @@ def write_merged(
         save_file({name: stored(name) for name in names}, target / file, metadata={"format": "pt"})
     if shards.is_sharded:
         index = {"metadata": shards.metadata, "weight_map": shards.tensor_to_filename}
-        (target / _INDEX).write_text(json.dumps(index, indent=2, sort_keys=True))
+        (target / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True))
 
 
 def read_from(model: Any, adapted: Mapping[str, Adapted], written: Weights) -> None:
@@ -138,9 +137,13 @@ def _carrier(model: Any) -> Any:
     return model.get_base_model()
 
 
-def _bytes(base: Weights, name: str) -> int:
-    weight = base.read(name)  # mapped, not read
-    return int(weight.numel() * min(weight.dtype.itemsize, 2 if weight.is_floating_point() else 8))
+def _kept_type(weight: Any, dtype: Any) -> Any:
+    """Return the type that a tensor is stored in: its own, unless it has more than 16 bits."""
+    return dtype if weight.is_floating_point() and weight.dtype.itemsize > dtype.itemsize else weight.dtype
+
+
+def _bytes(weight: Any, dtype: Any) -> int:
+    return int(weight.numel() * _kept_type(weight, dtype).itemsize)
 
 
 def _not_in_the_files(adapted: Adapted, name: str | None) -> UserError:

@@ -10,8 +10,9 @@ from modelgarden.api.pods import RunConfig
 from modelgarden_pod.config import read_config
 from modelgarden_pod.errors import UserError
 from modelgarden_pod.folder import Folder
+from modelgarden_pod.local import local_path
 from modelgarden_pod.retry import Patience
-from modelgarden_pod.storage import is_local, local_path, open_folder
+from modelgarden_pod.storage import is_local, open_folder
 
 CHECKPOINTS = "checkpoints"
 """Folder of checkpoints in a run's workspace."""

@@ -29,6 +29,16 @@ from modelgarden_train.models.base_model import BaseModel
 
 
 @dataclass(frozen=True)
+class MadeOf:
+    """What a run's rows are made of."""
+
+    sources: tuple[SourceRecord, ...]
+    model: BaseModel
+    size: ModelSize | None
+    """Of the model, where it can be told."""
+
+
+@dataclass(frozen=True)
 class Made:
     """Rows that are ready, and what there is to tell of them."""
 
@@ -40,10 +50,7 @@ class Made:
     counts: Counts
     tally: Tally
     first_example: str
-    records: tuple[SourceRecord, ...]
-    model: BaseModel
-    size: ModelSize | None
-    """Of the model, where it can be told."""
+    of: MadeOf
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -118,8 +125,8 @@ def _report(run: Run, made: Made, splits: _Splits) -> DatasetReport:
     return DatasetReport(
         source=", ".join(source.uri for source in run.config.dataset.all_sources),
         sources=_records(made, trained_on=len(run.config.dataset.sources)),
-        model_revision=made.model.revision,
-        model_listing=made.model.listing,
+        model_revision=made.of.model.revision,
+        model_listing=made.of.model.listing,
         status=DatasetStatus(
             rows=made.counts.rows.total(),
             training_rows=len(splits.training),
@@ -137,7 +144,7 @@ def _report(run: Run, made: Made, splits: _Splits) -> DatasetReport:
         longest_row_tokens=max(lengths),
         findings=made.findings,
         histogram=histogram_of(lengths),
-        needs=needs_of(run.config, made.size, splits.training_lengths) if made.size else None,
+        needs=needs_of(run.config, made.of.size, splits.training_lengths) if made.of.size else None,
         files=files,
     )
 
@@ -152,5 +159,5 @@ def _records(made: Made, *, trained_on: int) -> tuple[SourceRecord, ...]:
                 "validation": number >= trained_on,
             }
         )
-        for number, record in enumerate(made.records)
+        for number, record in enumerate(made.of.sources)
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 
 from modelgarden.api.artifact import DatasetReport
@@ -19,9 +18,9 @@ from modelgarden_pod.http import json_route, serve_routes
 from modelgarden_pod.retry import Patience
 from modelgarden_train.attempt.progress import ProgressBoard
 from modelgarden_train.attempt.run import Run
-from modelgarden_train.commands.dataset_files import Made, Written, write_splits
+from modelgarden_train.commands.dataset_files import Made, MadeOf, Written, write_splits
 from modelgarden_train.commands.known_sources import KnownSources
-from modelgarden_train.commands.shared_dataset import PreparedOf, SharedDatasets, publish
+from modelgarden_train.commands.shared_dataset import SharedDatasets, publish
 from modelgarden_train.commands.tokenizer import tokenizer_of
 from modelgarden_train.data.pipeline import Plan, prepare_rows
 from modelgarden_train.data.prepared import read_report
@@ -38,14 +37,6 @@ from modelgarden_train.models.headers import Shapes, tensor_shapes
 
 Model = tuple[BaseModel, ModelSize | None]
 """What rows take of a base model, and its size, where it can be told."""
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What is prepared, and what of the model it takes."""
-
-    files: tuple[SourceFile, ...]
-    made_of: PreparedOf
 
 
 def prepare(run: Run, *, port: int) -> TerminationMessage:
@@ -113,29 +104,27 @@ def _adopted_unread(
 ) -> DatasetReport | None:
     """Take over what another run has prepared of sources that need not be read for it."""
     records = known.records()
-    return SharedDatasets(run, PreparedOf(records, *_sized(model))).adopted() if records else None
+    return SharedDatasets(run, MadeOf(records, *_sized(model))).adopted() if records else None
 
 
 def _adopted_or_made(
     run: Run, board: ProgressBoard, fetched: Sequence[Fetched], model: Model
 ) -> DatasetReport:
-    inputs = Inputs(
-        files=tuple(file for source in fetched for file in source.files),
-        made_of=PreparedOf(tuple(source.record for source in fetched), *model),
-    )
-    shared = SharedDatasets(run, inputs.made_of)
+    made_of = MadeOf(tuple(source.record for source in fetched), *model)
+    shared = SharedDatasets(run, made_of)
     report = shared.adopted()
     if report is None:
-        written = _written(run, board, inputs)
+        files = tuple(file for source in fetched for file in source.files)
+        written = _written(run, board, files, made_of)
         shared.offer(written)
         report = written.report
     return report
 
 
-def _written(run: Run, board: ProgressBoard, inputs: Inputs) -> Written:
+def _written(run: Run, board: ProgressBoard, files: Sequence[SourceFile], made_of: MadeOf) -> Written:
     board.stage("Preparing")
     dataset = run.config.dataset
-    make_tokenizer = partial(tokenizer_of, inputs.made_of.model.path, dataset.chat_template)
+    make_tokenizer = partial(tokenizer_of, made_of.model.path, dataset.chat_template)
     plan = Plan(
         make_tokenizer=make_tokenizer,
         checks=RowChecks(dataset.quality, longest=run.config.training.max_sequence_length),
@@ -145,7 +134,7 @@ def _written(run: Run, board: ProgressBoard, inputs: Inputs) -> Written:
     )
     with Spool(run.workspace / "prepared.rows") as spool:
         sieve = Sieve(dataset.quality)
-        counts = prepare_rows(inputs.files, dataset, plan, sieve, spool)
+        counts = prepare_rows(files, dataset, plan, sieve, spool)
         gone = sieve.near_duplicates()
         sieve.tally.require_none_failed()
         kept = [row for number, row in enumerate(spool.rows) if number not in gone]
@@ -164,9 +153,7 @@ def _written(run: Run, board: ProgressBoard, inputs: Inputs) -> Written:
             counts=counts,
             tally=sieve.tally,
             first_example=rendered_example(tokenizer, spool.row(rows[0]).input_ids),
-            records=inputs.made_of.sources,
-            model=inputs.made_of.model,
-            size=inputs.made_of.size,
+            of=made_of,
         )
         return write_splits(run, made)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain, repeat
 from typing import Final, TypeVar
@@ -20,12 +19,10 @@ from modelgarden_pod.errors import PodError, UserError
 from modelgarden_pod.folder import Folder
 from modelgarden_pod.storage import open_folder, read_or_none
 from modelgarden_train.attempt.run import Run
-from modelgarden_train.commands.dataset_files import Written
+from modelgarden_train.commands.dataset_files import MadeOf, Written
 from modelgarden_train.data.identity import LIBRARIES, identity_of
 from modelgarden_train.data.report.page import page_of
-from modelgarden_train.estimate.model_size import ModelSize
 from modelgarden_train.estimate.needs import needs_of
-from modelgarden_train.models.base_model import BaseModel
 
 D = TypeVar("D", bound=Document)
 
@@ -33,15 +30,6 @@ logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS: Final = 60.0
 """For what only other runs gain by."""
-
-
-@dataclass(frozen=True)
-class PreparedOf:
-    """What a run's rows are made of."""
-
-    sources: tuple[SourceRecord, ...]
-    model: BaseModel
-    size: ModelSize | None
 
 
 def publish(run: Run, report: DatasetReport) -> None:
@@ -53,7 +41,7 @@ def publish(run: Run, report: DatasetReport) -> None:
 class SharedDatasets:
     """The place where rows of a run's inputs and settings are shared."""
 
-    def __init__(self, run: Run, made_of: PreparedOf) -> None:
+    def __init__(self, run: Run, made_of: MadeOf) -> None:
         self._run = run
         self._made_of = made_of
         self._place = _place(run, made_of)
@@ -138,7 +126,7 @@ def read_shared(kind: type[D], folder: Folder, name: str) -> D | None:
         return None
 
 
-def _place(run: Run, made_of: PreparedOf) -> Folder | None:
+def _place(run: Run, made_of: MadeOf) -> Folder | None:
     folder = open_shared(run)
     if folder is None:
         return None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from modelgarden.api.pods import RunConfig
+from modelgarden_train.data.rows import canonical
 
 PREPARATION: Final = 2
 """Raise it with every change of what prepare makes of the same rows, so that none of before is taken for it."""
@@ -40,5 +40,4 @@ def identity_of(
         "sources": list(sources),
         "tokenizer": tokenizer,
     }
-    text = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(canonical(parts).encode()).hexdigest()

@@ -76,7 +76,7 @@ class Row:
     def characters(self) -> int:
         """Length of all its texts."""
         worse = len(message_text(self.rejected)) if self.rejected else 0
-        tools = len(_canonical(self.tools)) if self.tools else 0
+        tools = len(canonical(self.tools)) if self.tools else 0
         return sum(len(message_text(message)) for message in self.messages) + worse + tools
 
     @cached_property
@@ -106,14 +106,15 @@ def message_text(message: Message) -> str:
     if not isinstance(content, str):
         content = "\n".join(part.get("text", "[image]") for part in content)
     if calls := message.get("tool_calls"):
-        told = [_canonical(call["function"]) for call in calls]
+        told = [canonical(call["function"]) for call in calls]
         return "\n".join([content, *told] if content else told)
     return str(content)
 
 
 def _digest(value: object) -> bytes:
-    return hashlib.sha256(_canonical(value).encode()).digest()
+    return hashlib.sha256(canonical(value).encode()).digest()
 
 
-def _canonical(value: object) -> str:
+def canonical(value: object) -> str:
+    """Return the only JSON text of a value, for digests."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))

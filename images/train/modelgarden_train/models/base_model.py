@@ -15,8 +15,9 @@ from modelgarden.api.layout import listing_digest
 from modelgarden.api.pods import RunConfig
 from modelgarden_pod.errors import ObjectNotFound, UserError
 from modelgarden_pod.folder import Folder, file_entry
+from modelgarden_pod.local import local_path
 from modelgarden_pod.retry import Patience
-from modelgarden_pod.storage import download_tree, in_parallel, is_local, local_path, open_folder
+from modelgarden_pod.storage import download_tree, in_parallel, is_local, open_folder
 from modelgarden_train.models.files import check_files, is_wanted
 from modelgarden_train.models.hub import download_snapshot
 

@@ -16,7 +16,7 @@ WEIGHTS = ("*.safetensors",)
 SAME_WEIGHTS_AGAIN = ("consolidated*",)
 """Beside the weights for Transformers, Mistral's repositories have them as its own software reads them."""
 _WHOLE: Final = "model.safetensors"
-_INDEX: Final = "model.safetensors.index.json"
+INDEX: Final = "model.safetensors.index.json"
 _BNB_SUFFIX = re.compile(r"(-unsloth)?-bnb-4bit$")
 
 
@@ -79,7 +79,7 @@ def weight_files(folder: Path) -> list[Path]:
         if not (folder / name).is_file():
             raise UserError(
                 "ModelInvalid",
-                f"{_INDEX} of the base model names {name}, which is not there; upload all files",
+                f"{INDEX} of the base model names {name}, which is not there; upload all files",
             )
     return [folder / name for name in names]
 
@@ -90,7 +90,7 @@ def weight_names(names: Collection[str], folder: Path) -> list[str]:
     Raises:
         UserError: ModelInvalid, the index of the shards is damaged.
     """
-    index = folder / _INDEX
+    index = folder / INDEX
     if _WHOLE in names:
         return [_WHOLE]
     if not index.is_file():
@@ -98,7 +98,7 @@ def weight_names(names: Collection[str], folder: Path) -> list[str]:
     try:
         return sorted(set(json.loads(index.read_text())["weight_map"].values()))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UserError("ModelInvalid", f"{_INDEX} of the base model cannot be read: {error}") from error
+        raise UserError("ModelInvalid", f"{INDEX} of the base model cannot be read: {error}") from error
 
 
 def _is_weights(name: str) -> bool:

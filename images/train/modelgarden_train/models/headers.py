@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from modelgarden.api.pods import RunConfig
 from modelgarden_pod.errors import ObjectNotFound
 from modelgarden_pod.folder import Folder
+from modelgarden_pod.local import local_path
 from modelgarden_pod.retry import Patience
-from modelgarden_pod.storage import in_parallel, is_local, local_path, open_folder
+from modelgarden_pod.storage import in_parallel, is_local, open_folder
 from modelgarden_train.hub.asking import Found, ask_hub
 from modelgarden_train.models.base_model import BaseModel
 from modelgarden_train.models.files import weight_names
