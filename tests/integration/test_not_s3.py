@@ -12,6 +12,7 @@ import pytest
 
 from hack.cluster import S3Server
 from modelgarden.api.common import Storage
+from modelgarden.api.layout import Location
 from modelgarden.api.pods import PodStorage
 from modelgarden.registry.errors import Refused, Unavailable
 from modelgarden.registry.inputs import Inputs, InputSources
@@ -105,7 +106,7 @@ def test_a_pod_takes_no_file_for_missing(service: Service, monkeypatch: pytest.M
 async def test_https_before_a_service_without_tls_is_told(stores: Stores, s3: S3Server) -> None:
     endpoint = s3.endpoint.replace("http://", "https://")
     with at(stores, lambda: _plain(endpoint)) as (_, store), pytest.raises(Refused) as refused:
-        await store.require_bucket("bucket")
+        await store.require_bucket(Location("bucket", ""))
 
     assert refused.value.reason == "EndpointInvalid"
     assert f"{endpoint} is no S3 service: it does not speak TLS" in refused.value.message
@@ -119,7 +120,7 @@ def _plain(endpoint: str) -> Iterator[str]:
 async def test_an_endpoint_that_no_client_can_use_is_told(stores: Stores) -> None:
     too_long = f"http://{'s' * 64}.svc:9000"  # a part of a host's name has 63 characters at most
     with at(stores, lambda: _plain(too_long)) as (_, store), pytest.raises(Refused) as refused:
-        await store.require_bucket(f"bucket-{uuid.uuid4().hex}")
+        await store.require_bucket(Location(f"bucket-{uuid.uuid4().hex}", ""))
 
     assert refused.value.reason == "EndpointInvalid"
     assert too_long in refused.value.message
@@ -157,7 +158,7 @@ async def test_a_host_without_an_address_is_told_with_what_to_do(
 async def asked_by_the_operator(store: Store) -> str:
     """Return what is told of the outage, which is looked at again."""
     with pytest.raises(Unavailable) as away:
-        await store.require_bucket("bucket")
+        await store.require_bucket(Location("bucket", ""))
     assert away.value.message.endswith("The operator keeps trying.")
     return away.value.message
 

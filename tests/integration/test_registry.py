@@ -26,8 +26,9 @@ from modelgarden.registry.artifacts import Candidate, Registration, find
 from modelgarden.registry.errors import Missing, Refused, StorageError, Unavailable
 from modelgarden.registry.inputs import Inputs, InputSources, folder_digest
 from modelgarden.registry.lookups import Lookups
+from modelgarden.registry.service import REST_SECONDS
 from modelgarden.registry.sources import resolve_source
-from modelgarden.registry.store import REST_SECONDS, Store
+from modelgarden.registry.store import Store
 from modelgarden.registry.stores import Stores
 from modelgarden.registry.versions import allocate, move_alias
 from tests.unit.builders import make_manifest
@@ -270,7 +271,7 @@ async def test_of_a_failed_run_no_energy_is_counted_that_a_newer_version_recorde
 async def test_a_missing_bucket_is_told_by_every_request(store: Store) -> None:
     place = Location(f"absent-{uuid.uuid4().hex[:8]}", "key")
     for request in (
-        store.require_bucket(place.bucket),
+        store.require_bucket(place),
         store.head(place),
         store.get_bytes(place),
         store.list_keys(place),
@@ -289,7 +290,7 @@ async def test_refused_credentials_are_told(
     stores: Stores, s3: S3Server, bucket: str, keys: dict[str, str]
 ) -> None:
     store = open_store(stores, s3, **keys)
-    for request in (store.require_bucket(bucket), store.head(Location(bucket, "key"))):
+    for request in (store.require_bucket(Location(bucket, "")), store.head(Location(bucket, "key"))):
         with pytest.raises(Refused) as refused:
             await request
         assert refused.value.reason == "AccessDenied"

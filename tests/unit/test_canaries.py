@@ -34,8 +34,9 @@ from modelgarden.api import redaction
 from modelgarden.api.logs import RedactingFilter
 from modelgarden.api.pods import ServeConfig, TerminationMessage
 from modelgarden.api.redaction import KnownSecrets
-from modelgarden.api.s3.codes import Kind, answered
+from modelgarden.api.s3.codes import answered
 from modelgarden.api.s3.failures import failure_of
+from modelgarden.api.storage.failures import Kind
 from modelgarden.controller.conditions import Finding, conditions
 from modelgarden.controller.events import post
 from modelgarden.controller.plan import Event
@@ -51,7 +52,7 @@ from modelgarden_pod import logs as pod_logs
 from modelgarden_pod.errors import PodError, TemporaryError
 from modelgarden_pod.process import TERMINATION_LOG_VARIABLE, run_command
 from modelgarden_pod.retry import Patience
-from modelgarden_pod.s3_errors import pod_error
+from modelgarden_pod.storage_errors import Asked, pod_error
 from modelgarden_serve.draining import Drain
 from modelgarden_serve.engine import failure_of as last_words
 from modelgarden_serve.ledger import Ledger
@@ -250,7 +251,7 @@ def test_no_error_of_s3s_libraries_tells_a_credential(error: Exception, written:
     failure = failure_of(error)
     ended = error  # one that a request to S3 does not raise ends a pod as a bug does
     if failure is not None:
-        ended = pod_error(failure, action="GetObject", uri="s3://b/k", bucket="b", endpoint="http://s3:9000")
+        ended = pod_error(failure, Asked("s3:GetObject", "s3://b/k", bucket="b", endpoint="http://s3:9000"))
         ended.__cause__ = error
     assert_no_canary(*pod_says(ended, written, folder))
 
@@ -258,7 +259,7 @@ def test_no_error_of_s3s_libraries_tells_a_credential(error: Exception, written:
 CODES = {
     Kind.DENIED: ("InvalidAccessKeyId", 403), Kind.PASSING: ("SlowDown", 503), Kind.CLOCK: ("RequestTimeTooSkewed", 403),
     Kind.FULL: ("QuotaExceeded", 403), Kind.ARCHIVED: ("InvalidObjectState", 403), Kind.NO_BUCKET: ("NoSuchBucket", 404),
-    Kind.REGION: ("PermanentRedirect", 301), Kind.NOT_FOUND: ("NoSuchKey", 404), Kind.NOT_S3: ("", 404),
+    Kind.REGION: ("PermanentRedirect", 301), Kind.NOT_FOUND: ("NoSuchKey", 404), Kind.STRANGER: ("", 404),
     Kind.PRECONDITION: ("PreconditionFailed", 412), Kind.UNSUPPORTED: ("NotImplemented", 501), Kind.REFUSED: ("Teapot", 418),
 }  # fmt: skip
 
@@ -281,7 +282,7 @@ def test_no_answer_of_s3_tells_a_credential(code: str, status: int, written: Rea
     pod_starts()
     failure = failure_of(cause)
     assert failure is not None
-    ended = pod_error(failure, action="GetObject", uri="s3://b/k", bucket="b", endpoint=endpoint)
+    ended = pod_error(failure, Asked("s3:GetObject", "s3://b/k", bucket="b", endpoint=endpoint))
     ended.__cause__ = cause
     assert_no_canary(*pod_says(ended, written, folder))
 

@@ -18,13 +18,15 @@ from botocore.exceptions import ClientError
 from modelgarden.api.artifact import FileEntry
 from modelgarden.api.layout import SHA256_METADATA, Location
 from modelgarden.api.pods import PodStorage
-from modelgarden.api.s3.codes import Kind, kind_of
+from modelgarden.api.s3.codes import answered
+from modelgarden.api.s3.failures import failure_of
 from modelgarden.api.s3.strangers import described, listed, refuse_strangers
+from modelgarden.api.storage.failures import Kind
 from modelgarden_pod.credentials import require_sendable
 from modelgarden_pod.errors import ObjectNotFound, TemporaryError, UserError
 from modelgarden_pod.folder import StoredFile, fetch_verified, sha256_of
 from modelgarden_pod.retry import Patience
-from modelgarden_pod.s3_errors import Denied, no_bucket, s3_errors
+from modelgarden_pod.storage_errors import Asked, Denied, no_bucket, storage_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -217,10 +219,10 @@ class S3Folder:
         for failed in answer.get("Errors", ()):
             uri = str(replace(self.location, key=failed.get("Key", "")))
             code = failed.get("Code", "")
-            kind = kind_of(code, status=0)
-            if kind is Kind.DENIED:
-                raise Denied(code, "DeleteObject", uri)
-            if kind is not Kind.NOT_FOUND:
+            failure = answered(code, status=0)
+            if failure.kind is Kind.DENIED:
+                raise Denied(failure, "s3:DeleteObject", uri)
+            if failure.kind is not Kind.NOT_FOUND:
                 raise TemporaryError(f"{uri}: {code}: {failed.get('Message', '')}")
 
     def _get(self, name: str, **wanted: Any) -> bytes:
@@ -243,12 +245,16 @@ class S3Folder:
                 raise
 
     def _call(self, action: str, name: str, request: Callable[[], T]) -> T:
-        uri = str(self.location.child(name)) if name else self.uri
-        endpoint = self.client.meta.endpoint_url
+        asked = Asked(
+            action=f"s3:{action}",
+            uri=str(self.location.child(name)) if name else self.uri,
+            bucket=self.location.bucket,
+            endpoint=self.client.meta.endpoint_url,
+        )
 
         def attempt() -> T:
             try:
-                with s3_errors(action, uri, bucket=self.location.bucket, endpoint=endpoint):
+                with storage_errors(failure_of, asked):
                     result = request()
             except Denied as error:
                 if action in self.granted:
@@ -257,7 +263,7 @@ class S3Folder:
             self.granted.add(action)
             return result
 
-        return self.patience.retry(f"s3:{action} on {uri}", attempt)
+        return self.patience.retry(f"{asked.action} on {asked.uri}", attempt)
 
 
 def _content_type(name: str) -> str:

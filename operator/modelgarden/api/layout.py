@@ -1,4 +1,4 @@
-"""The layout in S3. Everything is immutable but the aliases and the running emissions of an attempt.
+"""The layout in object storage. Everything is immutable but the aliases and the running emissions of an attempt.
 
 <output.uri>/runs/<namespace>/<job>/<uid>/dataset/{train,validation,test}.parquet, report.html, report.json (written last)
                                           checkpoints/<step>/...  with checkpoint.json, written last
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlparse
 
@@ -39,6 +39,8 @@ CHECKPOINT_MARKER: Final = "checkpoint.json"
 ATTEMPT_EMISSIONS: Final = "emissions"
 LATEST: Final = "latest"
 
+_SCHEMES: Final = ("s3://",)
+"""Of URIs in object storage."""
 _QUOTE = '"'
 SHA256_METADATA: Final = "sha256"
 """Key of the object metadata that holds a file's SHA-256 in hex."""
@@ -50,25 +52,32 @@ class Location:
 
     bucket: str
     key: str
+    scheme: str = "s3"
 
     @classmethod
     def parse(cls, uri: str) -> Location:
         """Parse s3://bucket/key.
 
         Raises:
-            ValueError: the URI is not of the scheme s3 or has no bucket.
+            ValueError: the URI is of another scheme or has no bucket.
         """
         parsed = urlparse(uri)
-        if parsed.scheme != "s3" or not parsed.netloc:
+        if not in_storage(uri) or not parsed.netloc:
             raise ValueError(f"{uri!r} is not of the form s3://bucket/key")
-        return cls(bucket=parsed.netloc, key=parsed.path.strip("/"))
+        return cls(bucket=parsed.netloc, key=parsed.path.strip("/"), scheme=parsed.scheme)
 
     def child(self, name: str) -> Location:
         """Return the location of a name below this one."""
-        return Location(bucket=self.bucket, key=f"{self.key}/{name}" if self.key else name)
+        return replace(self, key=f"{self.key}/{name}" if self.key else name)
 
     def __str__(self) -> str:
-        return f"s3://{self.bucket}/{self.key}" if self.key else f"s3://{self.bucket}"
+        root = f"{self.scheme}://{self.bucket}"
+        return f"{root}/{self.key}" if self.key else root
+
+
+def in_storage(uri: str) -> bool:
+    """Tell whether a URI is one of object storage, as far as its scheme tells."""
+    return uri.startswith(_SCHEMES)
 
 
 def run_uri(output_uri: str, *, namespace: str, job: str, uid: str) -> str:

@@ -74,7 +74,7 @@ async def has_manifest(store: Store, candidate: Candidate) -> bool:
     """Tell whether the run has left its commit marker.
 
     Raises:
-        StorageError: S3 refuses or does not answer.
+        StorageError: storage refuses or does not answer.
     """
     return await store.head(candidate.folder.child(MANIFEST)) is not None
 

@@ -1,8 +1,8 @@
-"""What can go wrong with S3, in the terms of the conditions.
+"""What can go wrong with object storage, in the terms of the conditions.
 
 StorageError
-  Unavailable  S3 does not answer for now; wait and try again
-  Refused      S3 or the API refuses the credentials, the action or the object
+  Unavailable  it does not answer for now; wait and try again
+  Refused      it or the API refuses the credentials, the action or the object
   Missing      a bucket or an input is not there
 """
 
@@ -12,11 +12,11 @@ from typing import Self
 
 from modelgarden.api.conditions import Problem
 from modelgarden.api.redaction import redacted
-from modelgarden.api.s3.codes import ADVICE, PASSES, Kind, S3Failure
+from modelgarden.api.storage.failures import PASSES, Kind, StorageFailure
 
 
 class StorageError(Exception):
-    """A problem with S3: a reason of the closed list, and a message that says what to do, without values of secrets."""
+    """A problem with storage: a reason of the closed list, and a message that says what to do, without values of secrets."""
 
     def __init__(self, reason: str, message: str) -> None:
         self.reason = reason
@@ -38,7 +38,7 @@ class StorageError(Exception):
 
 
 class Unavailable(StorageError):  # noqa: N818 -- named for what is done about it
-    """S3 does not answer for now."""
+    """Storage does not answer for now."""
 
     def __init__(self, message: str) -> None:
         super().__init__("StorageUnavailable", message)
@@ -59,30 +59,31 @@ _OTHERWISE = (
 _REFUSALS = {
     Kind.NO_CREDENTIALS: (
         "AccessDenied",
-        "Set storage.credentialsSecretRef, or give the service accounts of the operator and of the pods a role.",
+        "Set {credentials}, or give the service accounts of the operator and of the pods a role.",
     ),
-    Kind.BAD_CREDENTIALS: ("SecretInvalid", ADVICE[Kind.BAD_CREDENTIALS]),
-    Kind.ARCHIVED: ("AccessDenied", ADVICE[Kind.ARCHIVED]),
-    Kind.NOT_S3: ("EndpointInvalid", ADVICE[Kind.NOT_S3]),
+    Kind.BAD_CREDENTIALS: ("SecretInvalid", ""),
+    Kind.ARCHIVED: ("AccessDenied", ""),
+    Kind.STRANGER: ("EndpointInvalid", ""),
     Kind.UNSUPPORTED: (
         "AccessDenied",
-        "This S3 service lacks conditional writes (If-None-Match), which the registry needs.",
+        "This {name} service lacks conditional writes (If-None-Match), which the registry needs.",
     ),
 }
+"""Reason and advice; "" is the advice that all are given."""
 _MISSING = {
     Kind.NO_BUCKET: "Create the bucket, or name another (of a FineTuneJob: in a new one).",
-    Kind.REGION: ADVICE[Kind.REGION],
+    Kind.REGION: "",
     Kind.NAME: "Correct the URI.",
 }
 
 
-def storage_error(failure: S3Failure, *, action: str, target: str, endpoint: str) -> StorageError:
-    """Return the error for what went wrong when `action` was asked of `target`, both in S3's terms."""
+def storage_error(failure: StorageFailure, *, action: str, target: str, endpoint: str) -> StorageError:
+    """Return the error for what went wrong when `action` was asked of `target`, both in the service's terms."""
     kind, said = failure.kind, f"{action} {target}: {failure.told_of(endpoint)}."
     if kind in PASSES:
-        advice = f"{ADVICE[kind]} " if kind in ADVICE else ""
+        advice = f"{failure.advice} " if failure.advice else ""
         return Unavailable(f"{said} {advice}The operator keeps trying.")
     if kind in _MISSING:
-        return Missing("BucketNotFound", f"{said} {_MISSING[kind]}")
+        return Missing("BucketNotFound", f"{said} {_MISSING[kind] or failure.advice}")
     reason, advice = _REFUSALS.get(kind, _OTHERWISE)
-    return Refused(reason, f"{said} {advice}")
+    return Refused(reason, f"{said} {advice.format(**vars(failure.service)) or failure.advice}")

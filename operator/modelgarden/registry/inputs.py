@@ -10,11 +10,12 @@ import hashlib
 from dataclasses import dataclass
 from functools import partial
 
-from modelgarden.api.layout import Location, listing_digest
+from modelgarden.api.layout import Location, in_storage, listing_digest
 from modelgarden.api.selection import MOST_FILES, Selection, selection_of
 from modelgarden.registry.errors import Missing, Refused
 from modelgarden.registry.lookups import Lookups
-from modelgarden.registry.store import ObjectInfo, Store
+from modelgarden.registry.objects import ObjectInfo
+from modelgarden.registry.store import Store
 
 MODEL_CONFIG = "config.json"
 MOST_MODEL_FILES = 10_000
@@ -44,17 +45,18 @@ class Inputs:
         Raises:
             StorageError: BucketNotFound, DatasetNotFound, ModelNotFound, AccessDenied or StorageUnavailable.
         """
-        await self._bucket(store, Location.parse(sources.output).bucket)
-        stored = [uri for uri in sources.dataset if uri.startswith("s3://")]
+        await self._bucket(store, Location.parse(sources.output))
+        stored = [uri for uri in sources.dataset if in_storage(uri)]
         dataset = [part for uri in stored for part in await self._source(store, uri)]
         model = sources.model
-        if model.startswith("s3://"):
+        if in_storage(model):
             model = await self._model(store, Location.parse(model))
         seen = (*dataset, model, *sources.credentials)
         return hashlib.sha256("\n".join(seen).encode()).hexdigest()[:32]
 
-    async def _bucket(self, store: Store, bucket: str) -> None:
-        await self._lookups.get((store, "bucket", bucket), lambda: store.require_bucket(bucket))
+    async def _bucket(self, store: Store, place: Location) -> None:
+        bucket = (place.scheme, place.bucket)
+        await self._lookups.get((store, "bucket", bucket), lambda: store.require_bucket(place))
 
     async def _source(self, store: Store, uri: str) -> tuple[str, ...]:
         """Return what changes with the files of a source."""
@@ -122,7 +124,7 @@ async def folder_digest(store: Store, folder: Location) -> str:
     """Return the SHA-256 of a folder's listing: it changes when a file is added, removed or replaced.
 
     Raises:
-        StorageError: S3 refuses or does not answer, or the folder is too large for a model's (ModelInvalid).
+        StorageError: storage refuses or does not answer, or the folder is too large for a model's (ModelInvalid).
     """
     prefix = f"{folder.key}/" if folder.key else ""
     objects = await store.list_keys(folder, limit=MOST_MODEL_FILES + 1)

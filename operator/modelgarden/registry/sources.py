@@ -31,7 +31,7 @@ async def read_manifest(store: Store, location: Location) -> tuple[Manifest, str
     """Return a manifest and the SHA-256 of its bytes, or None when it is not there.
 
     Raises:
-        StorageError: S3 refuses or does not answer, or the object is no manifest (ArtifactInvalid) or one of a newer
+        StorageError: storage refuses or does not answer, or the object is no manifest (ArtifactInvalid) or one of a newer
             version (UpgradeNeeded).
     """
     content = await store.get_bytes(location)
@@ -43,7 +43,7 @@ async def read_manifest(store: Store, location: Location) -> tuple[Manifest, str
         raise Refused("UpgradeNeeded", f"{location} cannot be read. {error}") from error
     except DocumentError as error:
         # A web server may have an answer for every path; it has no listing.
-        await store.require_bucket(location.bucket)
+        await store.require_bucket(location)
         raise Refused("ArtifactInvalid", f"{location} is not a manifest: {error}.") from error
     return manifest, hashlib.sha256(content).hexdigest()
 

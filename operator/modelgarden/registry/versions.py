@@ -15,7 +15,8 @@ from modelgarden.api.documents import OPERATOR, DocumentError, NewerDocument
 from modelgarden.api.layout import MANIFEST, Location, alias_key, version_key
 from modelgarden.registry.artifacts import Registration
 from modelgarden.registry.errors import Refused, Unavailable
-from modelgarden.registry.store import ObjectInfo, Store
+from modelgarden.registry.objects import ObjectInfo
+from modelgarden.registry.store import Store
 
 _VERSION = re.compile(r"/versions/([1-9][0-9]{0,8})\.json$")
 _CLOCK_SLACK = timedelta(minutes=10)
@@ -27,7 +28,7 @@ async def allocate(store: Store, found: Registration, *, now: datetime) -> Regis
     """Give the artifact the next version of its model, unless its run has one.
 
     Raises:
-        StorageError: S3 refuses or does not answer, or a newer version wrote what is there (UpgradeNeeded).
+        StorageError: storage refuses or does not answer, or a newer version wrote what is there (UpgradeNeeded).
     """
     candidate = found.candidate
     record = VersionRecord(
@@ -107,7 +108,7 @@ async def move_alias(store: Store, found: Registration, *, alias: str) -> Regist
     """Point an alias at the artifact's version, unless it points at a newer one already.
 
     Raises:
-        StorageError: S3 refuses or does not answer, or a newer version wrote what is there (UpgradeNeeded).
+        StorageError: storage refuses or does not answer, or a newer version wrote what is there (UpgradeNeeded).
         ValueError: the artifact has no version yet.
     """
     if found.record is None:

@@ -14,12 +14,12 @@ from botocore.parsers import ResponseParserError, create_parser
 from urllib3.exceptions import IncompleteRead, NewConnectionError, ProtocolError
 
 from modelgarden.api.conditions import REASONS
-from modelgarden.api.s3.codes import Kind
 from modelgarden.api.s3.failures import failure_of
 from modelgarden.api.s3.strangers import NotS3, described, listed
+from modelgarden.api.storage.failures import Kind
 from modelgarden.registry.errors import Missing, Refused, StorageError, Unavailable, storage_error
 from modelgarden_pod.errors import ObjectNotFound, PodError, TemporaryError, UserError
-from modelgarden_pod.s3_errors import Denied, pod_error
+from modelgarden_pod.storage_errors import Asked, Denied, pod_error
 
 ENDPOINT = "http://s3:9000"
 
@@ -39,7 +39,7 @@ ALIKE: dict[Kind, tuple[type[StorageError], str, type[PodError], str]] = {
     Kind.UNSUPPORTED: (Refused, "AccessDenied", UserError, "AccessDenied"),
     Kind.REFUSED: (Refused, "AccessDenied", UserError, "AccessDenied"),
     # To the operator an endpoint is wrong until somebody mends it; a pod runs because the operator saw S3 there.
-    Kind.NOT_S3: (Refused, "EndpointInvalid", TemporaryError, "StorageUnavailable"),
+    Kind.STRANGER: (Refused, "EndpointInvalid", TemporaryError, "StorageUnavailable"),
     # The callers of the operator's store get these as "not there" and "the condition did not hold".
     Kind.NOT_FOUND: (Refused, "AccessDenied", ObjectNotFound, "InvalidConfiguration"),
     Kind.PRECONDITION: (Refused, "AccessDenied", ObjectNotFound, "InvalidConfiguration"),
@@ -73,7 +73,7 @@ def operator_error(error: Exception) -> StorageError:
 def error_of_pod(error: Exception) -> PodError:
     failure = failure_of(error)
     assert failure is not None
-    return pod_error(failure, action="ListBucket", uri="s3://b/k", bucket="b", endpoint=ENDPOINT)
+    return pod_error(failure, Asked("s3:ListBucket", "s3://b/k", bucket="b", endpoint=ENDPOINT))
 
 
 def assert_alike(error: Exception, kind: Kind) -> None:
@@ -203,7 +203,7 @@ JSON = '{"error": "not found", "Code": "NoSuchBucket"}'
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        *[(status, Kind.NOT_S3) for status in (301, 302, 308, 400, 401, 403, 404, 405, 501)],
+        *[(status, Kind.STRANGER) for status in (301, 302, 308, 400, 401, 403, 404, 405, 501)],
         *[(status, Kind.PASSING) for status in (408, 429, 500, 502, 503, 504)],
         *[(status, Kind.REFUSED) for status in (411, 413, 431)],
     ],
@@ -247,26 +247,26 @@ def closed(cause: Exception) -> Exception:
         (ConnectionResetError("reset"), Kind.PASSING),
         (TimeoutError("slow"), Kind.PASSING),
         (closed(http.client.RemoteDisconnected("Remote end closed connection")), Kind.PASSING),
-        (closed(http.client.BadStatusLine("SSH-2.0-OpenSSH_9.6")), Kind.NOT_S3),
-        (closed(http.client.UnknownProtocol("HTTP/9")), Kind.NOT_S3),
+        (closed(http.client.BadStatusLine("SSH-2.0-OpenSSH_9.6")), Kind.STRANGER),
+        (closed(http.client.UnknownProtocol("HTTP/9")), Kind.STRANGER),
         (
             boto.SSLError(
                 endpoint_url=ENDPOINT, error=ssl.SSLError("[SSL: WRONG_VERSION_NUMBER] wrong version number")
             ),
-            Kind.NOT_S3,
+            Kind.STRANGER,
         ),
         (
             boto.SSLError(
                 endpoint_url=ENDPOINT, error=ssl.SSLError("[SSL] record layer failure (_ssl.c:1000)")
             ),
-            Kind.NOT_S3,
+            Kind.STRANGER,
         ),
         (
             chained(
                 boto.SSLError(endpoint_url=ENDPOINT, error=ssl.SSLError("x")),
                 ssl.SSLError("wrong version number"),
             ),
-            Kind.NOT_S3,
+            Kind.STRANGER,
         ),
         (
             boto.SSLError(
@@ -281,8 +281,8 @@ def closed(cause: Exception) -> Exception:
             ),
             Kind.NO_HOST,
         ),
-        (ResponseParserError(f"Unable to parse response, invalid XML received:\n{HTML}"), Kind.NOT_S3),
-        (NotS3("it answers a listing with something other than S3's"), Kind.NOT_S3),
+        (ResponseParserError(f"Unable to parse response, invalid XML received:\n{HTML}"), Kind.STRANGER),
+        (NotS3("it answers a listing with something other than S3's"), Kind.STRANGER),
         (boto.NoCredentialsError(), Kind.NO_CREDENTIALS),
         (boto.PartialCredentialsError(provider="env", cred_var="x"), Kind.NO_CREDENTIALS),
         (

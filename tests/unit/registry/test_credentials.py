@@ -12,7 +12,7 @@ from modelgarden.api.common import Storage
 from modelgarden.api.redaction import redacted
 from modelgarden.registry.errors import Refused
 from modelgarden.registry.secrets import required_value
-from modelgarden.registry.stores import MOST_CLIENTS, Stores
+from modelgarden.registry.stores import MOST_STORES, Stores
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_a_secret_that_is_not_text_is_refused_without_its_value(stores: Stores) 
 
 def test_old_stores_make_room(stores: Stores) -> None:
     first = stores.for_storage(Storage(region="r-0"), None)
-    for number in range(1, MOST_CLIENTS + 1):
+    for number in range(1, MOST_STORES + 1):
         stores.for_storage(Storage(region=f"r-{number}"), None)
 
     assert stores.for_storage(Storage(region="r-0"), None) is not first

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -12,7 +11,8 @@ from modelgarden.api.layout import Location
 from modelgarden.api.selection import MOST_FILES
 from modelgarden.registry.errors import Missing, Refused
 from modelgarden.registry.inputs import Inputs, InputSources
-from modelgarden.registry.store import ObjectInfo, Store
+from modelgarden.registry.objects import ObjectInfo
+from modelgarden.registry.store import Store
 
 MODIFIED = datetime(2026, 11, 21, tzinfo=UTC)
 OBJECTS = {
@@ -33,9 +33,9 @@ class Bucket(Store):
     """A bucket in memory."""
 
     def __init__(self) -> None:
-        super().__init__(lambda: pytest.fail("S3 was asked"), pool=ThreadPoolExecutor(1), lanes=1)
+        super().__init__({})
 
-    async def require_bucket(self, bucket: str) -> None:
+    async def require_bucket(self, location: Location) -> None:
         """Find every bucket."""
 
     async def head(self, location: Location) -> ObjectInfo | None:

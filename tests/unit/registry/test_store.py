@@ -50,7 +50,7 @@ async def test_where_all_is_well_each_question_is_one_request(store: Store, wire
     found = {"ETag": '"1"', "Last-Modified": "Sat, 21 Nov 2026 12:00:00 GMT"}
     wire.answer = lambda sent: LISTING if "list-type" in sent.query else Answer("content", headers=found)
 
-    await store.require_bucket("bucket")
+    await store.require_bucket(PLACE)
     assert await store.head(PLACE) is not None
     assert await store.get_bytes(PLACE) == b"content"
     assert await store.list_keys(PLACE) == ()
@@ -81,7 +81,7 @@ async def test_a_redirect_that_leads_nowhere_is_not_followed(store: Store, wire:
     """botocore asks HEAD of the bucket for its region, is redirected, and asks again without an end."""
     wire.answer = lambda sent: Answer("<html>moved</html>", status, {"Location": "http://elsewhere/"})
 
-    for request in (store.head(PLACE), store.get_bytes(PLACE), store.require_bucket("bucket")):
+    for request in (store.head(PLACE), store.get_bytes(PLACE), store.require_bucket(PLACE)):
         with pytest.raises(StorageError):
             await request
 
@@ -91,7 +91,7 @@ async def test_a_redirect_that_leads_nowhere_is_not_followed(store: Store, wire:
 async def test_a_bucket_of_a_region_that_is_not_named_is_told_as_such(store: Store, wire: Wire) -> None:
     wire.answer = lambda sent: error("PermanentRedirect", 301)
 
-    for request in (store.head(PLACE), store.require_bucket("bucket")):
+    for request in (store.head(PLACE), store.require_bucket(PLACE)):
         with pytest.raises(Missing, match=r"correct storage\.region") as missing:
             await request
         assert missing.value.reason == "BucketNotFound"
@@ -108,7 +108,7 @@ async def test_a_bucket_of_another_region_is_found_where_the_service_names_it(
 
     wire.answer = answer
 
-    await store.require_bucket("bucket")
+    await store.require_bucket(PLACE)
 
 
 async def test_a_page_for_every_path_is_no_empty_bucket(store: Store, wire: Wire) -> None:

@@ -7,62 +7,9 @@ document; what none of them documents goes by its HTTP status. docs/adr/0013-one
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
-
-class Kind(StrEnum):
-    """What a failure of S3 means for who asked."""
-
-    PASSING = "Passing"
-    """It does not answer, or asks to come again."""
-    CLOCK = "Clock"
-    """The two clocks differ by too much; passes when they are set."""
-    FULL = "Full"
-    """There is no room for more; passes when there is."""
-    NO_HOST = "NoHost"
-    """The endpoint's host name has no address; passes when it is registered, or when DNS answers again."""
-    UNTRUSTED = "Untrusted"
-    """The endpoint's certificate is not trusted; passes when it gets another."""
-    DENIED = "Denied"
-    """The credentials or the action are refused."""
-    NO_CREDENTIALS = "NoCredentials"
-    BAD_CREDENTIALS = "BadCredentials"
-    """They cannot even be sent."""
-    ARCHIVED = "Archived"
-    """The object has to be restored before it can be read."""
-    NO_BUCKET = "NoBucket"
-    REGION = "Region"
-    """The bucket, or the service, is in another region."""
-    NAME = "Name"
-    """No bucket can have the name."""
-    NOT_FOUND = "NotFound"
-    PRECONDITION = "Precondition"
-    """The object is, or is not, what the request asked it to be."""
-    UNSUPPORTED = "Unsupported"
-    """The service does not have what was asked for."""
-    NOT_S3 = "NotS3"
-    """What answers is no S3 service."""
-    REFUSED = "Refused"
-    """Anything else that the service does not take."""
-
-
-PASSES: Final = frozenset({Kind.PASSING, Kind.CLOCK, Kind.FULL, Kind.NO_HOST, Kind.UNTRUSTED})
-"""What is waited for."""
-
-ADVICE: Final[Mapping[Kind, str]] = {
-    Kind.CLOCK: "Set the clock of this machine or of S3, as NTP does.",
-    Kind.FULL: "Free some room, or raise the quota.",
-    Kind.NO_HOST: "Correct the host in storage.endpoint (of AWS: storage.region), or mend the cluster's DNS.",
-    Kind.UNTRUSTED: "Operator and pods trust the public certificate authorities: give the service a certificate that one of "
-    "them signed and that is valid for this host, or use http:// inside the cluster.",
-    Kind.BAD_CREDENTIALS: "Write the credentials anew, without line breaks, as `printf %s` does where `echo` adds one.",
-    Kind.ARCHIVED: "Restore the object to a storage class that can be read at once.",
-    Kind.REGION: "The bucket is in another region: correct storage.region.",
-    Kind.NOT_S3: "Correct storage.endpoint, or mend what stands before the service.",
-}
-"""What to do, where it is the same whoever asked."""
+from modelgarden.api.storage.failures import S3, Kind, StorageFailure
 
 _CODES: Final[Mapping[Kind, frozenset[str]]] = {
     Kind.PASSING: frozenset(
@@ -104,28 +51,6 @@ _STATUSES: Final[Mapping[int, Kind]] = {
 _NEVER_OF_S3: Final = frozenset({301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 406, 410, 415, 426, 501})
 """S3 gives its code with each of these, so that what answers without one is something else."""
 
-_OF_THE_ENDPOINT: Final[Mapping[Kind, str]] = {
-    Kind.NO_HOST: "cannot be found, as its host name cannot be resolved",
-    Kind.NOT_S3: "is no S3 service",
-    Kind.UNTRUSTED: "has a certificate that is not trusted",
-}
-
-
-@dataclass(frozen=True)
-class S3Failure:
-    """What went wrong with a request to S3."""
-
-    kind: Kind
-    code: str
-    """S3's code, else the HTTP status, else the name of the library's error."""
-    said: str
-    """What S3 answered, or the library's own words; without values of secrets."""
-
-    def told_of(self, endpoint: str) -> str:
-        """Return what was said, with the endpoint where that is what is wrong."""
-        wrong = _OF_THE_ENDPOINT.get(self.kind)
-        return self.said if wrong is None else f"{endpoint} {wrong}: {self.said}"
-
 
 def kind_of(code: str, status: int, *, detail: str = "", bodiless: bool = False) -> Kind:
     """Return what an error answer means: its code, where it has one, then its HTTP status.
@@ -139,17 +64,17 @@ def kind_of(code: str, status: int, *, detail: str = "", bodiless: bool = False)
         return _KINDS[code]
     bare = not code or code.isdigit()
     if bare and not bodiless and status in _NEVER_OF_S3:
-        return Kind.NOT_S3
+        return Kind.STRANGER
     if status in _STATUSES and (bare or status not in (301, 404)):
         return _STATUSES[status]
     return Kind.PASSING if status >= 500 else Kind.REFUSED
 
 
-def answered(code: str, status: int, *, detail: str = "", bodiless: bool = False) -> S3Failure:
+def answered(code: str, status: int, *, detail: str = "", bodiless: bool = False) -> StorageFailure:
     """Return the failure for an error answer, described as `kind_of` takes it."""
     kind = kind_of(code, status, detail=detail, bodiless=bodiless)
-    if kind is Kind.NOT_S3:
+    if kind is Kind.STRANGER:
         hint = ", which may say that it speaks TLS and wants https://" if status == 400 else ""
-        return S3Failure(kind, code, f"it answers HTTP {status} without an error code of S3{hint}")
+        return StorageFailure(S3, kind, code, f"it answers HTTP {status} without an error code of S3{hint}")
     words = f": {detail.rstrip('.')}" if detail else ""
-    return S3Failure(kind, code, f"S3 answered {code} (HTTP {status}){words}")
+    return StorageFailure(S3, kind, code, f"S3 answered {code} (HTTP {status}){words}")

@@ -13,7 +13,7 @@ from modelgarden.api.artifact import DatasetReport
 from modelgarden.api.conditions import DATASET_READY, Problem
 from modelgarden.api.documents import OPERATOR, DocumentError
 from modelgarden.api.finetunejob import DatasetStatus, Needs
-from modelgarden.api.layout import DATASET_REPORT, Location
+from modelgarden.api.layout import DATASET_REPORT, Location, in_storage
 from modelgarden.api.messages import sentence
 from modelgarden.api.names import EXIT_USER_ERROR
 from modelgarden.api.selection import names_pointers
@@ -221,8 +221,8 @@ def _tried_again(subject: Subject, why: Problem) -> bool:
         return False
     model, dataset = _origins(subject)
     if why.reason in _DATASET_REASONS:
-        return not all(uri.startswith("s3://") and not names_pointers(uri) for uri in dataset)
-    return why.reason not in _MODEL_REASONS or not model.startswith("s3://")
+        return not all(in_storage(uri) and not names_pointers(uri) for uri in dataset)
+    return why.reason not in _MODEL_REASONS or not in_storage(model)
 
 
 def _needs_hub(subject: Subject) -> bool:
