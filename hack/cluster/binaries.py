@@ -75,6 +75,7 @@ GROUPS = (
         ),
         versioned_module="k8s.io/kubernetes",
     ),
+    Group("fake-gcs-server", {"fake-gcs-server": "github.com/fsouza/fake-gcs-server"}),
     Group("versitygw", {"versitygw": "github.com/versity/versitygw/cmd/versitygw"}),
     Group("pause", {"pause": "."}),
     Group(
@@ -87,8 +88,9 @@ _CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl"
 _NODE = ("coredns", "kube-scheduler", "kubelet", "kube-proxy", "pause", "buildkitd", "buildctl")
 SETS = {
     "helm": ("helm",),
+    "fake-gcs-server": ("fake-gcs-server",),
     "control-plane": _CONTROL_PLANE,
-    "integration": (*_CONTROL_PLANE, "helm"),
+    "integration": (*_CONTROL_PLANE, "helm", "fake-gcs-server"),
     "scale": (*_CONTROL_PLANE, "kube-scheduler", "kwok"),
     "node": (*_CONTROL_PLANE, "helm", *_NODE),
     "all": tuple(name for group in GROUPS for name in group.packages),

@@ -1,4 +1,4 @@
-"""What a folder of files is, wherever it lies: the one interface of S3 and of the local disk.
+"""What a folder of files is, wherever it lies: the one interface of S3, of GCS and of the local disk.
 
 Every upload carries its SHA-256, every download is held against the one that is wanted.
 """
@@ -15,6 +15,7 @@ from modelgarden.api.artifact import FileEntry
 from modelgarden_pod.errors import CorruptObject
 
 _CHUNK_BYTES = 1024 * 1024
+_TYPES = {".json": "application/json", ".jsonl": "application/jsonl", ".md": "text/markdown; charset=utf-8"}
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class StoredFile:
     """Name below the folder, with / between its parts."""
     bytes: int
     etag: str | None = None
+    """Entity tag, which changes with its content: the ETag of S3, the generation of GCS."""
     sha256: str | None = None
     """From the object's metadata; only `stat` reads it."""
 
@@ -60,7 +62,7 @@ class Folder(Protocol):
         ...
 
     def read_range(self, name: str, *, start: int, length: int, etag: str | None = None) -> bytes:
-        """Return `length` bytes from `start`, of the version with this ETag where one is given."""
+        """Return `length` bytes from `start`, of the version with this entity tag where one is given."""
         ...
 
     def write(self, name: str, body: bytes) -> FileEntry:
@@ -115,3 +117,8 @@ def fetch_verified(fetch: Callable[[Path], None], target: Path, *, name: str, sh
     finally:
         partial.unlink(missing_ok=True)
     return found
+
+
+def content_type(name: str) -> str:
+    """Return the media type of a file by its name."""
+    return _TYPES.get(Path(name).suffix, "application/octet-stream")

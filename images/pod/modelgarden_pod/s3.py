@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
@@ -22,11 +22,12 @@ from modelgarden.api.s3.codes import answered
 from modelgarden.api.s3.failures import failure_of
 from modelgarden.api.s3.strangers import described, listed, refuse_strangers
 from modelgarden.api.storage.failures import Kind
+from modelgarden_pod.asking import Asking
 from modelgarden_pod.credentials import require_sendable
 from modelgarden_pod.errors import ObjectNotFound, TemporaryError, UserError
-from modelgarden_pod.folder import StoredFile, fetch_verified, sha256_of
+from modelgarden_pod.folder import StoredFile, content_type, fetch_verified, sha256_of
 from modelgarden_pod.retry import Patience
-from modelgarden_pod.storage_errors import Asked, Denied, no_bucket, storage_errors
+from modelgarden_pod.storage_errors import Denied, no_bucket
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -36,7 +37,6 @@ T = TypeVar("T")
 _DELETE_BATCH = 1000
 _NO_BATCHES = {"InvalidRequest", "MethodNotAllowed", "MissingContentMD5", "NotImplemented"}
 """What services answer to DeleteObjects that do not have it, or take it with a Content-MD5 only."""
-_TYPES = {".json": "application/json", ".jsonl": "application/jsonl", ".md": "text/markdown; charset=utf-8"}
 _TRANSFER = TransferConfig(
     multipart_threshold=64 * 1024 * 1024, multipart_chunksize=64 * 1024 * 1024, max_concurrency=8
 )
@@ -65,7 +65,8 @@ def open_s3_folder(uri: str, storage: PodStorage, patience: Patience) -> S3Folde
             "s3", endpoint_url=storage.endpoint, region_name=storage.region, config=config
         )
         refuse_strangers(client.meta.events)
-        return S3Folder(client=client, location=Location.parse(uri), patience=patience)
+        asking = Asking(failure_of, client.meta.endpoint_url, patience)
+        return S3Folder(client=client, location=Location.parse(uri), asking=asking)
     except ValueError as error:
         raise UserError("InvalidConfiguration", f"S3 cannot be reached as configured: {error}") from error
 
@@ -76,9 +77,7 @@ class S3Folder:
 
     client: S3Client
     location: Location
-    patience: Patience
-    granted: set[str] = field(default_factory=set, compare=False, repr=False)
-    """Actions that S3 has taken; folders derived from this one share it."""
+    asking: Asking
 
     @property
     def uri(self) -> str:
@@ -88,7 +87,7 @@ class S3Folder:
         return replace(self, location=self.location.child(name))
 
     def with_patience(self, seconds: float) -> S3Folder:
-        return replace(self, patience=self.patience.limited(seconds))
+        return replace(self, asking=self.asking.limited(seconds))
 
     def list(self) -> list[StoredFile]:
         prefix = f"{self.location.key}/" if self.location.key else ""
@@ -152,7 +151,7 @@ class S3Folder:
                     str(source),
                     self.location.bucket,
                     self._key(name),
-                    ExtraArgs={"ContentType": _content_type(name), "Metadata": {SHA256_METADATA: digest}},
+                    ExtraArgs={"ContentType": content_type(name), "Metadata": {SHA256_METADATA: digest}},
                     Config=_TRANSFER,
                 )
 
@@ -169,7 +168,7 @@ class S3Folder:
                 self._key(entry.path),
                 # A copy in parts, which a large object takes, keeps neither.
                 ExtraArgs={
-                    "ContentType": _content_type(entry.path),
+                    "ContentType": content_type(entry.path),
                     "Metadata": {SHA256_METADATA: entry.sha256},
                     "MetadataDirective": "REPLACE",
                 },
@@ -200,7 +199,7 @@ class S3Folder:
             Key=self._key(name),
             Body=body,
             ChecksumSHA256=base64.b64encode(bytes.fromhex(digest)).decode(),
-            ContentType=_content_type(name),
+            ContentType=content_type(name),
             Metadata={SHA256_METADATA: digest},
         )
 
@@ -245,29 +244,8 @@ class S3Folder:
                 raise
 
     def _call(self, action: str, name: str, request: Callable[[], T]) -> T:
-        asked = Asked(
-            action=f"s3:{action}",
-            uri=str(self.location.child(name)) if name else self.uri,
-            bucket=self.location.bucket,
-            endpoint=self.client.meta.endpoint_url,
-        )
-
-        def attempt() -> T:
-            try:
-                with storage_errors(failure_of, asked):
-                    result = request()
-            except Denied as error:
-                if action in self.granted:
-                    raise error.now() from error
-                raise
-            self.granted.add(action)
-            return result
-
-        return self.patience.retry(f"{asked.action} on {asked.uri}", attempt)
-
-
-def _content_type(name: str) -> str:
-    return _TYPES.get(Path(name).suffix, "application/octet-stream")
+        uri = str(self.location.child(name)) if name else self.uri
+        return self.asking.ask(f"s3:{action}", uri, request, bucket=self.location.bucket)
 
 
 def _code(error: ClientError) -> str:

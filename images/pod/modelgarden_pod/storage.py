@@ -1,4 +1,4 @@
-"""Opens folders of files, in S3 or on the local disk when a command runs without Kubernetes, and moves many at once.
+"""Opens folders of files, in S3, in GCS or on the local disk when a command runs without Kubernetes, and moves many at once.
 
 `open_folder("s3://bucket/prefix", ...)` and `open_folder("file:///path", ...)` answer with the same interface. What
 fails for now is repeated (`retry.Patience`), what the user must mend is a UserError.
@@ -26,12 +26,16 @@ T = TypeVar("T")
 
 
 def open_folder(uri: str, storage: PodStorage, *, patience: Patience | None = None) -> Folder:
-    """Return the folder at s3://bucket/prefix, file:///path or a plain path."""
+    """Return the folder at s3://bucket/prefix, gs://bucket/prefix, file:///path or a plain path."""
     patience = patience or Patience()
     if uri.startswith("s3://"):
         from modelgarden_pod.s3 import open_s3_folder  # boto3 only where S3 is used
 
         return open_s3_folder(uri, storage, patience)
+    if uri.startswith("gs://"):
+        from modelgarden_pod.gcs import open_gcs_folder  # and Google's client only where GCS is
+
+        return open_gcs_folder(uri, storage, patience)
     return LocalFolder(local_path(uri))
 
 

@@ -39,7 +39,7 @@ CHECKPOINT_MARKER: Final = "checkpoint.json"
 ATTEMPT_EMISSIONS: Final = "emissions"
 LATEST: Final = "latest"
 
-_SCHEMES: Final = ("s3://",)
+_SCHEMES: Final = ("s3://", "gs://")
 """Of URIs in object storage."""
 _QUOTE = '"'
 SHA256_METADATA: Final = "sha256"
@@ -48,7 +48,7 @@ SHA256_METADATA: Final = "sha256"
 
 @dataclass(frozen=True)
 class Location:
-    """A bucket and a key (or key prefix, without a trailing slash)."""
+    """A bucket and a key (or key prefix, without a trailing slash), in S3 or (gs) in GCS."""
 
     bucket: str
     key: str
@@ -56,14 +56,14 @@ class Location:
 
     @classmethod
     def parse(cls, uri: str) -> Location:
-        """Parse s3://bucket/key.
+        """Parse s3://bucket/key or gs://bucket/key.
 
         Raises:
             ValueError: the URI is of another scheme or has no bucket.
         """
         parsed = urlparse(uri)
         if not in_storage(uri) or not parsed.netloc:
-            raise ValueError(f"{uri!r} is not of the form s3://bucket/key")
+            raise ValueError(f"{uri!r} is not of the form s3://bucket/key or gs://bucket/key")
         return cls(bucket=parsed.netloc, key=parsed.path.strip("/"), scheme=parsed.scheme)
 
     def child(self, name: str) -> Location:

@@ -34,10 +34,11 @@ _CUT_BYTES = 64
 
 
 class PodStorage(ApiModel):
-    """How to reach S3; credentials come from the environment (AWS_*)."""
+    """How to reach S3 and GCS; credentials come from the environment (AWS_*, GOOGLE_CREDENTIALS)."""
 
     endpoint: str | None = None
     region: str = "us-east-1"
+    gcs_endpoint: str | None = None
 
 
 class PodCarbon(ApiModel):

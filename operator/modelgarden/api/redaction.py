@@ -26,7 +26,7 @@ _LONGEST_WORD: Final = 15
 """Letters alone, up to so many, may be an ordinary word, such as a bucket that is called as its access key is."""
 _BREAKS: Final = re.compile(r"[\s\x00-\x1f\x7f]+")
 _SECRET_VARIABLE: Final = re.compile(
-    r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSPHRASE|ACCESS_KEY|ACCESS_KEY_ID|API_KEY|PRIVATE_KEY)$"
+    r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSPHRASE|ACCESS_KEY|ACCESS_KEY_ID|API_KEY|PRIVATE_KEY|CREDENTIALS)$"
 )
 
 _ASSIGNED: Final = r"""['"]?\s*[:=]\s*b?['"]?"""
@@ -68,6 +68,8 @@ _SHAPES: Final = tuple(
             0,
         ),
         ("hf_ api_org_", r"((?<![A-Za-z0-9]))(?:hf|api_org)_[A-Za-z0-9]{20,}", 0),
+        ("ya29.", r"((?<![A-Za-z0-9]))ya29\.[\w.-]{20,}", 0),
+        ("private key", r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)[^-]+", 0),
         ("eyj", r"(\b)eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+", 0),
     )
 )

@@ -122,6 +122,7 @@ def test_the_environment_is_read_by_the_names_of_its_variables() -> None:
             "AWS_SESSION_TOKEN": "canary-session-0003",
             "HF_TOKEN": "canary-token-0004",
             "WANDB_API_KEY": "canary-api-0005",
+            "GOOGLE_CREDENTIALS": '{"private_key": "canary-json-0008"}',
             "HF_TOKEN_PATH": "/home/nobody/token-0006",
             "AWS_ENDPOINT_URL": "http://s3-0007:9000",
         }
@@ -129,6 +130,7 @@ def test_the_environment_is_read_by_the_names_of_its_variables() -> None:
 
     assert redacted("canary-id-0001 canary-key-0002 canary-session-0003") == f"{MARK} {MARK} {MARK}"
     assert redacted("canary-token-0004 canary-api-0005") == f"{MARK} {MARK}"
+    assert "canary-json-0008" not in redacted('{"private_key": "canary-json-0008"}')
     assert (
         redacted("/home/nobody/token-0006 http://s3-0007:9000")
         == "/home/nobody/token-0006 http://s3-0007:9000"
@@ -161,6 +163,11 @@ def test_the_environment_is_read_by_the_names_of_its_variables() -> None:
         ("key AKIACANARY0CANARY00 is unknown", "key *** is unknown"),
         ("role ASIACANARY0CANARY00", "role ***"),
         ("token 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", "token ***"),
+        ("a token of Google's ya29.a0CANARY-canary_CANARY.canary", "a token of Google's ***"),
+        (
+            '"private_key": "-----BEGIN PRIVATE KEY-----\\nCANARYcanary/+=\\n-----END PRIVATE KEY-----\\n"',
+            '"private_key": "-----BEGIN PRIVATE KEY-----***-----END PRIVATE KEY-----\\n"',
+        ),
         ("AWS_SECRET_ACCESS_KEY=CANARY and HF_TOKEN: 'CANARY'", "AWS_SECRET_ACCESS_KEY=*** and HF_TOKEN: '***'"),
         ('{"secretAccessKey": "CANARY"}', '{"secretAccessKey": "***"}'),
         ("service account eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJDQU5BUlkifQ.c2lnbmF0dXJl", "service account ***"),

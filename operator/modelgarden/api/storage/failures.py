@@ -74,6 +74,13 @@ S3: Final = Service(
     credentials="storage.credentialsSecretRef",
     region="The bucket is in another region: correct storage.region.",
 )
+GCS: Final = Service(
+    name="GCS",
+    endpoint="storage.gcs.endpoint",
+    host="storage.gcs.endpoint",
+    credentials="storage.gcs.credentialsSecretRef",
+    region="The bucket is in another region.",
+)
 
 _ADVICE: Final[Mapping[Kind, str]] = {
     Kind.CLOCK: "Set the clock of this machine or of {name}, as NTP does.",

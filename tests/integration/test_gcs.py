@@ -1,0 +1,177 @@
+"""GCS as pods see it, against a server that speaks its JSON API through Google's own client."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import ANY
+
+import pytest
+
+from modelgarden.api.pods import PodStorage
+from modelgarden_pod.errors import CorruptObject, ObjectNotFound, TemporaryError, UserError
+from modelgarden_pod.folder import Folder
+from modelgarden_pod.retry import Patience
+from modelgarden_pod.storage import open_folder
+from tests.integration.harness.gcs import GcsServer
+from tests.integration.harness.waiting import wait_for
+
+LARGE = 70 * 2**20
+
+
+@pytest.fixture(scope="module")
+def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
+    server = GcsServer(tmp_path_factory.mktemp("gcs"))
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def storage(gcs: GcsServer) -> PodStorage:
+    return PodStorage(gcs_endpoint=gcs.endpoint)
+
+
+@pytest.fixture
+def bucket(gcs: GcsServer) -> str:
+    return gcs.create_bucket(f"bucket-{uuid.uuid4().hex[:10]}")
+
+
+@pytest.fixture
+def folder(storage: PodStorage, bucket: str) -> Folder:
+    return open_folder(f"gs://{bucket}/run", storage, patience=Patience(total=5))
+
+
+def test_small_files_are_written_listed_read_and_deleted(folder: Folder, gcs: GcsServer, bucket: str) -> None:
+    for name in ("b.json", "a/x+y=z", "a/b/c"):
+        folder.write(name, name.encode())
+    gcs.client.bucket(bucket).blob("run/a/").upload_from_string(b"")  # as the console makes folders
+
+    assert [(file.name, file.bytes) for file in folder.list()] == [
+        ("a/b/c", 5),
+        ("a/x+y=z", 7),
+        ("b.json", 6),
+    ]
+    assert folder.uri.startswith("gs://bucket-")
+    assert folder.child("a").read("x+y=z") == b"a/x+y=z"
+    found = folder.stat("b.json")
+    assert found is not None
+    assert found == replace(folder.list()[2], sha256=found.sha256)
+    assert found.sha256 == folder.write("b.json", b"b.json").sha256
+    again = folder.stat("b.json")
+    assert again is not None
+    assert again.etag != found.etag, "each write has an entity tag of its own"
+    folder.delete(["b.json", "a/b/c", "gone already"])
+    assert [file.name for file in folder.list()] == ["a/x+y=z"]
+    assert folder.stat("b.json") is None
+    with pytest.raises(ObjectNotFound):
+        folder.read("b.json")
+
+
+def test_large_files_keep_their_digest_and_ranges(folder: Folder, tmp_path: Path) -> None:
+    source = tmp_path / "weights"
+    source.write_bytes(bytes(range(256)) * (LARGE // 256))  # more than one request
+
+    entry = folder.upload(source, "weights")
+
+    found = folder.stat("weights")
+    assert found is not None
+    assert (found.sha256, found.bytes) == (entry.sha256, LARGE)
+    folder.download("weights", tmp_path / "back", sha256=entry.sha256)
+    assert folder.read_range("weights", start=2**20 + 5, length=3, etag=found.etag) == b"\x05\x06\x07"
+    with pytest.raises(CorruptObject):
+        folder.download("weights", tmp_path / "back", sha256="0" * 64)
+    copied = folder.child("beside")
+    copied.copy_from(folder.uri, entry)
+    assert copied.stat("weights") == replace(found, etag=ANY)
+    assert copied.download("weights", tmp_path / "copied") == entry.sha256
+
+
+def test_a_range_is_of_the_version_that_was_listed(folder: Folder) -> None:
+    folder.write("weights", b"first version")
+    (listed,) = folder.list()
+    folder.write("weights", b"other version")
+
+    with pytest.raises(ObjectNotFound):
+        folder.read_range("weights", start=0, length=5, etag=listed.etag)
+
+
+def test_errors_say_what_is_wrong(storage: PodStorage, folder: Folder) -> None:
+    assert folder.stat("nothing") is None
+    missing = open_folder("gs://no-such-bucket/x", storage)
+    for action in (
+        lambda: missing.stat("y"),
+        lambda: missing.list(),
+        lambda: missing.write("y", b""),
+    ):
+        with pytest.raises(UserError) as raised:
+            action()
+        assert raised.value.reason == "BucketNotFound"
+
+
+def test_without_endpoint_and_key_no_credentials_is_no_riddle(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "NO_GCE_CHECK", "true"
+    )  # else the client looks for the metadata server of a machine of Google's
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+
+    with pytest.raises(UserError, match=r"storage\.gcs\.credentialsSecretRef") as raised:
+        open_folder(f"gs://{bucket}/x", PodStorage())
+
+    assert raised.value.reason == "AccessDenied"
+
+
+@pytest.mark.parametrize("value", ["AKIAEXAMPLE", '{"type": "external_account"}'])
+def test_what_is_no_key_is_refused_before_any_request(
+    value: str, storage: PodStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOGLE_CREDENTIALS", value)
+
+    with pytest.raises(UserError, match="GOOGLE_CREDENTIALS") as raised:
+        open_folder("gs://bucket/x", storage)
+
+    assert raised.value.reason == "SecretInvalid"
+    assert value not in raised.value.message
+
+
+def test_an_outage_is_waited_out_or_told(tmp_path: Path) -> None:
+    server = GcsServer(tmp_path)
+    patience = Patience(total=60)
+    folder = open_folder("gs://bucket/x", PodStorage(gcs_endpoint=server.endpoint), patience=patience)
+    with pytest.raises(TemporaryError, match=r"storage\.objects\.get on gs://bucket/x/file failed for 1 s"):
+        folder.with_patience(1).read("file")
+    patience.outage.message = None
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            written = threads.submit(folder.write, "file", b"content")
+            wait_for(lambda: patience.outage.message, what="the outage to be noticed")
+            server.start()
+            # The server that came up has no buckets, which is an answer.
+            with pytest.raises(UserError) as raised:
+                written.result(60)
+    finally:
+        server.stop()
+
+    assert raised.value.reason == "BucketNotFound"
+
+
+def test_what_is_no_gcs_is_taken_for_an_outage(folder: Folder, s3_endpoint: str) -> None:
+    """As of S3: an ingress whose service restarts answers just so."""
+    strange = open_folder("gs://bucket/x", PodStorage(gcs_endpoint=s3_endpoint), patience=Patience(total=1))
+
+    with pytest.raises(TemporaryError, match="is no GCS service"):
+        strange.list()
+
+
+@pytest.fixture
+def s3_endpoint(request: pytest.FixtureRequest) -> str:
+    endpoint: str = request.getfixturevalue("s3").endpoint
+    return endpoint
