@@ -11,14 +11,12 @@ from pathlib import PurePosixPath
 
 from modelgarden.api.artifact import Manifest
 from modelgarden.api.documents import SERVE_IMAGE
-from modelgarden.api.finetunejob import ArtifactFormat
+from modelgarden.api.finetunejob import USED_FORMAT
 from modelgarden.api.layout import MANIFEST, listing_digest
 from modelgarden.api.pods import ServeConfig
 from modelgarden_pod.documents import read_document
 from modelgarden_pod.errors import ObjectNotFound, UserError
 from modelgarden_pod.folder import Folder, StoredFile
-
-SERVED_FORMAT: ArtifactFormat = "Merged16Bit"
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def select(root: Folder, config: ServeConfig) -> Selection:
 
 def _of_run(root: Folder, wanted: str | None) -> Selection:
     manifest = _manifest(root, wanted)
-    place = manifest.formats.get(SERVED_FORMAT)
+    place = manifest.formats.get(USED_FORMAT)
     if place is None:
         raise UserError(
             "FormatNotFound",

@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-
-from modelgarden.api.conditions import FAILED, Problem
-from modelgarden.api.finetunejob import ArtifactFormat, ArtifactStatus
+from modelgarden.api.conditions import Problem
+from modelgarden.api.finetunejob import USED_FORMAT, ArtifactStatus
 from modelgarden.api.layout import MANIFEST, Location
 from modelgarden.api.modeldeployment import ModelSource, ServedArtifact
+from modelgarden.controller.results import AWAITED, artifact_of, awaited
 from modelgarden.controller.storage import OpenStore
 from modelgarden.kube.cache import Cache
 from modelgarden.kube.client import Kube
@@ -24,8 +23,6 @@ from modelgarden.registry.lookups import Lookups
 from modelgarden.registry.sources import resolve_source
 from modelgarden.registry.store import Store
 from modelgarden.serving.subject import Subject
-
-SERVED_FORMAT: ArtifactFormat = "Merged16Bit"
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class Resolver:
         reference = model.fine_tune_job_ref
         job = await self._job(namespace, reference.name) if reference is not None else None
         # Noted before S3 has been asked: the job may be deleted, by its time to live too, before S3 answers.
-        known = kept or _served(_artifact_of(job))
+        known = kept or _served(artifact_of(job))
         store = await opened.get()
         if isinstance(store, Problem):
             return Resolution(artifact=known, refused=store)
@@ -87,13 +84,13 @@ class Resolver:
     async def _of_job(
         self, store: Store, name: str, job: Mapping[str, Any] | None, kept: ServedArtifact | None
     ) -> Resolution:
-        found = _artifact_of(job)
+        found = artifact_of(job)
         if found is None:
-            waiting = _awaited(name, job)
+            waiting = awaited(name, job)
             if kept is not None:
                 said = f"{waiting.message} Until it has an artifact, the earlier one of that name is served."
                 return Resolution(artifact=kept, message=said)
-            return Resolution(problem=waiting, waits=waiting.reason != "FineTuneJobFailed")
+            return Resolution(problem=waiting, waits=waiting.reason in AWAITED)
         artifact = _served(found)
         if artifact is None:
             raise _format_not_found(f"The artifact of FineTuneJob {name!r}")
@@ -108,7 +105,7 @@ class Resolver:
 
     async def _of_source(self, store: Store, uri: str) -> Resolution:
         source = await resolve_source(store, uri, lookups=self._lookups)
-        if source.manifest is not None and SERVED_FORMAT not in source.manifest.formats:
+        if source.manifest is not None and USED_FORMAT not in source.manifest.formats:
             raise _format_not_found(f"The run at {source.uri}")
         kind = "folder" if source.manifest is None else "artifact"
         return Resolution(
@@ -117,38 +114,11 @@ class Resolver:
         )
 
 
-def _artifact_of(job: Mapping[str, Any] | None) -> ArtifactStatus | None:
-    value = ((job or {}).get("status") or {}).get("artifact")
-    try:
-        return None if value is None else ArtifactStatus.from_dict(value)
-    except ValidationError:  # written by another version of the operator
-        return None
-
-
 def _served(artifact: ArtifactStatus | None) -> ServedArtifact | None:
     """Return what is served of a job's artifact, None where it has no format for that."""
-    if artifact is None or SERVED_FORMAT not in artifact.formats:
+    if artifact is None or USED_FORMAT not in artifact.formats:
         return None
     return ServedArtifact(uri=artifact.uri, sha256=artifact.manifest_sha256, version=artifact.version)
-
-
-def _awaited(name: str, job: Mapping[str, Any] | None) -> Problem:
-    if job is None:
-        return Problem("FineTuneJobNotFound", f"FineTuneJob {name!r} does not exist in this namespace yet.")
-    status = job.get("status") or {}
-    for condition in status.get("conditions", []):
-        if (condition["type"], condition["status"]) == (FAILED, "True"):
-            said = f"FineTuneJob {name!r} has failed ({condition['reason']}): {condition['message']}"
-            return Problem(
-                "FineTuneJobFailed", f"{said} Name another job, or replace it by one that succeeds."
-            )
-    if (job.get("spec") or {}).get("dryRun"):
-        said = f"FineTuneJob {name!r} is a dry run (spec.dryRun), which trains nothing."
-        return Problem("FineTuneJobFailed", f"{said} Name another job, or replace it by one that trains.")
-    phase = status.get("phase") or "Pending"
-    return Problem(
-        "WaitingForFineTuneJob", f"FineTuneJob {name!r} has no artifact yet; its phase is {phase}."
-    )
 
 
 def _format_not_found(what: str) -> Refused:

@@ -5,7 +5,7 @@ from modelgarden.api.finetunejob.estimate import Estimate
 from modelgarden.api.finetunejob.evaluation import Evaluation
 from modelgarden.api.finetunejob.model import REVISION_PATTERN, BaseModelSource
 from modelgarden.api.finetunejob.needs import Needs, Pass
-from modelgarden.api.finetunejob.output import ArtifactFormat, Output
+from modelgarden.api.finetunejob.output import USED_FORMAT, ArtifactFormat, Output
 from modelgarden.api.finetunejob.quality import FIELD_OF_REASON, Action, Quality, Reason
 from modelgarden.api.finetunejob.source import (
     CLAIM_PATTERN,
@@ -39,6 +39,7 @@ __all__ = [
     "IMMUTABLE_FIELDS",
     "REVISION_PATTERN",
     "S3_FILES_PATTERN",
+    "USED_FORMAT",
     "WEB_PATTERN",
     "Action",
     "ArtifactFormat",

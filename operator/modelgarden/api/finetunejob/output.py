@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from modelgarden.api.base import ApiModel, ModelName, S3Uri
 
 ArtifactFormat = Literal["Adapter", "Merged16Bit"]
+USED_FORMAT: Final[ArtifactFormat] = "Merged16Bit"
+"""What is served of an artifact, and trained on from."""
 
 
 class Output(ApiModel):
