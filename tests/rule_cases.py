@@ -204,6 +204,31 @@ def _output() -> tuple[RuleCase, ...]:
     return tuple(RuleCase(FINETUNEJOB, message, "spec.output.uri", *case) for case in cases)
 
 
+def _models() -> tuple[RuleCase, ...]:
+    latest = {"name": "bot", "alias": "latest"}
+    forms: tuple[Patch, ...] = ({"fineTuneJobRef": {"name": "bot"}}, {"registry": latest})
+
+    def case(message: str, field: str, refused: Patch, accepted: Patch) -> RuleCase:
+        return RuleCase(FINETUNEJOB, message, field, {"model": refused}, {"model": accepted})
+
+    one = "exactly one of source, fineTuneJobRef, registry must be set"
+    named = "exactly one of version, alias must be set"
+    return (
+        *(case(one, "spec.model", form, {"source": None, **form}) for form in forms),
+        case(one, "spec.model", {"source": None, **forms[0], **forms[1]}, {"source": None, **forms[1]}),
+        case(one, "spec.model", {"source": None}, {}),
+        *(
+            case(
+                named,
+                "spec.model.registry",
+                {"source": None, "registry": refused},
+                {"source": None, "registry": {"name": "bot", "version": 7}},
+            )
+            for refused in ({"name": "bot"}, {**latest, "version": 7})
+        ),
+    )
+
+
 def _hub_sources() -> tuple[RuleCase, ...]:
     fields: tuple[Patch, ...] = (
         {"config": "main"}, {"split": "train"}, {"revision": "v1"}, {"tokenSecretRef": {"name": "hub"}}
@@ -278,6 +303,14 @@ RULE_CASES: tuple[RuleCase, ...] = (
         {"model": {"revision": "main"}},
         {"model": {"source": "hf://org/name", "revision": "main", "tokenSecretRef": {"name": "hub"}}},
     ),
+    RuleCase(
+        FINETUNEJOB,
+        "revision and tokenSecretRef are for an hf:// source only",
+        "spec.model",
+        {"model": {"source": None, "fineTuneJobRef": {"name": "bot"}, "tokenSecretRef": {"name": "hub"}}},
+        {"model": {"source": None, "fineTuneJobRef": {"name": "bot"}}},
+    ),
+    *_models(),
     *_hub_sources(),
     RuleCase(
         FINETUNEJOB,

@@ -25,6 +25,23 @@ NAME_RULES: Final = (
 )
 
 
+def _reference_rules(kind: Kind) -> tuple[Rule, ...]:
+    """Return the rules that no object of a kind refers to itself."""
+    return tuple(
+        _no_self_reference(".".join(("spec", *reference.path)))
+        for reference in kind.references
+        if reference.kind == kind.name
+    )
+
+
+def _no_self_reference(field: str) -> Rule:
+    return Rule(
+        rule=f"!has(self.{field}) || self.{field}.name != self.metadata.name",
+        message=f"{field} must name another object: this one would wait for itself",
+        field_path=f".{field}.name",
+    )
+
+
 def custom_resource_definition(kind: Kind) -> dict[str, Any]:
     """Return the CustomResourceDefinition of a kind.
 
@@ -80,7 +97,7 @@ def _root(kind: Kind) -> dict[str, Any]:
             "status": structural(kind.status, spec=False),
         },
     }
-    return with_rules(schema, NAME_RULES)
+    return with_rules(schema, (*NAME_RULES, *_reference_rules(kind)))
 
 
 def _column(column: Column) -> dict[str, Any]:

@@ -196,10 +196,16 @@ _WORDS = ("", " ", "text", "ünï\u4e2d\U0001f331", "a\nb", "\u0000", "true", "x
 def _repaired(spec: dict[str, Any]) -> dict[str, Any]:
     """Return a spec after mending, in place, what CEL rules would refuse; another value stays as it is."""
     model = spec.get("model", {})
-    if not {"source", "fineTuneJobRef"} & model.keys():
+    forms = [form for form in ("source", "fineTuneJobRef", "registry") if form in model]
+    if not forms:
         model["source"] = "s3://bucket/model"
-    if "source" in model:
-        model.pop("fineTuneJobRef", None)
+    for form in forms[1:]:
+        del model[form]
+    registry = model.get("registry", {})
+    if "version" in registry:
+        registry.pop("alias", None)
+    elif "registry" in model:
+        registry.setdefault("alias", "latest")
     if not str(model.get("source", "")).startswith("hf://"):
         model.pop("revision", None)
         model.pop("tokenSecretRef", None)

@@ -92,6 +92,20 @@ async def test_a_name_that_children_could_not_take_is_refused(
     ]
 
 
+async def test_a_job_that_would_wait_for_itself_is_refused(raw: RawApi) -> None:
+    spec = spec_of(FINETUNEJOB, {"model": {"source": None, "fineTuneJobRef": {"name": "bot"}}})
+
+    refused = await raw.create(FINETUNEJOB, json.dumps(spec), name="bot")
+    accepted = await raw.create(FINETUNEJOB, json.dumps(spec), name="bot-2")
+
+    assert not refused.accepted
+    message = "spec.model.fineTuneJobRef must name another object: this one would wait for itself"
+    assert [(field, message in text) for field, text in _causes(refused)] == [
+        ("spec.model.fineTuneJobRef.name", True)
+    ]
+    assert accepted.accepted, accepted.message
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 async def test_the_longest_name_passes(raw: RawApi, kind: Kind) -> None:
     answer = await raw.create(kind, json.dumps(spec_of(kind, {})), name="a" * MAX_NAME_LENGTH)

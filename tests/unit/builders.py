@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from modelgarden.api import names
 from modelgarden.api.artifact import (
-    BaseModelRecord,
     DatasetReport,
     FileEntry,
     Manifest,
@@ -27,7 +26,7 @@ from modelgarden.api.emissions import (
     emissions_milligrams,
 )
 from modelgarden.api.evaluation import EvaluationStatus, Interval, Metric, Score
-from modelgarden.api.finetunejob import DatasetStatus, FineTuneJobStatus, Progress
+from modelgarden.api.finetunejob import BaseModelRecord, DatasetStatus, FineTuneJobStatus, Parent, Progress
 from modelgarden.api.pods import TerminationMessage, TrainReport
 from modelgarden.finetune.manifests import prepare_job, train_job
 from modelgarden.finetune.programs import PREPARE, TRAIN
@@ -340,6 +339,21 @@ def make_manifest(*, run: RunIdentity, files: tuple[FileEntry, ...] = (), **fiel
         "files": files or (FileEntry(path="artifact/merged/model.safetensors", sha256=DIGEST, bytes=4096),),
     }
     return Manifest(**(known | fields))
+
+
+def make_parent(**fields: Any) -> Parent:
+    """Return an earlier result as it was found."""
+    run = "s3://garden/root/runs/team/first/uid-of-first"
+    known: dict[str, Any] = {
+        "uri": f"{run}/manifest.json",
+        "manifest_sha256": DIGEST,
+        "model_name": "bot",
+        "version": 3,
+        "job": "first",
+        "source": f"{run}/artifact/merged",
+        "root": BaseModelRecord(source="hf://org/name", revision="0123abc", digest=DIGEST),
+    }
+    return Parent(**(known | fields))
 
 
 def make_registration(subject: Subject, *, version: int = 1, **manifest: Any) -> Registration:

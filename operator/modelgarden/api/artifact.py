@@ -11,7 +11,15 @@ from modelgarden.api.base import ApiModel, ModelName, Sha256, Timestamp
 from modelgarden.api.documents import Document
 from modelgarden.api.emissions import EmissionsRecord
 from modelgarden.api.evaluation import EvaluationStatus, Score, with_metrics
-from modelgarden.api.finetunejob import Action, ArtifactFormat, DatasetStatus, Method, Needs
+from modelgarden.api.finetunejob import (
+    Action,
+    ArtifactFormat,
+    BaseModelRecord,
+    DatasetStatus,
+    Method,
+    Needs,
+    Parent,
+)
 
 
 class RunIdentity(ApiModel):
@@ -147,22 +155,16 @@ class ListedSources(Document):
     sources: tuple[SourceRecord, ...]
 
 
-class BaseModelRecord(ApiModel):
-    """The base model as it was used."""
-
-    source: str
-    revision: str | None = None
-    digest: Sha256
-    """SHA-256 over the sorted names and SHA-256 of its files."""
-
-
 class Manifest(Document):
     """`manifest.json`, written last: the commit marker of a run."""
 
+    schema_version: str = Field(default="1.1")
     run: RunIdentity
     model_name: ModelName
     created_at: Timestamp
     base_model: BaseModelRecord
+    parent: Parent | None = None
+    """The earlier result that the base model is, in manifests from 1.1 on."""
     method: Method
     dataset: DatasetReport
     hyperparameters: dict[str, str]
@@ -180,6 +182,11 @@ class Manifest(Document):
     def upgraded(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the evaluation as a list of metrics."""
         return with_metrics(value, at="evaluation")
+
+    @property
+    def root(self) -> BaseModelRecord:
+        """Return the base model that the chain of results up to this one began with."""
+        return self.base_model if self.parent is None else self.parent.root
 
 
 class GeneratedRow(ApiModel):

@@ -86,10 +86,14 @@ FINETUNEJOB: Final = Kind(
         Column("Method", ".spec.method", "LoRA, QLoRA or Full."),
         Column("Version", ".status.artifact.version", "Version in the registry.", type="integer"),
         Column("Artifact", ".status.artifact.uri", "Manifest of the artifact.", wide=True),
+        Column(
+            "Parent", ".status.parent.uri", "Manifest of the earlier result that is trained on.", wide=True
+        ),
         Column("Energy(J)", ".status.carbon.energyJoules.total", "Joules.", type="integer", wide=True),
         Column("CO2(mg)", ".status.carbon.emissionsMilligrams", "Milligrams.", type="integer", wide=True),
         _AGE,
     ),
+    references=(Reference("FineTuneJob", ("model", "fineTuneJobRef")),),
 )
 
 MODELDEPLOYMENT: Final = Kind(

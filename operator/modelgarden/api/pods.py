@@ -21,6 +21,7 @@ from modelgarden.api.finetunejob import (
     Evaluation,
     Method,
     Needs,
+    Parent,
     Preparation,
     Progress,
     Training,
@@ -82,11 +83,13 @@ class RunConfig(Configuration):
     sources, instead of which an older trainer would split rows off.
     """
 
-    schema_version: str = Field(default="3.0")
+    schema_version: str = Field(default="3.1")
     run: RunIdentity
     run_uri: str
     model_source: str
     model_revision: str | None = None
+    parent: Parent | None = None
+    """The earlier result that the base model is, for the manifest; from 2.1 and 3.1 on."""
     method: Method = "LoRA"
     dataset: PodDataset
     allowed_hosts: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from modelgarden.controller.means import Means
 from modelgarden.controller.storage import OpenStore
+from modelgarden.finetune.parents import Parents
 from modelgarden.finetune.progress import ProgressReports
 from modelgarden.finetune.subject import Subject
 from modelgarden.registry.inputs import Inputs
@@ -19,4 +20,5 @@ class Look:
     means: Means
     store: OpenStore
     inputs: Inputs
+    parents: Parents
     progress: ProgressReports

@@ -207,14 +207,21 @@ def _environment(
     ]
 
 
+def _schema_version(subject: Subject) -> str:
+    """Return the lowest version of the configuration that says all that a job needs."""
+    major = 3 if subject.spec.dataset.validation_sources else 2
+    return f"{major}.{1 if subject.status.parent is not None else 0}"
+
+
 def _run_config(subject: Subject, settings: Settings, *, gpus: int) -> RunConfig:
     spec = subject.spec
     return RunConfig(
-        schema_version="3.0" if spec.dataset.validation_sources else "2.0",
+        schema_version=_schema_version(subject),
         run=subject.run,
         run_uri=str(subject.folder),
-        model_source=spec.model.source,
+        model_source=subject.base,
         model_revision=spec.model.revision,
+        parent=subject.status.parent,
         method=spec.method,
         dataset=PodDataset.of(spec.dataset),
         allowed_hosts=settings.dataset_allowed_hosts,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from modelgarden.api.conditions import Problem
 from modelgarden.api.emissions import EmissionsRecord
-from modelgarden.api.finetunejob import DatasetStatus, Needs
+from modelgarden.api.finetunejob import DatasetStatus, Needs, Parent
 from modelgarden.api.pods import TrainReport
 from modelgarden.registry.artifacts import Registration
 from modelgarden.workloads.gpus import Gpu
@@ -17,6 +17,8 @@ from modelgarden.workloads.jobs import JobState
 class Observation:
     """What was seen. `None` says: not there, or not looked at because it decides nothing now."""
 
+    parent: Parent | Problem | None = None
+    """The earlier result that the spec names, found just now, or why it is not there."""
     inputs: str | Problem | None = None
     """Fingerprint of the inputs, or what is wrong with them or with the secrets."""
     prepare: JobState | None = None

@@ -24,6 +24,7 @@ from modelgarden.api.emissions import ended_record
 from modelgarden.api.finetunejob import FineTuneJobStatus, Phase
 from modelgarden.controller.conditions import Finding, conditions
 from modelgarden.controller.plan import Event, Plan
+from modelgarden.controller.results import AWAITED
 from modelgarden.controller.times import moment
 from modelgarden.finetune.attempts import attempts_after, cut_short
 from modelgarden.finetune.observation import Observation
@@ -42,7 +43,7 @@ INVALID_SECONDS: Final = 300.0
 _EVENT_CONDITIONS: Final[dict[Phase, tuple[str, ...]]] = {
     "Blocked": (ACCEPTED, DATASET_READY, RUNNING),
     "Preparing": (DATASET_READY,),
-    "Pending": (RUNNING,),
+    "Pending": (ACCEPTED, RUNNING),
     "Training": (RUNNING,),
     "Registering": (ARTIFACT_REGISTERED,),
     "Suspended": (SUSPENDED,),
@@ -180,5 +181,5 @@ def _event(phase: Phase, found: tuple[Condition, ...]) -> Event | None:
     if not told:
         return None
     condition = next((one for one in told if one.status != "True"), told[-1])
-    bad = phase in _BAD_PHASES or condition.reason in _BAD_REASONS
+    bad = condition.reason not in AWAITED and (phase in _BAD_PHASES or condition.reason in _BAD_REASONS)
     return Event("Warning" if bad else "Normal", condition.reason, condition.message)

@@ -14,6 +14,7 @@ from modelgarden.controller.plan import Plan
 from modelgarden.controller.storage import OpenStore
 from modelgarden.finetune.look import Look
 from modelgarden.finetune.observe import Session
+from modelgarden.finetune.parents import Parents
 from modelgarden.finetune.plan import plan, unreadable
 from modelgarden.finetune.progress import ProgressReports
 from modelgarden.finetune.steps.step import FineTuneView
@@ -31,6 +32,7 @@ class FineTuneJobKind:
     def __init__(self, means: Means) -> None:
         self._means = means
         self._inputs = Inputs()
+        self._parents = Parents()
         self._progress = ProgressReports(means.reports, clock=means.clock)
 
     def subject(self, owner: Mapping[str, Any]) -> Subject:
@@ -40,7 +42,7 @@ class FineTuneJobKind:
     def session(self, subject: Subject) -> Session:
         """Return the I/O of one reconcile."""
         store = OpenStore(self._means.storage, subject.namespace, subject.spec.storage)
-        return Session(Look(subject, self._means, store, self._inputs, self._progress))
+        return Session(Look(subject, self._means, store, self._inputs, self._parents, self._progress))
 
     def plan(self, view: FineTuneView) -> Plan:
         """Return what to do now."""

@@ -19,6 +19,7 @@ from modelgarden.api.conditions import (
 from modelgarden.api.emissions import folded
 from modelgarden.api.finetunejob import AttemptStatus, FineTuneJobStatus, Phase
 from modelgarden.api.messages import clean
+from modelgarden.controller.results import AWAITED
 
 ORDER: Final = (ACCEPTED, DATASET_READY, RUNNING, ARTIFACT_REGISTERED, SUSPENDED, COMPLETE, FAILED)
 
@@ -55,7 +56,7 @@ def phase_of(found: Iterable[Condition]) -> Phase:
     if ACCEPTED not in by_type:
         return "Pending"
     if not is_true(ACCEPTED):
-        return "Blocked"
+        return "Pending" if by_type[ACCEPTED].reason in AWAITED else "Blocked"
     if is_true(DATASET_READY):
         return _TRAINING_PHASES.get(by_type[RUNNING].reason if RUNNING in by_type else "", "Training")
     if DATASET_READY in by_type and by_type[DATASET_READY].reason not in _WAITING_FOR_PREPARE:

@@ -32,6 +32,24 @@ class Subject(subject.Subject[FineTuneJobSpec, FineTuneJobStatus]):
         return Location.parse(uri)
 
     @property
+    def has_base(self) -> bool:
+        """Tell whether the base model is known: an earlier result has to be found first."""
+        return self.spec.model.source is not None or self.status.parent is not None
+
+    @property
+    def base(self) -> str:
+        """Return the URI of the base model.
+
+        Raises:
+            ValueError: it is an earlier result that is not found yet; nothing is created before.
+        """
+        if self.spec.model.source is not None:
+            return self.spec.model.source
+        if self.status.parent is None:
+            raise ValueError("the earlier result that is trained on is not known yet")
+        return self.status.parent.source
+
+    @property
     def queued(self) -> bool:
         """A queue (Kueue) decides when the Jobs run, through their field suspend."""
         return QUEUE_LABEL in self.spec.pod_template.labels

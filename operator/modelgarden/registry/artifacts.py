@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -108,7 +109,16 @@ async def _verify(store: Store, candidate: Candidate, manifest: Manifest) -> Non
             f"{candidate.folder.child(MANIFEST)} is of run {manifest.run.uid}, model {manifest.model_name}, "
             f"not of run {candidate.run.uid}, model {candidate.model_name}.",
         )
-    await asyncio.gather(*(_verify_file(store, candidate.folder, file) for file in manifest.files))
+    await verify_files(store, candidate.folder, manifest.files)
+
+
+async def verify_files(store: Store, folder: Location, files: Iterable[FileEntry]) -> None:
+    """Hold files of a run against what its manifest says, by size and SHA-256; no content is read.
+
+    Raises:
+        StorageError: one is missing or another (ArtifactInvalid); storage refuses or does not answer.
+    """
+    await asyncio.gather(*(_verify_file(store, folder, file) for file in files))
 
 
 async def _verify_file(store: Store, folder: Location, file: FileEntry) -> None:

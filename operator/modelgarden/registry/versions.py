@@ -45,7 +45,7 @@ async def allocate(store: Store, found: Registration, *, now: datetime) -> Regis
 async def _allocate(
     store: Store, model: Location, record: VersionRecord, *, since: datetime | None
 ) -> VersionRecord:
-    versions = await _versions(store, model)
+    versions = await listed_versions(store, model)
     own = await _own_version(store, model, versions, record=record, since=since)
     if own is not None:
         return own
@@ -60,7 +60,7 @@ async def _allocate(
         content = await store.get_bytes(location)
         if content is None:
             continue
-        taken = _parsed(content, location)
+        taken = record_in(content, location)
         # A write whose answer was lost is found here as our own.
         if taken is not None and taken.run.uid == record.run.uid:
             return taken
@@ -68,7 +68,12 @@ async def _allocate(
     raise Unavailable(f"{model}: {_MOST_TRIES} versions were taken meanwhile. The operator keeps trying.")
 
 
-async def _versions(store: Store, model: Location) -> dict[int, ObjectInfo]:
+async def listed_versions(store: Store, model: Location) -> dict[int, ObjectInfo]:
+    """Return the versions that a model has, by number.
+
+    Raises:
+        StorageError: storage refuses or does not answer.
+    """
     listed = await store.list_keys(model.child("versions"), limit=1_000_000)
     return {int(match[1]): info for info in listed if (match := _VERSION.search(info.key))}
 
@@ -87,13 +92,18 @@ async def _own_version(
             return None
         location = model.child(version_key(number))
         content = await store.get_bytes(location)
-        found = None if content is None else _parsed(content, location)
+        found = None if content is None else record_in(content, location)
         if found is not None and found.run.uid == record.run.uid:
             return found
     return None
 
 
-def _parsed(content: bytes, location: Location) -> VersionRecord | None:
+def record_in(content: bytes, location: Location) -> VersionRecord | None:
+    """Return the record of a version that an object of the registry holds, None where it is damaged.
+
+    Raises:
+        Refused: a newer version wrote it (UpgradeNeeded).
+    """
     try:
         return VersionRecord.read(content, reader=OPERATOR)
     except NewerDocument as error:
@@ -125,7 +135,7 @@ async def _point(store: Store, location: Location, record: VersionRecord) -> Non
             if await store.put_bytes(location, content, if_none_match=True):
                 return
             continue
-        current = _parsed(found[0], location)
+        current = record_in(found[0], location)
         if current is not None and current.version >= record.version:
             return
         if await store.put_bytes(location, content, if_match=found[1]):

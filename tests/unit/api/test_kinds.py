@@ -59,7 +59,7 @@ def test_references_are_to_kinds_of_the_table_and_to_fields_of_the_spec() -> Non
 )
 def test_a_spec_refers_to(spec: dict[str, Any], want: set[tuple[str, str]]) -> None:
     assert MODELDEPLOYMENT.referred(spec) == want
-    assert FINETUNEJOB.referred(spec) == set()
+    assert FINETUNEJOB.referred(spec) == want
 
 
 def test_only_a_kind_with_a_time_to_live_may_be_deleted() -> None:

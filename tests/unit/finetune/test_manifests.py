@@ -11,7 +11,7 @@ from syrupy.assertion import SnapshotAssertion
 from modelgarden.api.pods import RunConfig
 from modelgarden.finetune.manifests import prepare_job, train_job
 from modelgarden.settings import Settings
-from tests.unit.builders import FINGERPRINT, SETTINGS, make_subject
+from tests.unit.builders import FINGERPRINT, SETTINGS, make_parent, make_subject, with_status
 
 GPU_SPEC: dict[str, Any] = {
     "model": {"source": "hf://org/name", "revision": "abc", "tokenSecretRef": {"name": "hub"}},
@@ -68,6 +68,26 @@ def test_pods_satisfy_the_restricted_profile_and_get_no_token(spec: dict[str, An
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
+
+
+def test_an_earlier_result_is_the_base_model_of_both_jobs() -> None:
+    parent = make_parent()
+    subject = with_status(make_subject(model={"registry": {"name": "bot", "alias": "latest"}}), parent=parent)
+
+    configs = [
+        config_of(prepare_job(subject, SETTINGS, inputs_hash="x")), config_of(train_job(subject, SETTINGS))
+    ]  # fmt: skip
+
+    assert [(one.schema_version, one.model_source, one.model_revision, one.parent) for one in configs] == [
+        ("2.1", parent.source, None, parent)
+    ] * 2
+
+
+def test_no_job_is_made_of_an_earlier_result_that_is_not_known_yet() -> None:
+    subject = make_subject(model={"fineTuneJobRef": {"name": "first"}})
+
+    with pytest.raises(ValueError, match="not known yet"):
+        train_job(subject, SETTINGS)
 
 
 def test_the_prepare_pod_takes_no_gpu_and_little_else() -> None:

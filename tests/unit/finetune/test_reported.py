@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from modelgarden.api.artifact import BaseModelRecord
-from modelgarden.api.finetunejob import Progress, Resolved
+from modelgarden.api.finetunejob import BaseModelRecord, Progress, Resolved
 from modelgarden.finetune.reported import recorded
 from tests.unit.builders import (
     DIGEST,

@@ -22,6 +22,7 @@ from tests.unit.builders import (
     condition,
     ended_pod,
     make_dataset,
+    make_parent,
     make_pod,
     make_registration,
     make_report,
@@ -39,6 +40,7 @@ QUEUED = {"labels": {"kueue.x-k8s.io/queue-name": "gpus"}}
 SUSPENDED = condition("Suspended", "True", "Suspended")
 NEW = make_subject()
 HELD = make_subject(suspend=True)
+CONTINUED = make_subject(model={"fineTuneJobRef": {"name": "first"}})
 PREPARED = make_subject(conditions=ready())
 PREPARED_AND_HELD = make_subject(suspend=True, conditions=ready(SUSPENDED))
 AWAY = Problem("StorageUnavailable", "s3.test does not answer")
@@ -103,6 +105,16 @@ SITUATIONS: dict[str, Situation] = {
         PREPARED.status, generation=2, message="spec.method: Input should be 'LoRA'.", now=NOW
     ),
     "a secret is missing": lambda: plan_of(NEW, inputs=Problem("SecretNotFound", "Create secret 's3'.")),
+    "an earlier result is trained": lambda: plan_of(
+        CONTINUED, parent=Problem("WaitingForFineTuneJob", "FineTuneJob 'first' has no artifact yet.")
+    ),
+    "an earlier result failed": lambda: plan_of(
+        CONTINUED, parent=Problem("FineTuneJobFailed", "FineTuneJob 'first' has failed.")
+    ),
+    "an earlier result is found": lambda: plan_of(CONTINUED, parent=make_parent()),
+    "accepted with an earlier result": lambda: plan_of(
+        with_status(CONTINUED, parent=make_parent()), inputs=FINGERPRINT
+    ),
     "accepted": lambda: plan_of(NEW, inputs=FINGERPRINT),
     "accepted while suspended": lambda: plan_of(HELD, inputs=FINGERPRINT),
     "a prepare pod of an earlier Job still runs": lambda: plan_of(NEW, inputs=FINGERPRINT, strays=("old",)),

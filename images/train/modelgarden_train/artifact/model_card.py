@@ -34,7 +34,7 @@ Made by the FineTuneJob {config.run.namespace}/{config.run.name} (run {config.ru
 {metrics}
 
 Base model: `{results.base_model.source}`, revision `{results.base_model.revision or "none"}`, \
-SHA-256 `{results.base_model.digest}`.
+SHA-256 `{results.base_model.digest}`.{_chain(config)}
 
 Dataset: `{results.dataset.source}`, {dataset.training_rows} rows and {dataset.tokens} tokens to train on, \
 {dataset.validation_rows} rows held out, SHA-256 `{dataset.digest}`.
@@ -52,8 +52,10 @@ def _front_matter(config: RunConfig, emissions: EmissionsRecord) -> dict[str, An
         "library_name": "transformers",
         "tags": [config.method.lower(), "unsloth", "trl", "sft"],
     }
-    if config.model_source.startswith("hf://"):
-        front["base_model"] = config.model_source.removeprefix("hf://")
+    # The hub knows none of the results between the first base model and this one.
+    base = config.model_source if config.parent is None else config.parent.root.source
+    if base.startswith("hf://"):
+        front["base_model"] = base.removeprefix("hf://")
     if emissions.emissions_milligrams is not None and emissions.intensity is not None:
         front["co2_eq_emissions"] = {
             "emissions": emissions.emissions_milligrams / 1000,
@@ -62,6 +64,20 @@ def _front_matter(config: RunConfig, emissions: EmissionsRecord) -> dict[str, An
             "geographical_location": emissions.intensity.zone,
         }
     return front
+
+
+def _chain(config: RunConfig) -> str:
+    """Return where the base model is from, if it is the result of an earlier run."""
+    parent = config.parent
+    if parent is None:
+        return ""
+    root = parent.root
+    return (
+        f"\n\nTrained on from {parent.model_name} version {parent.version}, made by the FineTuneJob "
+        f"{config.run.namespace}/{parent.job} (manifest `{parent.uri}`, SHA-256 `{parent.manifest_sha256}`). "
+        f"The first base model of the chain: `{root.source}`, revision `{root.revision or 'none'}`, SHA-256 "
+        f"`{root.digest}`."
+    )
 
 
 def _score(score: Score) -> str:

@@ -74,6 +74,7 @@ def publish(
         model_name=config.model_name,
         created_at=timestamp(datetime.now(UTC)),
         base_model=results.base_model,
+        parent=config.parent,
         method=config.method,
         dataset=results.dataset,
         hyperparameters=results.hyperparameters,

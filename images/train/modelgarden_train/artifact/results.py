@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelgarden.api.artifact import BaseModelRecord, DatasetReport, Evaluation
-from modelgarden.api.finetunejob import ArtifactFormat
+from modelgarden.api.artifact import DatasetReport, Evaluation
+from modelgarden.api.finetunejob import ArtifactFormat, BaseModelRecord
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from modelgarden.api.artifact import BaseModelRecord, DatasetReport, FileEntry
+from modelgarden.api.artifact import DatasetReport, FileEntry
+from modelgarden.api.finetunejob import BaseModelRecord
 from modelgarden.api.layout import listing_digest
 from modelgarden.api.pods import RunConfig
 from modelgarden_pod.errors import ObjectNotFound, UserError

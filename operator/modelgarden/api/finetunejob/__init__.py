@@ -3,9 +3,10 @@
 from modelgarden.api.finetunejob.dataset import BAD_ROWS_PATTERN, Dataset, Preparation, PrepareResources
 from modelgarden.api.finetunejob.estimate import Estimate
 from modelgarden.api.finetunejob.evaluation import Evaluation
-from modelgarden.api.finetunejob.model import REVISION_PATTERN, BaseModelSource
+from modelgarden.api.finetunejob.model import REVISION_PATTERN, BaseModelSource, RegistryReference
 from modelgarden.api.finetunejob.needs import Needs, Pass
 from modelgarden.api.finetunejob.output import USED_FORMAT, ArtifactFormat, Output
+from modelgarden.api.finetunejob.parent import BaseModelRecord, Parent
 from modelgarden.api.finetunejob.quality import FIELD_OF_REASON, Action, Quality, Reason
 from modelgarden.api.finetunejob.source import (
     CLAIM_PATTERN,
@@ -45,6 +46,7 @@ __all__ = [
     "ArtifactFormat",
     "ArtifactStatus",
     "AttemptStatus",
+    "BaseModelRecord",
     "BaseModelSource",
     "Checkpoint",
     "Dataset",
@@ -60,6 +62,7 @@ __all__ = [
     "Method",
     "Needs",
     "Output",
+    "Parent",
     "Pass",
     "Phase",
     "Preparation",
@@ -67,6 +70,7 @@ __all__ = [
     "Progress",
     "Quality",
     "Reason",
+    "RegistryReference",
     "Resolved",
     "Source",
     "Training",

@@ -94,7 +94,8 @@ class FineTuneJobSpec(ApiModel):
             f"&& (!has(self.dataset.sources) || self.dataset.sources.all(one, !{_lies_below('one.uri')})) "
             "&& (!has(self.dataset.validationSources) "
             f"|| self.dataset.validationSources.all(one, !{_lies_below('one.uri')})) "
-            "&& !(self.output.uri + '/runs/').startsWith(self.model.source + '/')",
+            "&& (!has(self.model.source) "
+            "|| !(self.output.uri + '/runs/').startsWith(self.model.source + '/'))",
             message=_OWN_INPUT,
             field_path=".output.uri",
         ),
@@ -120,6 +121,7 @@ class FineTuneJobSpec(ApiModel):
     def _output_is_no_input(self) -> Self:
         written = f"{self.output.uri}/"
         inputs = tuple(f"{source.uri.split('**')[0].rstrip('/')}/" for source in self.dataset.all_sources)
-        if written.startswith(inputs) or f"{written}runs/".startswith(f"{self.model.source}/"):
+        model = self.model.source
+        if written.startswith(inputs) or (model is not None and f"{written}runs/".startswith(f"{model}/")):
             raise ValueError(_OWN_INPUT)
         return self

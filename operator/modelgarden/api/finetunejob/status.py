@@ -13,6 +13,7 @@ from modelgarden.api.emissions import EmissionsRecord
 from modelgarden.api.evaluation import EvaluationStatus, with_metrics
 from modelgarden.api.finetunejob.estimate import Estimate
 from modelgarden.api.finetunejob.output import ArtifactFormat
+from modelgarden.api.finetunejob.parent import Parent
 from modelgarden.api.finetunejob.source import DatasetFormat
 from modelgarden.api.messages import Message
 
@@ -142,6 +143,10 @@ class FineTuneJobStatus(ApiModel):
     )
     start_time: Timestamp | None = Field(default=None, description="When the job was accepted.")
     completion_time: Timestamp | None = Field(default=None, description="When the job completed or failed.")
+    parent: Parent | None = Field(
+        default=None,
+        description="The earlier result that is trained on; what the spec names is looked up once.",
+    )
     progress: Progress | None = Field(default=None, description="Progress of the training pod.")
     dataset: DatasetStatus | None = Field(default=None, description="What prepare found.")
     estimate: Estimate | None = Field(

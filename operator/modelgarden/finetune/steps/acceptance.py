@@ -1,13 +1,15 @@
 """The first step: is the spec valid, and is there what it refers to?
 
 A wrong input never ends the job. The operator keeps looking: when secret, bucket, model or dataset is mended, the job
-goes on by itself.
+goes on by itself. An earlier result that is trained on is found here, once: nothing else is looked at before it is in
+the status.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 from urllib.parse import urlsplit
 
 from modelgarden.api.common import SECRET_KEYS
@@ -16,6 +18,7 @@ from modelgarden.api.finetunejob import FineTuneJobSpec
 from modelgarden.api.hosts import is_allowed
 from modelgarden.api.names import HUB_TOKEN_KEY
 from modelgarden.controller.conditions import Finding
+from modelgarden.controller.results import AWAITED
 from modelgarden.controller.times import timestamp
 from modelgarden.controller.waiting import recheck
 from modelgarden.finetune.look import Look
@@ -26,9 +29,14 @@ from modelgarden.registry.errors import StorageError
 from modelgarden.registry.inputs import InputSources
 from modelgarden.registry.secrets import required_value
 
+_AT_ONCE: Final = 0.0
+"""Until the next look: it finds in the status what this one has written there."""
+
 
 async def observe(look: Look, seen: Observation) -> Observation:
     """Look at the inputs where they decide something: before prepare, and after it has failed."""
+    if not look.subject.has_base and seen.train is None:
+        return replace(seen, parent=await look.parents.find(look.subject, look.means, look.store))
     if look.subject.is_true(DATASET_READY) or (seen.prepare is not None and seen.prepare.result != "Failed"):
         return seen
     return replace(seen, inputs=await _inputs(look))
@@ -36,7 +44,12 @@ async def observe(look: Look, seen: Observation) -> Observation:
 
 def plan(view: FineTuneView) -> Outcome:
     """Say whether the spec is valid and what it refers to exists."""
-    inputs = view.seen.inputs
+    parent, inputs = view.seen.parent, view.seen.inputs
+    if isinstance(parent, Problem):
+        again = None if parent.reason in AWAITED else recheck(parent)
+        return Outcome(findings=(Finding.against(ACCEPTED, parent),), requeue_after=again)
+    if parent is not None:
+        return Outcome(fields={"parent": parent}, requeue_after=_AT_ONCE)
     if isinstance(inputs, Problem):
         finding = Finding.against(ACCEPTED, inputs)
         return Outcome(findings=(finding,), requeue_after=recheck(inputs), done=True)
@@ -59,7 +72,7 @@ async def _inputs(look: Look) -> str | Problem:
     if isinstance(credentials, Problem):
         return credentials
     sources = InputSources(
-        model=spec.model.source,
+        model=look.subject.base,
         dataset=tuple(source.uri for source in spec.dataset.all_sources),
         output=spec.output.uri,
         credentials=credentials,

@@ -219,21 +219,25 @@ def _tried_again(subject: Subject, why: Problem) -> bool:
     """Tell whether the reason can go away without a change of the fingerprint."""
     if why.reason in _ONLY_WITH_OTHER_INPUTS:
         return False
-    model, dataset = _origins(subject)
     if why.reason in _DATASET_REASONS:
+        dataset = _dataset(subject)
         return not all(in_storage(uri) and not names_pointers(uri) for uri in dataset)
-    return why.reason not in _MODEL_REASONS or not in_storage(model)
+    return why.reason not in _MODEL_REASONS or _is_of_the_hub(subject)
 
 
 def _needs_hub(subject: Subject) -> bool:
-    model, dataset = _origins(subject)
-    return any(uri.startswith(("hf://", "https://")) for uri in (model, *dataset))
+    elsewhere = (uri.startswith(("hf://", "https://")) for uri in _dataset(subject))
+    return _is_of_the_hub(subject) or any(elsewhere)
 
 
-def _origins(subject: Subject) -> tuple[str, tuple[str, ...]]:
-    """Return the URIs of the model and of the dataset's sources."""
-    spec = subject.spec
-    return spec.model.source, tuple(source.uri for source in spec.dataset.all_sources)
+def _is_of_the_hub(subject: Subject) -> bool:
+    """Tell whether the base model comes from the hub; an earlier result lies in storage."""
+    return (subject.spec.model.source or "").startswith("hf://")
+
+
+def _dataset(subject: Subject) -> tuple[str, ...]:
+    """Return the URIs of the dataset's sources."""
+    return tuple(source.uri for source in subject.spec.dataset.all_sources)
 
 
 def _hope(subject: Subject, why: Problem) -> str:

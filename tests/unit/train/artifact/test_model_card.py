@@ -9,15 +9,14 @@ import yaml
 
 from modelgarden.api.artifact import Evaluation
 from modelgarden.api.emissions import EmissionsRecord
+from modelgarden.api.finetunejob import BaseModelRecord
 from modelgarden_train.artifact.model_card import model_card
 from modelgarden_train.artifact.results import Results
-from tests.unit.builders import make_dataset_report, make_evaluation
+from tests.unit.builders import make_dataset_report, make_evaluation, make_parent
 from tests.unit.train.builders import METERING, make_config, make_record
 
 
 def make_results() -> Results:
-    from modelgarden.api.artifact import BaseModelRecord
-
     return Results(
         base_model=BaseModelRecord(source="hf://org/name", revision="abc", digest="a" * 64),
         dataset=make_dataset_report(),
@@ -64,3 +63,27 @@ def test_the_card_shows_scores_and_hyperparameters() -> None:
     assert "| exact match | 0 (0 of 20) | 0.75 (15 of 20) |" in card
     assert "| learningRate | 0.0002 |" in card
     assert "FineTuneJob team/job" in card
+
+
+def test_the_card_tells_where_the_chain_of_results_began() -> None:
+    parent = make_parent()
+    config = make_config(model_source=parent.source, parent=parent)
+
+    card = model_card(config, make_results(), make_record(1))
+
+    assert (
+        f"Trained on from bot version 3, made by the FineTuneJob team/first (manifest `{parent.uri}`, SHA-256 "
+        f"`{parent.manifest_sha256}`). The first base model of the chain: `hf://org/name`, revision `0123abc`, SHA-256 "
+        f"`{parent.root.digest}`."
+    ) in card
+    assert yaml.safe_load(card.split("---\n")[1])["base_model"] == "org/name"
+
+
+def test_a_chain_that_began_outside_of_the_hub_has_no_base_model_there() -> None:
+    parent = make_parent(root=BaseModelRecord(source="s3://models/tiny", digest="a" * 64))
+    config = make_config(model_source=parent.source, parent=parent)
+
+    card = model_card(config, make_results(), make_record(1))
+
+    assert "base_model" not in yaml.safe_load(card.split("---\n")[1])
+    assert "`s3://models/tiny`, revision `none`" in card
