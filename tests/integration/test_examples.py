@@ -1,4 +1,4 @@
-"""The examples of datasets, as users apply them."""
+"""The examples of datasets and of chains, as users apply them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tests.integration.crd_api import RawApi
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = sorted((ROOT / "examples" / "datasets").glob("*.yaml"))
+DATASETS = sorted((ROOT / "examples" / "datasets").glob("*.yaml"))
+CHAINS = sorted((ROOT / "examples" / "chains").glob("*.yaml"))
 FORMS = ("s3://", "hf://", "pvc://", "configmap://", "https://")
 
 
@@ -24,7 +25,7 @@ def jobs(path: Path) -> list[dict[str, Any]]:
     return [one for one in yaml.safe_load_all(path.read_text()) if one["kind"] == FINETUNEJOB.name]
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*DATASETS, *CHAINS], ids=lambda path: path.stem)
 async def test_an_example_is_applied_and_means_what_it_says(
     path: Path, cluster: ControlPlane, namespace: str
 ) -> None:
@@ -37,6 +38,13 @@ async def test_an_example_is_applied_and_means_what_it_says(
 
 
 def test_every_kind_of_source_has_an_example() -> None:
-    text = "".join(path.read_text() for path in EXAMPLES)
+    text = "".join(path.read_text() for path in DATASETS)
 
     assert all(f" {form}" in text for form in FORMS)
+
+
+def test_every_way_to_name_an_earlier_result_has_an_example() -> None:
+    models = [job["spec"]["model"] for path in CHAINS for job in jobs(path)]
+
+    assert {form for model in models for form in model} == {"source", "fineTuneJobRef", "registry"}
+    assert {form for model in models for form in model.get("registry", ())} == {"name", "alias", "version"}

@@ -18,6 +18,7 @@ from modelgarden.api.artifact import DatasetReport, Manifest, RunIdentity
 from modelgarden.api.curve import TrainingCurve
 from modelgarden.api.documents import TRAIN_IMAGE
 from modelgarden.api.emissions import AttemptEmissions, emissions_milligrams
+from modelgarden.api.finetunejob import Parent
 from modelgarden.api.layout import DATASET_REPORT
 from modelgarden.api.pods import PodStorage
 from modelgarden_pod.errors import CorruptObject, TemporaryError, UserError
@@ -271,6 +272,45 @@ def test_sources_that_are_listed_as_before_are_not_read_again(job: Job, folder: 
     assert ended.message.reason == "DatasetInvalid", "other settings are prepared from the sources"
     folder.write("rows.jsonl", before[: before.rindex(b"\n", 0, -1) + 1])
     assert prepared_by(job.beside("changed")) is None
+
+
+def trained(job: Job) -> tuple[Manifest, str]:
+    """Prepare and train; return the manifest with its SHA-256."""
+    for command in ("prepare", "train"):
+        ended = job.attempt(f"{command}-{job.config['run']['uid']}").run(command)
+        assert ended.exit_code == 0, ended.log
+    body = job.folder.read("manifest.json")
+    return Manifest.read(body, reader=TRAIN_IMAGE), hashlib.sha256(body).hexdigest()
+
+
+def test_a_run_trains_on_from_the_merge_of_another(job: Job) -> None:
+    short = {"training": job.config["training"] | {"epochs": 2}, "formats": ["Merged16Bit"]}
+    earlier = job.beside("earlier", **short)
+    first, digest = trained(earlier)
+    parent = Parent(
+        uri=f"{earlier.folder.uri}/manifest.json",
+        manifest_sha256=digest,
+        model_name="count",
+        version=1,
+        job="count",
+        source=f"{earlier.folder.uri}/artifact/merged",
+        root=first.root,
+    )
+
+    second, _ = trained(job.beside("later", **short, modelSource=parent.source, parent=parent.to_dict()))
+
+    assert second.parent == parent
+    assert second.root == first.base_model
+    assert second.base_model.source == parent.source
+    # It begins where the other one has ended.
+    found, began = (one.evaluation.metrics[0] for one in (first, second))
+    assert float(began.base.value) == pytest.approx(float(found.tuned.value), rel=0.02)
+    assert float(began.tuned.value) < float(began.base.value)
+    card = job.folder.child("beside-later").read("README.md").decode()
+    assert (
+        f"Trained on from count version 1, made by the FineTuneJob default/count (manifest `{parent.uri}`"
+        in card
+    )
 
 
 def test_a_run_that_may_not_share_prepares_for_itself(job: Job) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 from modelgarden.api.artifact import FileEntry, Manifest, RunIdentity
 from modelgarden.api.layout import DATASET_REPORT, MANIFEST, MERGED_DIR, SHA256_METADATA, Location, run_uri
@@ -41,19 +42,17 @@ class Trainer:
         self._put(DATASET_REPORT, make_dataset_report().model_dump_json(by_alias=True).encode())
         return TerminationMessage(reason="DatasetReady", message="100 rows.", dataset=make_dataset())
 
-    def train(self, *, attempts: dict[str, int] | None = None) -> TerminationMessage:
-        """Leave an artifact: its files, then the manifest."""
-        weights = f"weights of {self.run.uid}".encode()
-        name = f"{MERGED_DIR}/model.safetensors"
-        self._put(name, weights)
-        entry = FileEntry(path=name, sha256=hashlib.sha256(weights).hexdigest(), bytes=len(weights))
-        manifest = make_manifest(
-            run=self.run,
-            model_name=self.model_name,
-            files=(entry,),
-            emissions=make_emissions(attempts or {"only": 7200}, reason="Completed"),
-        )
-        return self.leave(manifest)
+    def train(self, *, attempts: dict[str, int] | None = None, **manifest: Any) -> TerminationMessage:
+        """Leave an artifact: its files, then the manifest; keywords are fields of it."""
+        contents = {"config.json": b"{}", "model.safetensors": f"weights of {self.run.uid}".encode()}
+        files = tuple(self._put(f"{MERGED_DIR}/{name}", content) for name, content in contents.items())
+        fields: dict[str, Any] = {
+            "run": self.run,
+            "model_name": self.model_name,
+            "files": files,
+            "emissions": make_emissions(attempts or {"only": 7200}, reason="Completed"),
+        }
+        return self.leave(make_manifest(**fields | manifest))
 
     def leave(self, manifest: Manifest) -> TerminationMessage:
         """Leave a manifest as it is given."""
@@ -65,7 +64,8 @@ class Trainer:
             manifest_sha256=hashlib.sha256(content).hexdigest(),
         )
 
-    def _put(self, name: str, content: bytes) -> None:
+    def _put(self, name: str, content: bytes) -> FileEntry:
         digest = hashlib.sha256(content).hexdigest()
         key = self.folder.child(name).key
         self.garden.put(key, content, Metadata={SHA256_METADATA: digest})
+        return FileEntry(path=name, sha256=digest, bytes=len(content))

@@ -25,7 +25,7 @@ from modelgarden.registry.store import Store
 _REMEDIES: Final = {
     "FineTuneJobNotFound": "Create it; or, if it was deleted after its end, name its result in model.registry of a new "
     "FineTuneJob.",
-    "FineTuneJobFailed": "Another job is named in a new FineTuneJob.",
+    "FineTuneJobFailed": "To name another, create a new FineTuneJob.",
 }
 """What an immutable spec leaves to do, beside what is said to all who name the job."""
 

@@ -230,7 +230,7 @@ async def test_jobs_that_train_on_the_same_ask_storage_once() -> None:
             Problem(
                 "FineTuneJobFailed",
                 "FineTuneJob 'first' has failed (OutOfMemory): Raise resources.memory. Name another job, or replace it "
-                "by one that succeeds. Another job is named in a new FineTuneJob.",
+                "by one that succeeds. To name another, create a new FineTuneJob.",
             ),
             id="it failed",
         ),
@@ -239,7 +239,7 @@ async def test_jobs_that_train_on_the_same_ask_storage_once() -> None:
             Problem(
                 "FineTuneJobFailed",
                 "FineTuneJob 'first' is a dry run (spec.dryRun), which trains nothing. Name another job, or replace it "
-                "by one that trains. Another job is named in a new FineTuneJob.",
+                "by one that trains. To name another, create a new FineTuneJob.",
             ),
             id="it is a dry run",
         ),
