@@ -6,7 +6,9 @@ deleted or made anew, changes nothing for a job that has begun.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
 
 from modelgarden.api.conditions import Problem
 from modelgarden.api.finetunejob import Parent, RegistryReference
@@ -22,12 +24,15 @@ from modelgarden.registry.lookups import Lookups
 from modelgarden.registry.published import Published, find_parent, find_version
 from modelgarden.registry.store import Store
 
+_RESTORE: Final = "Restore it, or create a new FineTuneJob that names another version."
 _REMEDIES: Final = {
+    "ArtifactInvalid": _RESTORE,
+    "ModelNotFound": _RESTORE,
     "FineTuneJobNotFound": "Create it; or, if it was deleted after its end, name its result in model.registry of a new "
     "FineTuneJob.",
     "FineTuneJobFailed": "To name another, create a new FineTuneJob.",
 }
-"""What an immutable spec leaves to do, beside what is said to all who name the job."""
+"""What an immutable spec leaves to do, beside what is said to all who name the job or the artifact."""
 
 
 class Parents:
@@ -53,7 +58,7 @@ class Parents:
                 (store, "parent", published), lambda: find_parent(store, published)
             )
         except StorageError as error:
-            return error.problem
+            return _with_remedy(error.problem)
 
     async def _published(self, subject: Subject, means: Means, store: Store) -> Published | Problem:
         model = subject.spec.model
@@ -86,9 +91,12 @@ async def _of_job(subject: Subject, name: str, means: Means) -> Published | Prob
             "CircularReference",
             f"The FineTuneJob waits for itself: {way}. Create a new one whose model is none of these.",
         )
-    problem = awaited(name, job)
+    return _with_remedy(awaited(name, job))
+
+
+def _with_remedy(problem: Problem) -> Problem:
     remedy = _REMEDIES.get(problem.reason)
-    return Problem(problem.reason, f"{problem.message} {remedy}") if remedy else problem
+    return replace(problem, message=f"{problem.message} {remedy}") if remedy else problem
 
 
 def _circle(subject: Subject, name: str, cache: Cache) -> tuple[str, ...]:
@@ -96,6 +104,13 @@ def _circle(subject: Subject, name: str, cache: Cache) -> tuple[str, ...]:
     way = [subject.name]
     while name not in way:
         way.append(name)
-        job = cache.get(FINETUNEJOBS, subject.namespace, name) or {}
-        name = (job.get("spec", {}).get("model", {}).get("fineTuneJobRef") or {}).get("name", "")
+        name = _waits_for(cache.get(FINETUNEJOBS, subject.namespace, name) or {})
     return (*way, name) if name == subject.name else ()
+
+
+def _waits_for(job: Mapping[str, Any]) -> str:
+    """Return the name of what a FineTuneJob waits for, empty where it names none or has found its result."""
+    if (job.get("status") or {}).get("parent"):
+        return ""
+    reference = job.get("spec", {}).get("model", {}).get("fineTuneJobRef") or {}
+    return str(reference.get("name", ""))

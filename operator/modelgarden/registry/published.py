@@ -15,8 +15,6 @@ from modelgarden.registry.sources import first_problem, read_manifest
 from modelgarden.registry.store import Store
 from modelgarden.registry.versions import listed_versions, record_in
 
-_RESTORE = "Restore it, or create a new FineTuneJob that names another version."
-
 
 @dataclass(frozen=True)
 class Published:
@@ -47,7 +45,7 @@ async def find_version(store: Store, model: Location, reference: RegistryReferen
         raise await _not_found(store, model, reference)
     record = record_in(content, location)
     if record is None:
-        raise Refused("ArtifactInvalid", f"{location} is no record of a version. {_RESTORE}")
+        raise Refused("ArtifactInvalid", f"{location} is no record of a version.")
     return _published(record)
 
 
@@ -62,13 +60,12 @@ async def find_parent(store: Store, published: Published) -> Parent:
     location = _location(published)
     found = await read_manifest(store, location)
     if found is None:
-        raise Missing("ModelNotFound", f"{location}, {published.name}, does not exist. {_RESTORE}")
+        raise Missing("ModelNotFound", f"{location}, {published.name}, does not exist.")
     manifest, digest = found
     if digest != published.manifest_sha256:
         raise Refused(
             "ArtifactInvalid",
-            f"{location} has SHA-256 {digest}, {published.name} was registered with {published.manifest_sha256}. "
-            f"{_RESTORE}",
+            f"{location} has SHA-256 {digest}, {published.name} was registered with {published.manifest_sha256}.",
         )
     place = manifest.formats.get(USED_FORMAT)
     if place is None:
@@ -90,7 +87,7 @@ async def find_parent(store: Store, published: Published) -> Parent:
             root=manifest.root,
         )
     except ValidationError as error:
-        raise Refused("ArtifactInvalid", f"{location}: {first_problem(error)}. {_RESTORE}") from error
+        raise Refused("ArtifactInvalid", f"{location}: {first_problem(error)}.") from error
 
 
 def _published(record: VersionRecord) -> Published:
@@ -101,7 +98,7 @@ def _location(published: Published) -> Location:
     try:
         return Location.parse(published.uri)
     except ValueError as error:
-        raise Refused("ArtifactInvalid", f"The record of {published.name}: {error}. {_RESTORE}") from error
+        raise Refused("ArtifactInvalid", f"The record of {published.name}: {error}.") from error
 
 
 async def _not_found(store: Store, model: Location, reference: RegistryReference) -> Missing:

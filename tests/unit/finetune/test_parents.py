@@ -254,6 +254,9 @@ async def test_a_job_without_a_result_is_told_and_costs_storage_nothing(
     assert storage.asked == []
 
 
+BEGUN = {"status": {"phase": "Training", "parent": make_parent(job="bot").to_dict()}}
+
+
 def on(name: str) -> Job:
     return {"spec": {"model": {"fineTuneJobRef": {"name": name}}}}
 
@@ -268,6 +271,9 @@ def on(name: str) -> Job:
         pytest.param({"first": on("second"), "second": on("first")}, "", id="that it is not part of"),
         pytest.param({"first": on("first")}, "", id="of one that it waits for"),
         pytest.param({"first": on("gone")}, "", id="none: the way ends"),
+        pytest.param(
+            {"first": {**on("bot"), **BEGUN}}, "", id="none: the other one has begun with an earlier bot"
+        ),
     ],
 )
 async def test_jobs_that_wait_for_each_other_are_told_of_the_circle(
@@ -352,14 +358,16 @@ async def test_an_adapter_alone_is_refused_and_one_beside_a_merge_is_passed_over
         ),
         pytest.param(
             Storage(lost=(f"{RUN}/{WEIGHTS.path}",)),
-            Problem("ArtifactInvalid", f"{RUN}/{WEIGHTS.path} is in the manifest but does not exist."),
+            Problem(
+                "ArtifactInvalid", f"{RUN}/{WEIGHTS.path} is in the manifest but does not exist. {ANOTHER}"
+            ),
             id="a file is gone",
         ),
         pytest.param(
             Storage(contents={f"{RUN}/{WEIGHTS.path}": b"other"}),
             Problem(
                 "ArtifactInvalid",
-                f"{RUN}/{WEIGHTS.path} has SHA-256 {'cd' * 32}, the manifest says {DIGEST}.",
+                f"{RUN}/{WEIGHTS.path} has SHA-256 {'cd' * 32}, the manifest says {DIGEST}. {ANOTHER}",
             ),
             id="a file is another",
         ),
@@ -400,6 +408,7 @@ async def test_a_result_that_is_not_what_was_registered_is_refused(
     assert isinstance(problem, Problem)
     assert problem.reason == want.reason
     assert problem.message.startswith(want.message)
+    assert (problem.recheck_after is not None) == isinstance(store, Storage)
 
 
 async def test_what_a_newer_version_wrote_says_what_to_upgrade() -> None:
