@@ -18,7 +18,7 @@ from modelgarden.api.artifact import DatasetReport, Manifest, RunIdentity
 from modelgarden.api.curve import TrainingCurve
 from modelgarden.api.documents import TRAIN_IMAGE
 from modelgarden.api.emissions import AttemptEmissions, emissions_milligrams
-from modelgarden.api.finetunejob import Parent
+from modelgarden.api.finetunejob import Parent, TrackerStatus
 from modelgarden.api.layout import DATASET_REPORT
 from modelgarden.api.pods import PodStorage
 from modelgarden_pod.errors import CorruptObject, TemporaryError, UserError
@@ -34,11 +34,13 @@ from tests.integration.trainer_process import (
     lives,
     make_config,
     make_rows,
+    printed_by,
     tiny_model,
     trainer_python,
 )
 
 BUCKET = "trainer"
+TENSORBOARD_PROBE = Path(__file__).with_name("tensorboard_probe.py")
 
 
 @pytest.fixture
@@ -85,6 +87,7 @@ def job(folder: Folder, storage: PodStorage, tmp_path: Path) -> Job:
         model=f"{folder.uri}/model",
         dataset=f"{folder.uri}/rows.jsonl",
         storage={"endpoint": storage.endpoint, "region": storage.region},
+        trackers={"tensorboard": {}},
         training={
             "epochs": 24,
             "learningRate": 5e-3,
@@ -96,7 +99,7 @@ def job(folder: Folder, storage: PodStorage, tmp_path: Path) -> Job:
     return Job(trainer_python(), tmp_path / "attempts", folder.child("run"), config)
 
 
-def test_a_run_outlives_eviction_crash_and_outage(job: Job, s3: S3Server) -> None:
+def test_a_run_outlives_eviction_crash_and_outage(job: Job, s3: S3Server, tmp_path: Path) -> None:
     """Attempt 1 gets SIGTERM, attempt 2 is killed, S3 goes away under attempt 3."""
     prepared = job.attempt("prepare").run("prepare")
     assert prepared.exit_code == 0, prepared.log
@@ -132,6 +135,7 @@ def test_a_run_outlives_eviction_crash_and_outage(job: Job, s3: S3Server) -> Non
     wait_for(lambda: finishing.reached(kept + 1), START_SECONDS, what="training to go on")
     report = finishing.report()
     assert report is not None
+    assert report.trackers == (TrackerStatus(name="TensorBoard", url=f"{job.folder.uri}/tensorboard"),)
     assert report.progress.resumed_from_step == kept
     s3.stop()
     try:
@@ -148,6 +152,7 @@ def test_a_run_outlives_eviction_crash_and_outage(job: Job, s3: S3Server) -> Non
     check_files(job.folder, manifest)
     check_emissions(job.folder, manifest)
     check_curve(job.folder, manifest)
+    check_tensorboard(job.folder, tmp_path / "tensorboard")
 
 
 def test_storage_errors_say_what_is_wrong(storage: PodStorage, folder: Folder) -> None:
@@ -396,3 +401,18 @@ def check_curve(folder: Folder, manifest: Manifest) -> None:
     steps = int(manifest.hyperparameters["steps"])
     assert [point.step for point in curve.points] == list(range(steps + 1))
     assert all(point.loss for point in curve.points[1:])
+
+
+def check_tensorboard(folder: Folder, target: Path) -> None:
+    """TensorBoard itself reads the attempts' files as one run that has each step once, with the losses of the curve."""
+    files = folder.child("tensorboard")
+    for file in files.list():
+        files.download(file.name, target / file.name)
+    read = printed_by(TENSORBOARD_PROBE, str(target), folder=target.parent / "probe")
+    curve = TrainingCurve.read(folder.read("curve.json"), reader=TRAIN_IMAGE).points
+    assert len(files.list()) == 3
+    assert [step for step, _ in read["train/loss"]] == [point.step for point in curve[1:]]
+    assert [loss for _, loss in read["train/loss"]] == pytest.approx([point.loss for point in curve[1:]])
+    assert [step for step, _ in read["validation/loss"]] == [0, curve[-1].step]
+    assert read["energy/kwh"][0][1] > 0
+    assert {"train/learning_rate", "train/gradient_norm", "train/tokens_per_second"} <= read.keys()

@@ -3,6 +3,7 @@
 <output.uri>/runs/<namespace>/<job>/<uid>/dataset/{train,validation,test}.parquet, report.html, report.json (written last)
                                           checkpoints/<step>/...  with checkpoint.json, written last
                                           emissions/<attempt>.json  one EmissionsRecord per attempt
+                                          tensorboard/...  event files
                                           artifact/{adapter,merged}/...
                                           evaluation.json  emissions.jsonl  curve.json  README.md (model card)
                                           manifest.json  written last: the commit marker
@@ -34,6 +35,7 @@ DATASET_TEST: Final = "dataset/test.parquet"
 DATASET_PAGE: Final = "dataset/report.html"
 DATASET_REPORT: Final = "dataset/report.json"
 SHARED_DATASET: Final = "prepared.json"
+TENSORBOARD: Final = "tensorboard"
 CHECKPOINTS: Final = "checkpoints"
 CHECKPOINT_MARKER: Final = "checkpoint.json"
 ATTEMPT_EMISSIONS: Final = "emissions"

@@ -24,6 +24,8 @@ from modelgarden.api.finetunejob import (
     Parent,
     Preparation,
     Progress,
+    Trackers,
+    TrackerStatus,
     Training,
 )
 from modelgarden.api.messages import Message
@@ -105,6 +107,8 @@ class RunConfig(Configuration):
     datasets_uri: str | None = None
     """Where runs share what they have prepared; None where this one does not."""
     carbon: PodCarbon = PodCarbon()
+    trackers: Trackers | None = None
+    """None where nothing follows the training."""
     gpus: Annotated[int, Field(ge=0)] = 0
     """GPUs that the pod was given; with at least one, a pod without CUDA fails at once instead of training on the CPU."""
     image: str | None = None
@@ -143,6 +147,7 @@ class ServeConfig(Configuration):
 class TrainReport(Document):
     """Body of GET /progress of a pod that prepares or trains."""
 
+    schema_version: str = Field(default="1.1")
     attempt: str
     progress: Progress
     resolved_hyperparameters: dict[str, str] = Field(default_factory=dict)
@@ -151,6 +156,8 @@ class TrainReport(Document):
     """Over all attempts of the run so far."""
     outage: Message | None = None
     """What storage or hub last failed with, while the pod waits for it to answer again."""
+    trackers: tuple[TrackerStatus, ...] = ()
+    """Of this attempt, in reports from 1.1 on."""
 
 
 class ServeReport(Document):

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from modelgarden.api import names
 from modelgarden.api.common import Resources
+from modelgarden.api.finetunejob import Trackers
 from modelgarden.api.layout import datasets_uri
 from modelgarden.api.pods import PodDataset, PodStorage, RunConfig
 from modelgarden.carbon.factors import carbon_factors
@@ -234,6 +235,7 @@ def _run_config(subject: Subject, settings: Settings, *, gpus: int) -> RunConfig
         storage=PodStorage(endpoint=spec.storage.endpoint, region=spec.storage.region),
         datasets_uri=datasets_uri(spec.output.uri, namespace=subject.namespace),
         carbon=carbon_factors(spec.carbon, settings),
+        trackers=spec.trackers if spec.trackers != Trackers() else None,
         gpus=gpus,
         image=settings.train_image,
     )

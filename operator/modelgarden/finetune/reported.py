@@ -22,6 +22,7 @@ def reported(subject: Subject, job: JobState, report: TrainReport | None) -> dic
     fields: dict[str, Any] = {"resolved": _resolved(subject, job, report)}
     if report is not None:
         fields["progress"] = report.progress
+        fields["trackers"] = report.trackers or None
         if report.emissions is not None:
             fields["carbon"] = continued(subject.status.carbon, report.emissions)
     return fields

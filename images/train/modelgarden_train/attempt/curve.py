@@ -41,10 +41,9 @@ class CurveRecorder:
         """Lay the points beside a checkpoint's files, before it is uploaded."""
         (checkpoint.path / CURVE).write_bytes(encoded(thinned(self._points, most=MOST_POINTS)))
 
-    def finished(self, evaluation: EvaluationStatus, *, steps: int) -> bytes:
-        """Return `curve.json` of a run of so many steps, its ends with the held-out rows' loss."""
-        kept = thinned(self._points, most=MOST_POINTS - 2)
-        return encoded(with_validation(kept, evaluation, steps=steps))
+    def finished(self, evaluation: EvaluationStatus, *, steps: int) -> list[CurvePoint]:
+        """Return the points of a run of so many steps, its ends with the held-out rows' loss."""
+        return with_validation(thinned(self._points, most=MOST_POINTS - 2), evaluation, steps=steps)
 
 
 def encoded(points: Sequence[CurvePoint]) -> bytes:

@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from modelgarden.api.emissions import EmissionsRecord
-from modelgarden.api.finetunejob import Progress
+from modelgarden.api.finetunejob import Progress, TrackerStatus
 from modelgarden.api.pods import TrainReport
 from modelgarden_pod.retry import Outage
 
@@ -38,6 +38,7 @@ class ProgressBoard:
         self._lock = threading.Lock()
         self._attempt = attempt
         self._emissions = emissions
+        self._trackers: Callable[[], tuple[TrackerStatus, ...]] = tuple
         self._outages = tuple(outages)
         self._progress = Progress(stage=stage)
         self._hyperparameters: dict[str, str] = {}
@@ -59,6 +60,10 @@ class ProgressBoard:
         """Tell what is used where the spec leaves a choice."""
         with self._lock:
             self._hyperparameters = hyperparameters
+
+    def followed_by(self, trackers: Callable[[], tuple[TrackerStatus, ...]]) -> None:
+        """Tell of trackers from now on."""
+        self._trackers = trackers
 
     def revision(self, revision: str | None) -> None:
         """Tell the commit of a base model from the hub."""
@@ -113,6 +118,7 @@ class ProgressBoard:
                 model_revision=self._revision,
                 emissions=emissions,
                 outage=next((one.message for one in self._outages if one.message), None),
+                trackers=self._trackers(),
             )
 
     def metrics(self) -> CollectorRegistry:

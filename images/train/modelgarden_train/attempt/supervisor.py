@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 from modelgarden.api.artifact import Evaluation
 from modelgarden.api.curve import CurvePoint
+from modelgarden.api.emissions import merge_records
 from modelgarden.api.layout import CURVE
 from modelgarden.api.pods import TerminationMessage
 from modelgarden_pod.errors import Terminated
 from modelgarden_train.artifact.publish import publish, upload_artifact
 from modelgarden_train.artifact.results import Results
 from modelgarden_train.attempt.checkpoints import restore_newest
-from modelgarden_train.attempt.curve import CurveRecorder
+from modelgarden_train.attempt.curve import CurveRecorder, encoded
 from modelgarden_train.attempt.emissions import Attempts
 from modelgarden_train.attempt.messages import (
     GpuMemory,
@@ -33,6 +34,7 @@ from modelgarden_train.attempt.messages import (
 from modelgarden_train.attempt.progress import ProgressBoard
 from modelgarden_train.attempt.run import Run
 from modelgarden_train.attempt.signals import StopRequest
+from modelgarden_train.attempt.tracking import Tracking
 from modelgarden_train.attempt.uploads import CheckpointUploader
 from modelgarden_train.attempt.worker_process import WorkerProcess
 from modelgarden_train.data.prepared import PreparedDataset, fetch_prepared
@@ -77,6 +79,8 @@ class Supervisor:
         self._attempts = attempts
         self._grace = grace
         self._curve = CurveRecorder()
+        self._tracking = Tracking(run)
+        board.followed_by(self._tracking.status)
         self._uploader = CheckpointUploader(
             run.folder, keep=run.config.checkpoint.keep, attempt=run.attempt, uploaded=self._uploaded
         )
@@ -90,6 +94,12 @@ class Supervisor:
             PodError: the worker failed.
             Terminated: SIGTERM; the newest checkpoint is in storage.
         """
+        try:
+            return self._finish()
+        finally:
+            self._tracking.settle(self._seconds_to_upload())
+
+    def _finish(self) -> TerminationMessage:
         self._worker.listen(self._hear)
         dataset, base, inputs = self._fetch()
         self._worker.hand_over(inputs)
@@ -108,6 +118,7 @@ class Supervisor:
         if resume:
             logger.info("Resuming", extra={"step": resume.step})
             self._curve.restore(resume)
+            self._tracking.resumed(resume.step)
             self._board.resumed(resume.step, total=self._total_steps(dataset))
 
         self._stage("Loading")
@@ -159,12 +170,14 @@ class Supervisor:
         )
         files = upload_artifact(self._run.folder, results)
         curve = self._curve.finished(results.evaluation.scores, steps=self._total_steps(dataset))
+        records = self._attempts.records("Completed")
+        self._tracking.finish(curve, merge_records(records))
         return publish(
             self._run.folder,
             self._config,
             results,
-            files=(*files, self._run.folder.write(CURVE, curve)),
-            records=self._attempts.records("Completed"),
+            files=(*files, self._run.folder.write(CURVE, encoded(curve))),
+            records=records,
         )
 
     def _hear(self, message: Message) -> None:
@@ -174,6 +187,7 @@ class Supervisor:
                 self._board.stage(message.name)
             case Resolved():
                 self._board.resolved(message.hyperparameters)
+                self._tracking.started(message.hyperparameters)
             case Stepped():
                 self._board.step(
                     message.step,
@@ -192,15 +206,15 @@ class Supervisor:
                 self._uploader.submit(checkpoint)
 
     def _log(self, message: Logged) -> None:
-        self._curve.add(
-            CurvePoint(
-                step=message.step,
-                loss=message.loss,
-                learning_rate=message.learning_rate,
-                gradient_norm=message.gradient_norm,
-                tokens_per_second=self._board.tokens_per_second,
-            )
+        point = CurvePoint(
+            step=message.step,
+            loss=message.loss,
+            learning_rate=message.learning_rate,
+            gradient_norm=message.gradient_norm,
+            tokens_per_second=self._board.tokens_per_second,
         )
+        self._curve.add(point)
+        self._tracking.log(point)
 
     def _stage(self, name: str) -> None:
         """Begin a stage, unless SIGTERM has come: a library may have swallowed what the handler raised in it."""
@@ -211,6 +225,7 @@ class Supervisor:
         # Before the checkpoint is told: whoever ends the pod for it loses no energy.
         self._attempts.save()
         self._board.update(checkpoint_step=step)
+        self._tracking.keep()
 
     def _seconds_to_upload(self) -> float:
         return max(0.0, min(self._grace.upload, self._grace.end - self._stop.seconds))

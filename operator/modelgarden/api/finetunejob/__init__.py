@@ -29,6 +29,7 @@ from modelgarden.api.finetunejob.status import (
     Progress,
     Resolved,
 )
+from modelgarden.api.finetunejob.trackers import TensorBoard, Trackers, TrackerStatus
 from modelgarden.api.finetunejob.training import Checkpoint, LoraParameters, Method, Training
 
 __all__ = [
@@ -73,5 +74,8 @@ __all__ = [
     "RegistryReference",
     "Resolved",
     "Source",
+    "TensorBoard",
+    "TrackerStatus",
+    "Trackers",
     "Training",
 ]

@@ -16,11 +16,12 @@ from modelgarden.api.finetunejob.dataset import Dataset
 from modelgarden.api.finetunejob.evaluation import Evaluation
 from modelgarden.api.finetunejob.model import BaseModelSource
 from modelgarden.api.finetunejob.output import Output
+from modelgarden.api.finetunejob.trackers import Trackers
 from modelgarden.api.finetunejob.training import Checkpoint, Method, Training
 
 IMMUTABLE_FIELDS: Final = (
     "model", "method", "dataset", "training", "output", "storage", "resources", "podTemplate",
-    "checkpoint", "evaluation", "carbon", "dryRun",
+    "checkpoint", "evaluation", "carbon", "trackers", "dryRun",
 )  # fmt: skip
 
 _OWN_INPUT = "output.uri must not be a source of dataset or model, nor below one: what is written would change the input"
@@ -54,6 +55,7 @@ class FineTuneJobSpec(ApiModel):
     checkpoint: Checkpoint = Field(default=Checkpoint(), description="Checkpoints to S3.")
     evaluation: Evaluation = Field(default=Evaluation(), description="Held-out evaluation.")
     carbon: Carbon = Field(default=Carbon(), description="What emissions are computed with.")
+    trackers: Trackers = Field(default=Trackers(), description="Where the training is followed.")
     dry_run: bool = Field(
         default=False,
         description="true checks and prepares the dataset, estimates the training and completes there: no GPU is taken, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from modelgarden.api.curve import MOST_POINTS, CurvePoint, TrainingCurve
 from modelgarden.api.documents import TRAIN_IMAGE
 from modelgarden.api.evaluation import PERPLEXITY, EvaluationStatus, Metric, Score
-from modelgarden_train.attempt.curve import CurveRecorder, thinned, with_validation
+from modelgarden_train.attempt.curve import CurveRecorder, encoded, thinned, with_validation
 from tests.unit.train.builders import make_checkpoint
 
 SCORES = EvaluationStatus(
@@ -32,8 +33,8 @@ def make_points(*steps: int) -> list[CurvePoint]:
     return [CurvePoint(step=step, loss=1.0 / step) for step in steps]
 
 
-def steps_of(content: bytes) -> list[int]:
-    return [point.step for point in TrainingCurve.read(content, reader=TRAIN_IMAGE).points]
+def steps_of(points: Sequence[CurvePoint]) -> list[int]:
+    return [point.step for point in TrainingCurve.read(encoded(points), reader=TRAIN_IMAGE).points]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 499, 500])
@@ -108,7 +109,7 @@ def test_steps_that_are_done_again_replace_their_points() -> None:
         curve.add(point)
     curve.add(CurvePoint(step=2, loss=7.0))
 
-    points = json.loads(curve.finished(EvaluationStatus(rows=1), steps=2))["points"]
+    points = json.loads(encoded(curve.finished(EvaluationStatus(rows=1), steps=2)))["points"]
 
     assert points == [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 7.0}]
 
