@@ -146,6 +146,7 @@ def test_a_run_outlives_eviction_crash_and_outage(job: Job, s3: S3Server, tmp_pa
         s3.start()
     ended = finishing.wait(START_SECONDS)
     assert ended.exit_code == 0, ended.log
+    assert ended.message.trackers == report.trackers
 
     manifest = Manifest.model_validate_json(job.folder.read("manifest.json"))
     assert ended.message.manifest_sha256 == hashlib.sha256(job.folder.read("manifest.json")).hexdigest()
@@ -415,4 +416,5 @@ def check_tensorboard(folder: Folder, target: Path) -> None:
     assert [loss for _, loss in read["train/loss"]] == pytest.approx([point.loss for point in curve[1:]])
     assert [step for step, _ in read["validation/loss"]] == [0, curve[-1].step]
     assert read["energy/kwh"][0][1] > 0
+    assert [epoch for _, epoch in read["train/epoch"]] == sorted(epoch for _, epoch in read["train/epoch"])
     assert {"train/learning_rate", "train/gradient_norm", "train/tokens_per_second"} <= read.keys()

@@ -31,7 +31,7 @@ from modelgarden.api.emissions import (
 from modelgarden.api.names import ATTEMPT_VARIABLE
 from modelgarden.api.pods import PodCarbon
 from modelgarden_pod.cgroup import memory_limit_bytes
-from modelgarden_pod.gpus import COUNTER, NONE, GpuWatch, MeteredGpus, metered_gpus
+from modelgarden_pod.gpus import COUNTER, NONE, GpuLoad, GpuWatch, MeteredGpus, metered_gpus
 
 logger = logging.getLogger(__name__)
 
@@ -181,6 +181,11 @@ class EnergyMeter:
                 attempt=self._attempt,
                 reason=reason,
             )
+
+    @property
+    def gpu_load(self) -> GpuLoad | None:
+        """What the newest measurement saw of the GPUs, None where none is metered; waits for nothing."""
+        return self._watch.load
 
     def stop(self) -> None:
         """End metering; what was metered stays readable."""

@@ -30,6 +30,16 @@ class MeteredGpus:
     method: str = NONE
 
 
+@dataclass(frozen=True)
+class GpuLoad:
+    """How loaded GPUs are at a moment."""
+
+    memory_mib: float
+    """In use on all of them together, by whatever process."""
+    percent: float
+    """Mean share of the driver's last sample period (at most 1 s) in which a kernel ran."""
+
+
 class GpuWatch:
     """What the metered GPUs give as the run goes on."""
 
@@ -40,11 +50,14 @@ class GpuWatch:
         """How the energy so far was read."""
         self.complete = True
         """Whether nothing is missing from the energy so far."""
+        self.load: GpuLoad | None = None
+        """At the newest look; None where NVML does not tell."""
 
     def look(self) -> None:
         """Look at the GPUs after a measurement. A counter that is back makes up for what was missed, power does not."""
         if not self._gpus.indices:
             return
+        self.load = gpu_load(self._gpus.indices)
         now = reading_method(self._gpus.indices)
         self.method = _worst((self._gpus.method, now if now != NONE else COUNTER))
         self._missed = now == NONE or (self._missed and self._gpus.method != COUNTER)
@@ -93,6 +106,19 @@ def reading_method(indices: Sequence[int]) -> str:
     import pynvml
 
     return _worst([_method(pynvml, index) for index in indices])
+
+
+def gpu_load(indices: Sequence[int]) -> GpuLoad | None:
+    """Return how loaded the GPUs are at this moment, None where NVML does not tell."""
+    import pynvml
+
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in indices]
+        used = sum(pynvml.nvmlDeviceGetMemoryInfo(handle).used for handle in handles)
+        busy = sum(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu for handle in handles)
+    except pynvml.NVMLError:
+        return None
+    return GpuLoad(memory_mib=used / 1024**2, percent=busy / len(handles))
 
 
 def visible_indices(uuids: Sequence[str], *, wanted: int, visible: str | None) -> tuple[int, ...]:

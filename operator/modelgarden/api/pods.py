@@ -85,7 +85,7 @@ class RunConfig(Configuration):
     sources, instead of which an older trainer would split rows off.
     """
 
-    schema_version: str = Field(default="3.1")
+    schema_version: str = Field(default="3.2")
     run: RunIdentity
     run_uri: str
     model_source: str
@@ -108,7 +108,7 @@ class RunConfig(Configuration):
     """Where runs share what they have prepared; None where this one does not."""
     carbon: PodCarbon = PodCarbon()
     trackers: Trackers | None = None
-    """None where nothing follows the training."""
+    """None where nothing follows the training; from 2.2 and 3.2 on."""
     gpus: Annotated[int, Field(ge=0)] = 0
     """GPUs that the pod was given; with at least one, a pod without CUDA fails at once instead of training on the CPU."""
     image: str | None = None
@@ -182,7 +182,7 @@ class EngineReport(Document):
 class TerminationMessage(Document):
     """What a pod leaves at its end: a reason from the closed list and what it says, or its short result."""
 
-    schema_version: str = Field(default="1.1")
+    schema_version: str = Field(default="1.2")
     reason: str
     message: Message
     dataset: DatasetStatus | None = None
@@ -192,6 +192,8 @@ class TerminationMessage(Document):
     manifest_sha256: Sha256 | None = None
     """train: the commit marker that it wrote."""
     evaluation: EvaluationStatus | None = None
+    trackers: tuple[TrackerStatus, ...] = ()
+    """train: how they stood at the end, in messages from 1.2 on."""
 
     @classmethod
     def upgraded(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -205,6 +207,8 @@ class TerminationMessage(Document):
         if room >= 0:
             return text
         kept = len(said) + room - _CUT_BYTES
+        if kept < 0 and self.trackers:
+            return self.model_copy(update={"trackers": ()}).encode()
         if kept < 0 and (self.evaluation is not None or self.dataset is not None):
             spared = ("evaluation",) if self.evaluation is not None else ("dataset", "needs")
             return self.model_copy(update=dict.fromkeys(spared)).encode()

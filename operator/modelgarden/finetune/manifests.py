@@ -211,7 +211,8 @@ def _environment(
 def _schema_version(subject: Subject) -> str:
     """Return the lowest version of the configuration that says all that a job needs."""
     major = 3 if subject.spec.dataset.validation_sources else 2
-    return f"{major}.{1 if subject.status.parent is not None else 0}"
+    tracked, chained = subject.spec.trackers != Trackers(), subject.status.parent is not None
+    return f"{major}.{2 if tracked else 1 if chained else 0}"
 
 
 def _run_config(subject: Subject, settings: Settings, *, gpus: int) -> RunConfig:

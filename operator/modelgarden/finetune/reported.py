@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from modelgarden.api.artifact import Manifest
-from modelgarden.api.finetunejob import Progress, Resolved
+from modelgarden.api.finetunejob import Progress, Resolved, TrackerStatus
 from modelgarden.api.messages import clean
 from modelgarden.api.pods import TrainReport
 from modelgarden.carbon.accounting import continued
@@ -20,9 +20,11 @@ DONE: Final = "Done"
 def reported(subject: Subject, job: JobState, report: TrainReport | None) -> dict[str, Any]:
     """Return the fields that a running training changes."""
     fields: dict[str, Any] = {"resolved": _resolved(subject, job, report)}
+    trackers = _trackers(job, report)
+    if trackers:
+        fields["trackers"] = trackers
     if report is not None:
         fields["progress"] = report.progress
-        fields["trackers"] = report.trackers or None
         if report.emissions is not None:
             fields["carbon"] = continued(subject.status.carbon, report.emissions)
     return fields
@@ -54,6 +56,14 @@ def _resolved(subject: Subject, job: JobState, report: TrainReport | None) -> Re
         found["revision"] = report.model_revision or known.revision
         found["hyperparameters"] = _short(report.resolved_hyperparameters)
     return known.model_copy(update=found)
+
+
+def _trackers(job: JobState, report: TrainReport | None) -> tuple[TrackerStatus, ...]:
+    """Return how the trackers stand: a pod that has ended well tells it last of all."""
+    if report is not None:
+        return report.trackers
+    ending = job.newest.ending if job.newest is not None else None
+    return ending.said.trackers if ending is not None and ending.said is not None else ()
 
 
 def _short(hyperparameters: Mapping[str, str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelgarden.api.documents import OPERATOR, TRAIN_IMAGE, DocumentError
-from modelgarden.api.finetunejob import Dataset, DatasetSource, DatasetStatus, Source
+from modelgarden.api.finetunejob import Dataset, DatasetSource, DatasetStatus, Source, TrackerStatus
 from modelgarden.api.pods import TERMINATION_MESSAGE_BYTES, PodDataset, RunConfig, TerminationMessage
 
 DOCUMENTS = Path(__file__).with_name("documents")
@@ -43,6 +43,20 @@ def test_what_the_message_leaves_no_room_for_is_left_to_storage(entries: int, si
 
     assert len(encoded.encode()) <= TERMINATION_MESSAGE_BYTES
     assert read(encoded).dataset == dataset or (read(encoded).dataset is None and entries * size > 3000)
+
+
+def test_trackers_are_left_to_the_last_report_where_there_is_no_room_for_them() -> None:
+    trackers = tuple(TrackerStatus(name=f"tracker {number}", url="u" * 1500) for number in range(3))
+    evaluation = TerminationMessage.read(
+        (DOCUMENTS / "TerminationMessage/train-everything.json").read_text(), reader=OPERATOR
+    ).evaluation
+    message = TerminationMessage(
+        reason="Succeeded", message="done", evaluation=evaluation, trackers=trackers[:1]
+    )
+
+    assert read(message.encode()) == message
+    crowded = message.model_copy(update={"trackers": trackers})
+    assert read(crowded.encode()) == message.model_copy(update={"trackers": ()})
 
 
 def test_a_short_message_is_kept_whole() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
+from modelgarden.api.finetunejob import TensorBoard, Trackers
 from modelgarden.api.pods import RunConfig
 from modelgarden.finetune.manifests import prepare_job, train_job
 from modelgarden.settings import Settings
@@ -219,3 +220,11 @@ def test_validation_sources_have_tokens_and_mounts_of_their_own_and_need_a_train
     assert "/sources/pvc/held" in {mount["mountPath"] for mount in container_of(job)["volumeMounts"]}
     assert config_of(job).schema_version == "3.0"
     assert config_of(prepare_job(make_subject(), SETTINGS, inputs_hash="x")).schema_version == "2.0"
+
+
+def test_the_pods_are_told_of_trackers_where_there_are_any() -> None:
+    tracked = train_job(make_subject(trackers={"tensorboard": {}}), SETTINGS)
+
+    assert config_of(tracked).schema_version == "2.2"
+    assert config_of(tracked).trackers == Trackers(tensorboard=TensorBoard())
+    assert "trackers" not in variables_of(train_job(make_subject(), SETTINGS))["MODELGARDEN_CONFIG"]

@@ -1,16 +1,20 @@
-"""What the manifest of a finished training settles in the status."""
+"""What a training tells, and what the manifest of a finished one settles, in the status."""
 
 from __future__ import annotations
 
-from modelgarden.api.finetunejob import BaseModelRecord, Progress, Resolved
-from modelgarden.finetune.reported import recorded
+from modelgarden.api.finetunejob import BaseModelRecord, Progress, Resolved, TrackerStatus
+from modelgarden.api.pods import TerminationMessage
+from modelgarden.finetune.reported import recorded, reported
 from tests.unit.builders import (
     DIGEST,
+    JobBuilder,
+    ended_pod,
     make_emissions,
     make_evaluation,
     make_manifest,
     make_report,
     make_subject,
+    running_pod,
     with_status,
 )
 
@@ -53,3 +57,16 @@ def test_a_training_that_nobody_saw_run_is_done_all_the_same() -> None:
 
     assert found["progress"] == Progress(stage="Done", percent=100)
     assert found["resolved"] == Resolved(hyperparameters={"micro_batch_size": "4"})
+
+
+def test_the_trackers_stand_as_the_running_pod_tells_and_at_last_as_it_said_at_its_end() -> None:
+    subject = make_subject()
+    running = JobBuilder(subject, "train").with_pod(running_pod("train")).state()
+    follows = TrackerStatus(name="TensorBoard", url="s3://garden/root/tensorboard")
+    fails = follows.model_copy(update={"problem": "s3:PutObject does not answer"})
+    last = TerminationMessage(reason="Succeeded", message="done", trackers=(fails,))
+    ended = JobBuilder(subject, "train").with_pod(ended_pod("train", 0, message=last)).complete().state()
+
+    assert reported(subject, running, make_report(trackers=(follows,)))["trackers"] == (follows,)
+    assert reported(subject, ended, None)["trackers"] == (fails,)
+    assert "trackers" not in reported(subject, running, None)

@@ -17,6 +17,7 @@ from modelgarden.api.layout import ATTEMPT_EMISSIONS
 from modelgarden_pod.energy import EnergyMeter
 from modelgarden_pod.errors import PodError, Terminated
 from modelgarden_pod.folder import Folder
+from modelgarden_pod.gpus import GpuLoad
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,11 @@ class Attempts:
     def records(self, reason: str = "Running") -> tuple[EmissionsRecord, ...]:
         """Return the records of all attempts in their order, this one last."""
         return (*self._earlier, self._meter.record(reason))
+
+    @property
+    def gpu_load(self) -> GpuLoad | None:
+        """What the newest measurement saw of this attempt's GPUs, None where there is nothing to see."""
+        return self._meter.gpu_load
 
     def measure(self) -> None:
         """Measure now: what a process that is about to end has used cannot be seen later."""

@@ -79,6 +79,7 @@ class Supervisor:
         self._attempts = attempts
         self._grace = grace
         self._curve = CurveRecorder()
+        self._epoch: float | None = None
         self._tracking = Tracking(run)
         board.followed_by(self._tracking.status)
         self._uploader = CheckpointUploader(
@@ -94,10 +95,9 @@ class Supervisor:
             PodError: the worker failed.
             Terminated: SIGTERM; the newest checkpoint is in storage.
         """
-        try:
-            return self._finish()
-        finally:
-            self._tracking.settle(self._seconds_to_upload())
+        with self._tracking.ended(self._seconds_to_upload):
+            message = self._finish()
+        return message.model_copy(update={"trackers": self._tracking.status()})
 
     def _finish(self) -> TerminationMessage:
         self._worker.listen(self._hear)
@@ -171,7 +171,7 @@ class Supervisor:
         files = upload_artifact(self._run.folder, results)
         curve = self._curve.finished(results.evaluation.scores, steps=self._total_steps(dataset))
         records = self._attempts.records("Completed")
-        self._tracking.finish(curve, merge_records(records))
+        self._tracking.found(curve, merge_records(records))
         return publish(
             self._run.folder,
             self._config,
@@ -189,6 +189,7 @@ class Supervisor:
                 self._board.resolved(message.hyperparameters)
                 self._tracking.started(message.hyperparameters)
             case Stepped():
+                self._epoch = message.epoch
                 self._board.step(
                     message.step,
                     total=message.total,
@@ -214,7 +215,7 @@ class Supervisor:
             tokens_per_second=self._board.tokens_per_second,
         )
         self._curve.add(point)
-        self._tracking.log(point)
+        self._tracking.log(point, epoch=self._epoch, gpus=self._attempts.gpu_load)
 
     def _stage(self, name: str) -> None:
         """Begin a stage, unless SIGTERM has come: a library may have swallowed what the handler raised in it."""

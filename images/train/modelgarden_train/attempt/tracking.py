@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from modelgarden.api.curve import CurvePoint
-from modelgarden.api.emissions import EmissionsRecord
+from modelgarden.api.emissions import JOULES_PER_KWH, EmissionsRecord
 from modelgarden.api.finetunejob import TrackerStatus
 from modelgarden.api.layout import TENSORBOARD
+from modelgarden_pod.errors import Terminated
+from modelgarden_pod.gpus import GpuLoad
 from modelgarden_train.attempt.run import Run
 from modelgarden_train.trackers.following import Following
 from modelgarden_train.trackers.tensorboard import TensorBoardFiles
+from modelgarden_train.trackers.tracker import Ended
 
 END_SECONDS = 20.0
-"""How long the end of a training waits for its trackers."""
+"""How long the end of an attempt waits for all its trackers together."""
 _TAGS = {
     "loss": "train/loss",
     "learning_rate": "train/learning_rate",
@@ -27,13 +32,8 @@ class Tracking:
     """All trackers that the job asks for."""
 
     def __init__(self, run: Run) -> None:
-        self._following: list[Following] = []
+        self._following = _asked(run)
         self._from_step = 0
-        asked = run.config.trackers
-        if asked is not None and asked.tensorboard is not None:
-            folder = run.folder.child(TENSORBOARD)
-            files = TensorBoardFiles(run.workspace / TENSORBOARD / run.attempt, folder)
-            self._following.append(Following(files, url=folder.uri))
 
     def resumed(self, step: int) -> None:
         """Know the step that this attempt goes on from, before it begins."""
@@ -44,10 +44,13 @@ class Tracking:
         for one in self._following:
             one.start(hyperparameters, from_step=self._from_step)
 
-    def log(self, point: CurvePoint) -> None:
-        """Tell a point of the curve."""
-        known = {tag: getattr(point, field) for field, tag in _TAGS.items()}
-        metrics = {tag: float(value) for tag, value in known.items() if value is not None}
+    def log(self, point: CurvePoint, *, epoch: float | None = None, gpus: GpuLoad | None = None) -> None:
+        """Tell a point of the curve, and how far and how loaded the GPUs were then."""
+        metrics = measured(point)
+        if epoch is not None:
+            metrics["train/epoch"] = epoch
+        if gpus is not None:
+            metrics |= {"gpu/memory_mib": gpus.memory_mib, "gpu/utilization_percent": gpus.percent}
         for one in self._following:
             one.log(point.step, metrics)
 
@@ -56,24 +59,57 @@ class Tracking:
         for one in self._following:
             one.keep()
 
-    def finish(self, points: Sequence[CurvePoint], emissions: EmissionsRecord) -> None:
-        """Tell what was found at the end."""
+    def found(self, points: Sequence[CurvePoint], emissions: EmissionsRecord) -> None:
+        """Tell what was found at the end, over all attempts."""
         for point in points:
             if point.validation_loss is not None:
                 self.log(CurvePoint(step=point.step, validation_loss=point.validation_loss))
         if points:
-            metrics = {"energy/kwh": emissions.energy_joules.total / 3.6e6}
-            if emissions.emissions_milligrams is not None:
-                metrics["emissions/kg"] = emissions.emissions_milligrams / 1e6
             for one in self._following:
-                one.log(points[-1].step, metrics)
+                one.log(points[-1].step, spent(emissions))
 
-    def settle(self, seconds: float) -> None:
-        """Have all that was told in its place before the process ends, for which the trackers have a little time."""
-        self.keep()
-        for one in self._following:
-            one.wait(min(seconds, END_SECONDS))
+    @contextmanager
+    def ended(self, seconds: Callable[[], float]) -> Iterator[None]:
+        """Tell how what runs inside ends. All trackers together have a little time for it, `seconds()` at most."""
+        ended: Ended = "Failed"
+        try:
+            yield
+            ended = "Completed"
+        except Terminated:
+            ended = "Terminated"
+            raise
+        finally:
+            until = time.monotonic() + min(seconds(), END_SECONDS)
+            for one in self._following:
+                one.finish(ended)
+            for one in self._following:
+                one.wait(max(0.0, until - time.monotonic()))
 
     def status(self) -> tuple[TrackerStatus, ...]:
         """Return what the job's status tells."""
         return tuple(one.status() for one in self._following)
+
+
+def measured(point: CurvePoint) -> dict[str, float]:
+    """Return a point of the curve by the names that the trackers show."""
+    known = {tag: getattr(point, field) for field, tag in _TAGS.items()}
+    return {tag: float(value) for tag, value in known.items() if value is not None}
+
+
+def spent(emissions: EmissionsRecord) -> dict[str, float]:
+    """Return energy before PUE and emissions, where they are known, by the names that the trackers show."""
+    metrics = {"energy/kwh": emissions.energy_joules.total / JOULES_PER_KWH}
+    if emissions.emissions_milligrams is not None:
+        metrics["emissions/kg"] = emissions.emissions_milligrams / 1e6
+    return metrics
+
+
+def _asked(run: Run) -> list[Following]:
+    asked = run.config.trackers
+    if asked is None:
+        return []
+    following = []
+    if asked.tensorboard is not None:
+        local = run.workspace / TENSORBOARD / run.attempt
+        following.append(Following(TensorBoardFiles(local, run.folder.child(TENSORBOARD))))
+    return following

@@ -28,5 +28,5 @@ class TrackerStatus(ApiModel):
     name: str = Field(max_length=32, description="TensorBoard.")
     url: str | None = Field(default=None, max_length=2048, description="Where the run is found.")
     problem: Message | None = Field(
-        default=None, max_length=1024, description="Why it no longer follows this attempt, if so."
+        default=None, max_length=1024, description="What it last failed with, if it has not done it since."
     )
