@@ -31,6 +31,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "checkpoint": {"keep": 3},
     "evaluation": {"maxRows": 10},
     "carbon": {"zone": "DEU"},
+    "trackers": {"tensorboard": {}},
     "dryRun": {"dryRun": True},
 }
 """A valid change to every immutable field of a FineTuneJob."""
