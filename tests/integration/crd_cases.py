@@ -429,9 +429,10 @@ class Cases:
         target = container.get(key) if isinstance(container, dict) else container[key]
         if not isinstance(target, dict):
             return
-        name = self.rng.choice(list(schema["properties"]))
+        properties = schema["properties"] or {"field": {"type": "boolean"}}
+        name = self.rng.choice(list(properties))
         snake = re.sub(r"([A-Z])", lambda found: f"_{found[1].lower()}", name)
-        value = self._value(schema["properties"][name], misses=0.0)
+        value = self._value(properties[name], misses=0.0)
         unknown = self.rng.choice((f"x{name}", name.capitalize(), snake, name, ""))
         target[unknown] = (
             value if unknown == name or self.rng.random() < 0.7 else self.rng.choice((1, "", {}, []))

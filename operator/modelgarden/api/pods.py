@@ -25,7 +25,7 @@ from modelgarden.api.finetunejob import (
     Preparation,
     Progress,
     Trackers,
-    TrackerStatus,
+    TrackerStatuses,
     Training,
 )
 from modelgarden.api.messages import Message
@@ -156,7 +156,7 @@ class TrainReport(Document):
     """Over all attempts of the run so far."""
     outage: Message | None = None
     """What storage or hub last failed with, while the pod waits for it to answer again."""
-    trackers: tuple[TrackerStatus, ...] = ()
+    trackers: TrackerStatuses = ()
     """Of this attempt, in reports from 1.1 on."""
 
 
@@ -192,7 +192,7 @@ class TerminationMessage(Document):
     manifest_sha256: Sha256 | None = None
     """train: the commit marker that it wrote."""
     evaluation: EvaluationStatus | None = None
-    trackers: tuple[TrackerStatus, ...] = ()
+    trackers: TrackerStatuses = ()
     """train: how they stood at the end, in messages from 1.2 on."""
 
     @classmethod

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from modelgarden.api.documents import OPERATOR, TRAIN_IMAGE, DocumentError
 from modelgarden.api.finetunejob import Dataset, DatasetSource, DatasetStatus, Source, TrackerStatus
-from modelgarden.api.pods import TERMINATION_MESSAGE_BYTES, PodDataset, RunConfig, TerminationMessage
+from modelgarden.api.pods import (
+    TERMINATION_MESSAGE_BYTES,
+    PodDataset,
+    RunConfig,
+    TerminationMessage,
+    TrainReport,
+)
 
 DOCUMENTS = Path(__file__).with_name("documents")
 DATASET = DatasetStatus(
@@ -57,6 +63,19 @@ def test_trackers_are_left_to_the_last_report_where_there_is_no_room_for_them() 
     assert read(message.encode()) == message
     crowded = message.model_copy(update={"trackers": trackers})
     assert read(crowded.encode()) == message.model_copy(update={"trackers": ()})
+
+
+@pytest.mark.parametrize(
+    "names", [["a", "a"], [str(number) for number in range(9)]], ids=["twice", "too many"]
+)
+def test_trackers_that_no_status_takes_are_left_out_of_a_report(names: list[str]) -> None:
+    report = {
+        "attempt": "a",
+        "progress": {"stage": "Training"},
+        "trackers": [{"name": name} for name in names],
+    }
+
+    assert TrainReport.read(report, reader=OPERATOR).trackers == ()
 
 
 def test_a_short_message_is_kept_whole() -> None:

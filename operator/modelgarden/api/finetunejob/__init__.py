@@ -29,7 +29,7 @@ from modelgarden.api.finetunejob.status import (
     Progress,
     Resolved,
 )
-from modelgarden.api.finetunejob.trackers import TensorBoard, Trackers, TrackerStatus
+from modelgarden.api.finetunejob.trackers import TensorBoard, Trackers, TrackerStatus, TrackerStatuses
 from modelgarden.api.finetunejob.training import Checkpoint, LoraParameters, Method, Training
 
 __all__ = [
@@ -76,6 +76,7 @@ __all__ = [
     "Source",
     "TensorBoard",
     "TrackerStatus",
+    "TrackerStatuses",
     "Trackers",
     "Training",
 ]

@@ -15,7 +15,7 @@ from modelgarden.api.finetunejob.estimate import Estimate
 from modelgarden.api.finetunejob.output import ArtifactFormat
 from modelgarden.api.finetunejob.parent import Parent
 from modelgarden.api.finetunejob.source import DatasetFormat
-from modelgarden.api.finetunejob.trackers import TrackerStatus
+from modelgarden.api.finetunejob.trackers import TrackerStatuses
 from modelgarden.api.messages import Message
 
 Phase = Literal[
@@ -159,9 +159,8 @@ class FineTuneJobStatus(ApiModel):
     attempts: tuple[AttemptStatus, ...] = Field(
         default=(), max_length=32, description="Training pods, oldest first."
     )
-    trackers: tuple[TrackerStatus, ...] | None = Field(
+    trackers: TrackerStatuses | None = Field(
         default=None,
-        max_length=8,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
         description="Where the training is followed, each tracker once.",
     )

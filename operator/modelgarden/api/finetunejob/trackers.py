@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 
 from modelgarden.api.base import ApiModel
 from modelgarden.api.messages import Message
@@ -30,3 +32,13 @@ class TrackerStatus(ApiModel):
     problem: Message | None = Field(
         default=None, max_length=1024, description="What it last failed with, if it has not done it since."
     )
+
+
+def _each_once(trackers: tuple[TrackerStatus, ...]) -> tuple[TrackerStatus, ...]:
+    if len({tracker.name for tracker in trackers}) != len(trackers):
+        raise ValueError("trackers must not repeat a name")
+    return trackers
+
+
+TrackerStatuses = Annotated[tuple[TrackerStatus, ...], Field(max_length=8), AfterValidator(_each_once)]
+"""What is told of the trackers of an attempt, in documents and in the status."""
