@@ -213,11 +213,19 @@ def _repaired(spec: dict[str, Any]) -> dict[str, Any]:
         spec["method"] = "LoRA"
     _mend_resources(spec.get("resources", {}))
     _mend_output(spec)
+    _mend_training(spec.get("training", {}))
     for toleration in spec.get("podTemplate", {}).get("tolerations", ()):
         toleration["operator"] = "Equal" if "key" in toleration else "Exists"
         if toleration["operator"] == "Exists":
             toleration.pop("value", None)
     return spec
+
+
+def _mend_training(training: dict[str, Any]) -> None:
+    """Leave one way to say how long a training is, and how its learning rate rises."""
+    for one, other in (("epochs", "maxSteps"), ("warmupRatio", "warmupSteps")):
+        if one in training:
+            training.pop(other, None)
 
 
 def _mend_resources(resources: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The examples of datasets, of chains and of trackers, as users apply them."""
+"""The examples of datasets, of trainings, of chains and of trackers, as users apply them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
 DATASETS = sorted((ROOT / "examples" / "datasets").glob("*.yaml"))
+TRAININGS = sorted((ROOT / "examples" / "training").glob("*.yaml"))
 CHAINS = sorted((ROOT / "examples" / "chains").glob("*.yaml"))
 TRACKERS = ROOT / "examples" / "finetunejob-trackers.yaml"
 FORMS = ("s3://", "hf://", "pvc://", "configmap://", "https://")
@@ -26,7 +27,7 @@ def jobs(path: Path) -> list[dict[str, Any]]:
     return [one for one in yaml.safe_load_all(path.read_text()) if one["kind"] == FINETUNEJOB.name]
 
 
-@pytest.mark.parametrize("path", [*DATASETS, *CHAINS, TRACKERS], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*DATASETS, *TRAININGS, *CHAINS, TRACKERS], ids=lambda path: path.stem)
 async def test_an_example_is_applied_and_means_what_it_says(
     path: Path, cluster: ControlPlane, namespace: str
 ) -> None:

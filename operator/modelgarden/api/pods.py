@@ -82,10 +82,11 @@ class RunConfig(Configuration):
     """Configuration of `prepare` and `train`. Locations are s3:// or, without Kubernetes, local paths (file:///...).
 
     Of the first major version is one with a single source, in fields of its own. Of the third is one with validation
-    sources, instead of which an older trainer would split rows off.
+    sources, instead of which an older trainer would split rows off. Of the fourth is one with hyperparameters that it
+    would overlook.
     """
 
-    schema_version: str = Field(default="3.2")
+    schema_version: str = Field(default="4.0")
     run: RunIdentity
     run_uri: str
     model_source: str

@@ -36,6 +36,8 @@ class Work:
 
     spec: FineTuneJobSpec
     needs: Needs
+    rows: int
+    """To train on."""
     tokens: int
     """Of one epoch."""
 
@@ -109,7 +111,8 @@ def _time_and_energy(work: Work, largest: Pass, gpu: Gpu | None, settings: Setti
 
 
 def _seconds(work: Work, card: Card, *, flops: int) -> float:
-    tokens = work.tokens * work.spec.training.epochs
+    training = work.spec.training
+    tokens = work.tokens * training.epochs_in(training.steps(work.rows), work.rows)
     return flops * work.needs.active_parameters * tokens / (UTILISATION * card.teraflops * 1e12)
 
 

@@ -210,6 +210,8 @@ def _environment(
 
 def _schema_version(subject: Subject) -> str:
     """Return the lowest version of the configuration that says all that a job needs."""
+    if not subject.spec.training.of_first_form:
+        return "4.0"
     major = 3 if subject.spec.dataset.validation_sources else 2
     tracked, chained = subject.spec.trackers != Trackers(), subject.status.parent is not None
     return f"{major}.{2 if tracked else 1 if chained else 0}"

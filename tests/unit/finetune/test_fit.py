@@ -81,6 +81,14 @@ def test_what_is_estimated_on_a_known_gpu() -> None:
     assert names_of(plan) == ["bot-train"]
 
 
+def test_a_training_of_so_many_steps_takes_the_epochs_that_they_are() -> None:
+    whole = estimate_in(planned(training_job(training={"epochs": 4, "effectiveBatchSize": 10}), H100))
+    half = estimate_in(planned(training_job(training={"maxSteps": 20, "effectiveBatchSize": 10}), H100))
+
+    assert make_dataset().training_rows == 100
+    assert half["seconds"] == pytest.approx(whole["seconds"] / 2, abs=1)
+
+
 def test_the_price_of_the_operator_makes_a_cost() -> None:
     subject = training_job()
     priced = SETTINGS.model_copy(update={"gpu_prices": {"NVIDIA-L4": Decimal(3_600_000)}, "currency": "EUR"})

@@ -228,3 +228,11 @@ def test_the_pods_are_told_of_trackers_where_there_are_any() -> None:
     assert config_of(tracked).schema_version == "2.2"
     assert config_of(tracked).trackers == Trackers(tensorboard=TensorBoard())
     assert "trackers" not in variables_of(train_job(make_subject(), SETTINGS))["MODELGARDEN_CONFIG"]
+
+
+def test_what_a_trainer_of_before_would_overlook_needs_one_that_knows_it() -> None:
+    changed = config_of(train_job(make_subject(training={"maxSteps": 5}), SETTINGS))
+
+    assert changed.schema_version == "4.0"
+    assert changed.training.max_steps == 5
+    assert config_of(train_job(make_subject(training={"epochs": 5}), SETTINGS)).schema_version == "2.0"

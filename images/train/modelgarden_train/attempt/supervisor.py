@@ -40,7 +40,6 @@ from modelgarden_train.attempt.worker_process import WorkerProcess
 from modelgarden_train.data.prepared import PreparedDataset, fetch_prepared
 from modelgarden_train.models.base_model import BaseModel, fetch_base_model
 from modelgarden_train.objectives.checkpoint import Checkpoint
-from modelgarden_train.objectives.steps import total_steps
 
 logger = logging.getLogger(__name__)
 
@@ -232,9 +231,4 @@ class Supervisor:
         return max(0.0, min(self._grace.upload, self._grace.end - self._stop.seconds))
 
     def _total_steps(self, dataset: PreparedDataset) -> int:
-        training = self._config.training
-        return total_steps(
-            dataset.report.status.training_rows,
-            effective_batch=training.effective_batch_size,
-            epochs=training.epochs,
-        )
+        return self._config.training.steps(dataset.report.status.training_rows)

@@ -43,7 +43,7 @@ class ModelSize:
     """Width between the two halves of the MLP; of a mixture, of all experts that a token goes through."""
     vocabulary: int
     padded: bool
-    """Whether rows of a pass are padded to one length."""
+    """Whether it takes rows of a pass padded to one length only."""
 
     @property
     def quantized(self) -> int:

@@ -32,6 +32,7 @@ def needs_of(config: RunConfig, size: ModelSize, lengths: Sequence[int]) -> Need
     training, method = config.training, config.method
     longest, batch = max(lengths), training.effective_batch_size
     rows = min(batch, len(lengths))
+    padded = size.padded or not training.packing or training.neftune_noise_alpha is not None
     plan = first_plan(effective_batch=batch, longest_row=longest, gpu=True)
     trained = _trained(size, method, rank=training.lora.rank)
     kept = _kept_of_a_layer(size, method)
@@ -45,8 +46,8 @@ def needs_of(config: RunConfig, size: ModelSize, lengths: Sequence[int]) -> Need
         checkpointed_token_bytes=kept + _outside_of_layers(size),
         logits_bytes=LOGIT_BYTES * size.vocabulary,
         step_tokens=rows * longest
-        if size.padded
-        else largest_step(lengths, batch=batch, epochs=training.epochs),
+        if padded
+        else largest_step(lengths, batch=batch, steps=training.steps(len(lengths))),
         step_rows=rows,
         longest_row=longest,
         first_budget=plan.budget,
@@ -55,8 +56,8 @@ def needs_of(config: RunConfig, size: ModelSize, lengths: Sequence[int]) -> Need
     )
 
 
-def largest_step(lengths: Sequence[int], *, batch: int, epochs: int) -> int:
-    """Return the tokens of the largest optimizer step that is to be expected of rows in random order.
+def largest_step(lengths: Sequence[int], *, batch: int, steps: int) -> int:
+    """Return the tokens of the largest of so many optimizer steps that is to be expected of rows in random order.
 
     A step's tokens are about normal around batch x mean; the largest of n of them lies sqrt(2 ln n) deviations above
     (Gumbel 1935). No step is longer than `batch` of the longest row.
@@ -64,7 +65,6 @@ def largest_step(lengths: Sequence[int], *, batch: int, epochs: int) -> int:
     rows = min(batch, len(lengths))
     mean, longest = sum(lengths) / len(lengths), max(lengths)
     deviation = math.sqrt(rows * sum((length - mean) ** 2 for length in lengths) / len(lengths))
-    steps = epochs * math.ceil(len(lengths) / batch)
     expected = rows * mean + deviation * math.sqrt(2 * math.log(steps))
     return min(rows * longest, max(longest, round(expected)))
 

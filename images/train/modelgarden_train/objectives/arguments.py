@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, Final
 
+from modelgarden.api.finetunejob import Schedule, Training
 from modelgarden_train.objectives.memory import StepPlan
 from modelgarden_train.objectives.scope import Scope
-from modelgarden_train.objectives.steps import total_steps, warmup_steps
 
-MAX_GRADIENT_NORM = 1.0
-"""Transformers' default."""
-LOGS = 500
+SCHEDULES: Final[dict[Schedule, str]] = {
+    "Cosine": "cosine",
+    "Linear": "linear",
+    "Constant": "constant_with_warmup",
+    "InverseSqrt": "inverse_sqrt",
+    "WarmupStableDecay": "warmup_stable_decay",
+}
+"""What Transformers calls them."""
+DECAY_SHARE: Final = 0.1
+"""Of the steps, those at the end in which WarmupStableDecay falls, as in its paper
+(https://arxiv.org/abs/2404.06395, section 4.3)."""
+LOGS: Final = 500
 """Most times that the loss is logged; more would only fill the trainer's state."""
 
 
@@ -19,20 +29,20 @@ def training_arguments(scope: Scope, plan: StepPlan) -> dict[str, Any]:
     import torch
 
     training = scope.config.training
-    steps = total_steps(len(scope.rows), effective_batch=plan.effective_batch, epochs=training.epochs)
+    steps = training.steps(len(scope.rows))
     bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     return {
         "output_dir": str(scope.checkpoints),
-        "num_train_epochs": training.epochs,
+        "max_steps": steps,
         # The trainer's batch is the whole step; `passes` splits it by tokens, which rows of any length share alike.
         "per_device_train_batch_size": plan.effective_batch,
         "gradient_accumulation_steps": 1,
         "gradient_checkpointing": plan.gradient_checkpointing,
         "learning_rate": training.learning_rate,
-        "lr_scheduler_type": "cosine",
-        "warmup_steps": warmup_steps(steps, training.warmup_ratio),
+        **schedule(training, steps),
         "weight_decay": training.weight_decay,
-        "max_grad_norm": MAX_GRADIENT_NORM,
+        "max_grad_norm": training.max_gradient_norm,
+        "neftune_noise_alpha": training.neftune_noise_alpha,
         "optim": "adamw_torch_fused",
         "bf16": bf16,
         "fp16": torch.cuda.is_available() and not bf16,
@@ -50,3 +60,16 @@ def training_arguments(scope: Scope, plan: StepPlan) -> dict[str, Any]:
         "disable_tqdm": True,
         "report_to": "none",
     }
+
+
+def schedule(training: Training, steps: int) -> dict[str, Any]:
+    """Return the arguments that say how the learning rate goes over so many steps."""
+    warmup = training.steps_of_warmup(steps)
+    chosen = {
+        "lr_scheduler_type": SCHEDULES[training.learning_rate_schedule],
+        "warmup_steps": warmup,
+    }
+    if training.learning_rate_schedule != "WarmupStableDecay":
+        return chosen
+    decay = min(math.ceil(steps * DECAY_SHARE), steps - warmup)
+    return {**chosen, "lr_scheduler_kwargs": {"num_decay_steps": decay}}

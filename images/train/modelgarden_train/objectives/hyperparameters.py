@@ -7,11 +7,13 @@ from typing import Any
 
 from modelgarden_train.data.chat import PLAIN_TEMPLATE
 from modelgarden_train.models.loading import ADAPTED_MODULES
+from modelgarden_train.objectives.arguments import SCHEDULES
 from modelgarden_train.objectives.passes import Passes
 from modelgarden_train.objectives.scope import Scope
 
 _OPTIMIZERS = {"adamw_torch_fused": "AdamW"}
 """What people call the optimizers of Transformers."""
+_SCHEDULES = {theirs: ours for ours, theirs in SCHEDULES.items()}
 
 
 def hyperparameters(
@@ -19,13 +21,13 @@ def hyperparameters(
 ) -> dict[str, str]:
     """Return every hyperparameter as used, for the status and the manifest; `arguments` are Transformers' own."""
     config, plan = scope.config, passes.plan
-    optimizer = _name(arguments.optim)
+    optimizer, schedule = _name(arguments.optim), _name(arguments.lr_scheduler_type)
     used = {
         "method": config.method,
-        "epochs": f"{arguments.num_train_epochs:g}",
+        "epochs": f"{config.training.epochs_in(steps, len(scope.rows)):.4g}",
         "steps": steps,
         "learningRate": arguments.learning_rate,
-        "learningRateSchedule": _name(arguments.lr_scheduler_type),
+        "learningRateSchedule": _SCHEDULES.get(schedule, schedule),
         "warmupSteps": arguments.warmup_steps,
         "weightDecay": arguments.weight_decay,
         "optimizer": _OPTIMIZERS.get(optimizer, optimizer),
@@ -38,6 +40,8 @@ def hyperparameters(
         "seed": arguments.seed,
         "chatTemplate": _template(scope),
     }
+    if arguments.neftune_noise_alpha is not None:
+        used["neftuneNoiseAlpha"] = arguments.neftune_noise_alpha
     adapters = getattr(model, "peft_config", None)
     if adapters:
         adapter = next(iter(adapters.values()))

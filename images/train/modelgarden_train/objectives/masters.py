@@ -7,6 +7,7 @@ and gradients are summed over the passes, and weights changed, in 32.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -143,6 +144,12 @@ def led(trainer: type, dtype: Any) -> type:
 
         def _clip_grad_norm(self, model: Any) -> Any:
             return self.masters.clip(self.args.max_grad_norm)
+
+        def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+            """Return the norm of gradients that nothing has clipped, too: the model itself has none."""
+            unclipped = math.inf
+            norm = self.masters.clip(unclipped) if grad_norm is None else grad_norm
+            return super()._get_grad_norm(model, norm)
 
     return Led
 

@@ -15,13 +15,21 @@ _PADDED_BY_UNSLOTH: Final = frozenset({"gemma2", "gpt_oss"})
 """PADDING_FREE_BLOCKLIST of unsloth/trainer.py."""
 
 
-def why_padded(model: Mapping[str, Any], arguments: Mapping[str, Any]) -> str | None:
-    """Return why rows of one pass must be padded to one length, None where they can follow one another.
+def why_padded(model: Mapping[str, Any], arguments: Mapping[str, Any], *, packing: bool = True) -> str | None:
+    """Return why rows of one pass are padded to one length, None where they follow one another.
 
     Rows that follow one another are kept apart by attention and positions alone, and each of them must come out as it
     would by itself: neither another row nor the length of the pass may reach it. `model` is its config.json,
-    `arguments` are Transformers'.
+    `arguments` are Transformers', `packing` is what the spec asks for.
     """
+    if not packing:
+        return "training.packing is false"
+    if arguments.get("neftune_noise_alpha"):
+        return "NEFTune's noise depends on the length of a pass"
+    return _why_the_model_is_padded(model)
+
+
+def _why_the_model_is_padded(model: Mapping[str, Any]) -> str | None:
     if "vision_config" in model or "audio_config" in model:
         return "the model takes more than text"
     if model.get("is_encoder_decoder"):
@@ -40,8 +48,6 @@ def why_padded(model: Mapping[str, Any], arguments: Mapping[str, Any]) -> str | 
         return "its router's loss is a mean over a pass"
     if model.get("attention_dropout"):
         return "its attention drops out, which the kernel for rows of many lengths does not"
-    if arguments.get("neftune_noise_alpha"):
-        return "NEFTune's noise depends on the length of a pass"
     return None
 
 

@@ -42,7 +42,7 @@ def sft_trainer(scope: Scope, model: Any, plan: StepPlan) -> Any:
     arguments = training_arguments(scope, plan)
     steps = Passes(
         plan,
-        why_padded=why_padded(model.config.to_dict(), arguments),
+        why_padded=why_padded(model.config.to_dict(), arguments, packing=scope.config.training.packing),
         pad_token=scope.tokenizer.pad_token_id,
     )
 

@@ -30,7 +30,7 @@ from modelgarden.api.finetunejob.status import (
     Resolved,
 )
 from modelgarden.api.finetunejob.trackers import TensorBoard, Trackers, TrackerStatus, TrackerStatuses
-from modelgarden.api.finetunejob.training import Checkpoint, LoraParameters, Method, Training
+from modelgarden.api.finetunejob.training import Checkpoint, LoraParameters, Method, Schedule, Training
 
 __all__ = [
     "BAD_ROWS_PATTERN",
@@ -73,6 +73,7 @@ __all__ = [
     "Reason",
     "RegistryReference",
     "Resolved",
+    "Schedule",
     "Source",
     "TensorBoard",
     "TrackerStatus",

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, ClassVar, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from modelgarden.api.base import ApiModel
+from modelgarden.api.base import ApiModel, Rule
 
 Method = Literal["LoRA", "QLoRA", "Full"]
+Schedule = Literal["Cosine", "Linear", "Constant", "InverseSqrt", "WarmupStableDecay"]
+
+EPOCHS: Final = 3
+"""Where neither epochs nor maxSteps are given."""
+WARMUP_RATIO: Final = 0.05
+"""Where neither warmupRatio nor warmupSteps are given."""
+
+_ONE_END: Final = "set either epochs or maxSteps"
+_ONE_WARMUP: Final = "set either warmupRatio or warmupSteps"
 
 
 class LoraParameters(ApiModel):
@@ -28,8 +38,11 @@ class LoraParameters(ApiModel):
 class Training(ApiModel):
     """Hyperparameters. Recorded as used in status.resolved and in the manifest."""
 
-    epochs: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=3, description="Passes over the training split. Default: 3."
+    epochs: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None, description="Passes over the training split. Default: 3, where maxSteps is absent."
+    )
+    max_steps: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
+        default=None, description="Optimizer steps to train, instead of epochs. Default: none."
     )
     learning_rate: Annotated[float, Field(ge=1e-8, le=1.0)] = Field(
         default=2e-4, description="Peak learning rate of AdamW. Default: 2e-4."
@@ -41,17 +54,90 @@ class Training(ApiModel):
     max_sequence_length: Annotated[int, Field(ge=16, le=1_048_576)] = Field(
         default=2048, description="Longest row in tokens; longer rows are dropped and counted. Default: 2048."
     )
-    warmup_ratio: Annotated[float, Field(ge=0.0, le=0.5)] = Field(
-        default=0.05,
-        description="Share of the steps with a rising learning rate, cosine decay after. Default: 0.05.",
+    learning_rate_schedule: Schedule = Field(
+        default="Cosine",
+        description="How the learning rate goes on after the warm-up. Cosine, Linear: falls to 0 at the last step. "
+        "Constant: stays. InverseSqrt: falls with the square root of the step. WarmupStableDecay: stays, and falls to 0 "
+        "in the last tenth of the steps. Default: Cosine.",
+    )
+    warmup_ratio: Annotated[float, Field(ge=0.0, le=0.5)] | None = Field(
+        default=None,
+        description="Share of the steps with a rising learning rate. Default: 0.05, where warmupSteps is absent.",
+    )
+    warmup_steps: Annotated[int, Field(ge=0, le=1_000_000)] | None = Field(
+        default=None,
+        description="Steps with a rising learning rate, instead of warmupRatio; of a shorter run at most half. "
+        "Default: none.",
+    )
+    max_gradient_norm: Annotated[float, Field(ge=0.0, le=1e6)] = Field(
+        default=1.0,
+        description="Gradients of a larger norm are scaled down to it; 0 leaves them as they are. Default: 1.",
     )
     weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
         default=0.0, description="Weight decay of AdamW. Default: 0."
+    )
+    packing: bool = Field(
+        default=True,
+        description="true: rows share passes through the model without padding, where the model allows it. false: each row "
+        "is padded to the longest of its pass. Default: true.",
+    )
+    neftune_noise_alpha: Annotated[float, Field(ge=0.1, le=100.0)] | None = Field(
+        default=None,
+        description="NEFTune (https://arxiv.org/abs/2310.05914): noise on the embeddings while training, of this alpha, "
+        "such as 5; rows are padded then. Default: none.",
     )
     lora: LoraParameters = Field(default=LoraParameters(), description="Adapters, for LoRA and QLoRA.")
     seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = Field(
         default=3407, description="Seed of split, shuffling and initialisation. Default: 3407."
     )
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(rule="!has(self.epochs) || !has(self.maxSteps)", message=_ONE_END, field_path=".maxSteps"),
+        Rule(
+            rule="!has(self.warmupRatio) || !has(self.warmupSteps)",
+            message=_ONE_WARMUP,
+            field_path=".warmupSteps",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _said_once(self) -> Self:
+        if self.epochs is not None and self.max_steps is not None:
+            raise ValueError(_ONE_END)
+        if self.warmup_ratio is not None and self.warmup_steps is not None:
+            raise ValueError(_ONE_WARMUP)
+        return self
+
+    @property
+    def of_first_form(self) -> bool:
+        """Whether a trainer that knows the first fields alone would train the same."""
+        known: dict[str, bool | set[str]] = {**dict.fromkeys(_FIRST_FIELDS, True), "lora": _FIRST_OF_LORA}
+        return self.model_dump(exclude=known) == Training().model_dump(exclude=known)
+
+    def steps(self, rows: int) -> int:
+        """Return the optimizer steps of a run on so many rows; the last batch of an epoch may be smaller."""
+        if self.max_steps is not None:
+            return self.max_steps
+        return (self.epochs or EPOCHS) * self._steps_of_an_epoch(rows)
+
+    def epochs_in(self, steps: int, rows: int) -> float:
+        """Return how often so many steps go over so many rows."""
+        return steps / self._steps_of_an_epoch(rows)
+
+    def steps_of_warmup(self, steps: int) -> int:
+        """Return the steps with a rising learning rate, of so many in all."""
+        if self.warmup_steps is not None:
+            return min(self.warmup_steps, steps // 2)
+        return math.ceil(steps * (WARMUP_RATIO if self.warmup_ratio is None else self.warmup_ratio))
+
+    def _steps_of_an_epoch(self, rows: int) -> int:
+        return math.ceil(rows / self.effective_batch_size)
+
+
+_FIRST_FIELDS: Final = (
+    "epochs", "learning_rate", "effective_batch_size", "max_sequence_length", "warmup_ratio", "weight_decay", "seed",
+)  # fmt: skip
+_FIRST_OF_LORA: Final = {"rank", "alpha", "dropout"}
 
 
 class Checkpoint(ApiModel):

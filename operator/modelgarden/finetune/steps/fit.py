@@ -53,7 +53,9 @@ def problem_of(view: FineTuneView) -> Problem | None:
 def _work(view: FineTuneView) -> Work | None:
     needs = _needs(view.subject, view.seen)
     dataset = prepared(view.seen)[0] or view.subject.status.dataset
-    return None if needs is None or dataset is None else Work(view.subject.spec, needs, tokens=dataset.tokens)
+    if needs is None or dataset is None:
+        return None
+    return Work(view.subject.spec, needs, rows=dataset.training_rows, tokens=dataset.tokens)
 
 
 def _needs(subject: Subject, seen: Observation) -> Needs | None:

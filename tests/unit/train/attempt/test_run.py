@@ -56,19 +56,19 @@ def test_a_wrong_field_is_named(
 def test_a_field_that_this_image_does_not_know_is_left_out_and_named(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    newer = CONFIG | {"schemaVersion": "1.7", "training": {"epochs": 2, "packing": True}}
+    newer = CONFIG | {"schemaVersion": "1.7", "training": {"epochs": 2, "folding": True}}
     monkeypatch.setenv(CONFIG_VARIABLE, json.dumps(newer))
 
     config = load_config(None)
 
     assert config.training.epochs == 2
-    assert [record.__dict__["fields"] for record in caplog.records] == [("training.packing",)]
+    assert [record.__dict__["fields"] for record in caplog.records] == [("training.folding",)]
 
 
 def test_a_configuration_of_a_newer_major_version_says_to_upgrade_the_image(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv(CONFIG_VARIABLE, json.dumps(CONFIG | {"schemaVersion": "4.0"}))
+    monkeypatch.setenv(CONFIG_VARIABLE, json.dumps(CONFIG | {"schemaVersion": "5.0"}))
 
     with pytest.raises(UserError, match=r"Upgrade the train image \(images\.train of the chart\)") as raised:
         load_config(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -81,6 +82,27 @@ def test_a_model_whose_rows_are_padded_takes_each_as_long_as_the_longest() -> No
     assert (found.step_tokens, found.step_rows) == (16 * 400, 16)
 
 
+@pytest.mark.parametrize("fields", [{"packing": False}, {"neftune_noise_alpha": 5.0}])
+def test_rows_are_padded_where_the_spec_asks_for_it(fields: dict[str, Any]) -> None:
+    assert SIZE is not None
+
+    found = needs_of(make_config(training=Training(**fields)), SIZE, [100] * 50 + [400])
+
+    assert found.step_tokens == 16 * 400
+
+
+def test_few_steps_are_less_likely_to_meet_the_longest_rows() -> None:
+    assert SIZE is not None
+    lengths = [100] * 900 + [400] * 100
+
+    few, many = (
+        needs_of(make_config(training=Training(max_steps=steps)), SIZE, lengths).step_tokens
+        for steps in (2, 2000)
+    )
+
+    assert few < many
+
+
 def test_equal_rows_make_equal_steps() -> None:
     found = needs(batch=16)
 
@@ -99,13 +121,15 @@ def test_the_largest_of_many_steps_is_foreseen() -> None:
             largest, *(sum(lengths[begin : begin + batch]) for begin in range(0, len(lengths), batch))
         )
 
-    assert largest_step(lengths, batch=batch, epochs=epochs) == pytest.approx(largest, rel=0.1)
+    steps = epochs * len(lengths) // batch
+
+    assert largest_step(lengths, batch=batch, steps=steps) == pytest.approx(largest, rel=0.1)
 
 
 @given(lengths=st.lists(st.integers(1, 5_000), min_size=1, max_size=60), batch=st.integers(1, 128))
 def test_a_step_has_at_least_its_longest_row_and_at_most_as_many_of_it(
     lengths: list[int], batch: int
 ) -> None:
-    found = largest_step(lengths, batch=batch, epochs=2)
+    found = largest_step(lengths, batch=batch, steps=2 * -(-len(lengths) // batch))
 
     assert max(lengths) <= found <= min(batch, len(lengths)) * max(lengths)

@@ -24,7 +24,6 @@ class Choice(Enum):
 
 def make_arguments(**fields: Any) -> SimpleNamespace:
     given = {
-        "num_train_epochs": 3,
         "learning_rate": 0.0002,
         "lr_scheduler_type": Choice.COSINE,
         "warmup_steps": 4,
@@ -35,6 +34,7 @@ def make_arguments(**fields: Any) -> SimpleNamespace:
         "gradient_accumulation_steps": 1,
         "gradient_checkpointing": True,
         "seed": 7,
+        "neftune_noise_alpha": None,
     }
     return SimpleNamespace(**given | fields)
 
@@ -54,7 +54,9 @@ def used(
 ) -> dict[str, str]:
     config = make_config(method="LoRA" if model is LORA else "Full")
     dataset = config.dataset.model_copy(update={"chat_template": template})
-    scope = SimpleNamespace(config=config.model_copy(update={"dataset": dataset}), tokenizer=tokenizer)
+    scope = SimpleNamespace(
+        config=config.model_copy(update={"dataset": dataset}), tokenizer=tokenizer, rows=range(640)
+    )
     plan = StepPlan(effective_batch=16, budget=4096, longest_row=100)
     return hyperparameters(
         cast(Scope, scope),
@@ -71,7 +73,7 @@ def test_all_of_them_are_texts_under_the_names_of_the_api() -> None:
         "epochs": "3",
         "steps": "120",
         "learningRate": "0.0002",
-        "learningRateSchedule": "cosine",
+        "learningRateSchedule": "Cosine",
         "warmupSteps": "4",
         "weightDecay": "0.01",
         "optimizer": "AdamW",
@@ -91,13 +93,17 @@ def test_all_of_them_are_texts_under_the_names_of_the_api() -> None:
 
 
 def test_what_a_library_changed_is_told_as_it_is() -> None:
-    found = used(optim=Choice.EIGHT_BIT, weight_decay=0.001, lr_scheduler_type="linear")
+    found = used(optim=Choice.EIGHT_BIT, weight_decay=0.001, lr_scheduler_type="cosine_with_restarts")
 
     assert (found["optimizer"], found["weightDecay"], found["learningRateSchedule"]) == (
         "adamw_8bit",
         "0.001",
-        "linear",
+        "cosine_with_restarts",
     )
+
+
+def test_noise_is_told_where_there_is_some() -> None:
+    assert used(neftune_noise_alpha=5.0)["neftuneNoiseAlpha"] == "5.0"
 
 
 def test_padding_is_told_with_its_reason() -> None:

@@ -92,5 +92,9 @@ def test_noise_on_the_embeddings_is_padded() -> None:
     assert "NEFTune" in (why_padded(LLAMA, {"neftune_noise_alpha": 5}) or "")
 
 
+def test_padding_may_be_asked_for() -> None:
+    assert why_padded(LLAMA, {}, packing=False) == "training.packing is false"
+
+
 def test_a_router_whose_loss_is_not_added_needs_no_padding() -> None:
     assert why_padded(LLAMA | {"output_router_logits": False, "router_aux_loss_coef": 0.001}, {}) is None
