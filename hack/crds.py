@@ -37,13 +37,10 @@ RULES_HEAD = """\
 
 
 class _Dumper(yaml.SafeDumper):
-    """YAML as people write it: no anchors, lists indented, lists of words on one line."""
+    """YAML as kubectl writes it: no anchors, lists not indented; lists of words on one line."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, indentless=False)
 
 
 def _represent_list(dumper: yaml.SafeDumper, data: list[Any]) -> yaml.Node:
@@ -56,7 +53,7 @@ _Dumper.add_representer(list, _represent_list)
 
 def crd_text(crd: dict[str, Any]) -> str:
     """Return a CRD as YAML."""
-    return yaml.dump(crd, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
+    return yaml.dump(crd, Dumper=_Dumper, sort_keys=False, width=200, allow_unicode=True)
 
 
 def chart_text(crd: dict[str, Any]) -> str:
