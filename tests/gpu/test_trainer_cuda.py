@@ -15,7 +15,9 @@ from tests.integration.trainer_process import (
     START_SECONDS,
     Ended,
     TrainerProcess,
+    make_answers,
     make_config,
+    make_pairs,
     make_rows,
     tiny_model,
     trainer_python,
@@ -45,10 +47,10 @@ def model() -> Path:
 
 
 def make_job(
-    model: Path, folder: Path, *, rows: list[dict[str, str]] | None = None, **fields: Any
+    model: Path, folder: Path, *, rows: list[dict[str, Any]] | None = None, **fields: Any
 ) -> dict[str, Any]:
     dataset = folder / "rows.jsonl"
-    write_rows(dataset, rows or make_rows())
+    write_rows(dataset, rows or list(make_rows()))
     given = {"gpus": 1} | fields
     return make_config(run_uri=str(folder / "run"), model=str(model), dataset=str(dataset), **given)
 
@@ -63,7 +65,7 @@ def training(**fields: Any) -> dict[str, Any]:
     } | fields
 
 
-@pytest.mark.parametrize("method", ["LoRA", "QLoRA"])
+@pytest.mark.parametrize("method", ["LoRA", "QLoRA", "Full"])
 def test_a_run_on_cuda_survives_eviction_and_is_metered(
     method: str, python: Path, model: Path, tmp_path: Path
 ) -> None:
@@ -71,7 +73,8 @@ def test_a_run_on_cuda_survives_eviction_and_is_metered(
         model,
         tmp_path,
         method=method,
-        training=training(epochs=120),
+        training=training(epochs=120, learningRate=1e-4 if method == "Full" else 1e-3),
+        formats=["Merged16Bit"],
         checkpoint={"everySteps": 20, "keep": 2},
     )
     assert (
@@ -131,6 +134,34 @@ def run_with_memory(mib: int, python: Path, model: Path, folder: Path) -> Ended:
     assert process.run("prepare").exit_code == 0
     process.patch_worker(WITH_LITTLE_MEMORY.replace("MIB", str(mib)))
     return process.run("train")
+
+
+@pytest.mark.parametrize("method", ["LoRA", "QLoRA", "Full"])
+@pytest.mark.parametrize("objective", ["DPO", "ORPO", "KTO"])
+def test_preferences_are_learned_on_cuda(
+    objective: str, method: str, python: Path, model: Path, tmp_path: Path
+) -> None:
+    config = make_job(
+        model,
+        tmp_path,
+        rows=make_answers(240) if objective == "KTO" else make_pairs(240),
+        method=method,
+        objective={"type": objective},
+        training=training(epochs=4, learningRate=1e-4 if method == "Full" else 1e-3),
+        formats=["Merged16Bit"],
+    )
+    process = TrainerProcess(python, tmp_path / "process", config, attempt="only")
+    prepared = process.run("prepare")
+    assert prepared.exit_code == 0, prepared.log
+
+    ended = process.run("train")
+
+    assert ended.exit_code == 0, ended.log
+    manifest = Manifest.model_validate_json((tmp_path / "run" / "manifest.json").read_bytes())
+    scores = {metric.name: metric for metric in manifest.evaluation.metrics}
+    print(objective, method, manifest.evaluation.summary, manifest.hyperparameters)
+    margin = scores["preferenceMargin"]
+    assert float(margin.tuned.value) > float(margin.base.value) + 1
 
 
 @pytest.mark.parametrize("method", ["LoRA", "QLoRA"])

@@ -189,7 +189,7 @@ _RESERVED_KEYS = (
     "job-name",
     "batch.kubernetes.io/job-name",
 )
-_READ_AS_SPELLED = ("replicas", "gpus", "cpu", "memory")
+_READ_AS_SPELLED = ("replicas", "gpus", "cpu", "memory", "version")
 _WORDS = ("", " ", "text", "ünï\u4e2d\U0001f331", "a\nb", "\u0000", "true", "x" * 300)
 
 
@@ -214,11 +214,23 @@ def _repaired(spec: dict[str, Any]) -> dict[str, Any]:
     _mend_resources(spec.get("resources", {}))
     _mend_output(spec)
     _mend_training(spec.get("training", {}))
+    _mend_objective(spec.get("objective", {}))
     for toleration in spec.get("podTemplate", {}).get("tolerations", ()):
         toleration["operator"] = "Equal" if "key" in toleration else "Exists"
         if toleration["operator"] == "Exists":
             toleration.pop("value", None)
     return spec
+
+
+def _mend_objective(objective: dict[str, Any]) -> None:
+    """Leave the settings of the objective's own type, and no label to smooth."""
+    for block in ("dpo", "orpo", "kto"):
+        if objective.get("type") != block.upper():
+            objective.pop(block, None)
+    if isinstance(dpo := objective.get("dpo"), dict):
+        dpo.pop("labelSmoothing", None)
+        if dpo.get("lossType") == "Robust":
+            del dpo["lossType"]
 
 
 def _mend_training(training: dict[str, Any]) -> None:

@@ -17,8 +17,9 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.trainer_pt_utils import get_model_param_count
 
+from modelgarden_train.objectives.labelled import IGNORED_LABEL, packed, padded
 from modelgarden_train.objectives.packing import parts, why_padded
-from modelgarden_train.objectives.passes import IGNORED_LABEL, LabelledRow, packed, padded
+from modelgarden_train.objectives.passes import StepRow
 
 VOCABULARY = 97
 LENGTHS = (5, 17, 2, 31, 11)
@@ -37,10 +38,10 @@ SIZES: dict[str, Any] = {
 }
 
 
-def make_rows() -> list[LabelledRow]:
+def make_rows() -> list[StepRow]:
     """Return rows of other lengths, the loss on the second half of each."""
     chance = torch.Generator().manual_seed(3)
-    rows = []
+    rows: list[StepRow] = []
     for length in LENGTHS:
         ids = torch.randint(3, VOCABULARY, (length,), generator=chance).tolist()
         learned = length - length // 2
@@ -48,7 +49,7 @@ def make_rows() -> list[LabelledRow]:
     return rows
 
 
-def learned_tokens(rows: list[LabelledRow]) -> int:
+def learned_tokens(rows: list[StepRow]) -> int:
     """Return how many tokens the loss of a step is the mean over."""
     return sum(label != IGNORED_LABEL for row in rows for label in row["labels"][1:])
 

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.integration
 CHANGES: dict[str, dict[str, Any]] = {
     "model": {"source": "s3://bucket/other"},
     "method": {"method": "Full"},
+    "objective": {"type": "DPO"},
     "dataset": {"validationSplit": 0.2},
     "training": {"lora": {"rank": 8}},
     "output": {"modelName": "other"},

@@ -1,25 +1,24 @@
-"""The examples of datasets, of trainings, of chains and of trackers, as users apply them."""
+"""The examples, as users apply them."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from hack.cluster import ControlPlane
+from modelgarden.api.finetunejob import ObjectiveType
 from modelgarden.api.kinds import FINETUNEJOB
 from tests.integration.crd_api import RawApi
 
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
 DATASETS = sorted((ROOT / "examples" / "datasets").glob("*.yaml"))
-TRAININGS = sorted((ROOT / "examples" / "training").glob("*.yaml"))
-CHAINS = sorted((ROOT / "examples" / "chains").glob("*.yaml"))
-TRACKERS = ROOT / "examples" / "finetunejob-trackers.yaml"
 FORMS = ("s3://", "hf://", "pvc://", "configmap://", "https://")
 
 
@@ -27,7 +26,7 @@ def jobs(path: Path) -> list[dict[str, Any]]:
     return [one for one in yaml.safe_load_all(path.read_text()) if one["kind"] == FINETUNEJOB.name]
 
 
-@pytest.mark.parametrize("path", [*DATASETS, *TRAININGS, *CHAINS, TRACKERS], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 async def test_an_example_is_applied_and_means_what_it_says(
     path: Path, cluster: ControlPlane, namespace: str
 ) -> None:
@@ -46,7 +45,13 @@ def test_every_kind_of_source_has_an_example() -> None:
 
 
 def test_every_way_to_name_an_earlier_result_has_an_example() -> None:
-    models = [job["spec"]["model"] for path in CHAINS for job in jobs(path)]
+    models = [job["spec"]["model"] for path in EXAMPLES for job in jobs(path)]
 
-    assert {form for model in models for form in model} == {"source", "fineTuneJobRef", "registry"}
+    assert {"source", "fineTuneJobRef", "registry"} <= {form for model in models for form in model}
     assert {form for model in models for form in model.get("registry", ())} == {"name", "alias", "version"}
+
+
+def test_every_objective_has_an_example() -> None:
+    trained = {job["spec"].get("objective", {}).get("type", "SFT") for path in EXAMPLES for job in jobs(path)}
+
+    assert trained == set(get_args(ObjectiveType))

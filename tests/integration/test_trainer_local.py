@@ -222,16 +222,16 @@ def test_texts_are_learned_as_a_whole_and_score_no_answers(python: Path, model: 
 
 OF_LITTLE_MEMORY = """
 import torch
-from modelgarden_train.objectives import passes
+from modelgarden_train.objectives import labelled
 
-make = passes.packed
+make = labelled.packed
 
 def packed(rows):
     if sum(len(row["input_ids"]) for row in rows) > 300:
         raise torch.OutOfMemoryError("made up")
     return make(rows)
 
-passes.packed = packed
+labelled.packed = packed
 """
 
 ONLY_WITH_CHECKPOINTING = """

@@ -211,6 +211,26 @@ def make_rows(count: int = 300) -> list[dict[str, str]]:
     ]
 
 
+def make_pairs(count: int) -> list[dict[str, Any]]:
+    """Return pairs whose answers are of like length, so that a model that knows nothing prefers neither."""
+    return [
+        {"prompt": f"Which way from {number}", "chosen": f"up {number}", "rejected": f"no {number}"}
+        for number in range(count)
+    ]
+
+
+def make_answers(count: int) -> list[dict[str, Any]]:
+    """Return answers of which each second one is bad."""
+    return [
+        {
+            "prompt": f"Which way from {number}",
+            "completion": f"{'up' if number % 2 else 'no'} {number}",
+            "label": bool(number % 2),
+        }
+        for number in range(count)
+    ]
+
+
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows as JSON Lines."""
     path.parent.mkdir(parents=True, exist_ok=True)

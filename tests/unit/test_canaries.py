@@ -86,10 +86,19 @@ def assert_no_canary(*told: str) -> None:
 
 @pytest.fixture(autouse=True)
 def _in_the_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have the canaries in the environment; secrets and logging of the process are as they were before, afterwards."""
     for name, value in CANARIES.items():
         monkeypatch.setenv(name, value)
+    root = logging.getLogger()
+    level = root.level
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     yield
     know_nothing()
+    logging.captureWarnings(capture=False)
+    for handler in [one for one in root.handlers if any(isinstance(f, RedactingFilter) for f in one.filters)]:
+        root.removeHandler(handler)
+    root.setLevel(level)
 
 
 def know_nothing() -> None:
@@ -119,17 +128,9 @@ Read = Callable[[], str]
 
 
 @pytest.fixture
-def written(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Read]:
-    """Return what was written to standard error; the process's logging is as it was before, afterwards."""
-    root = logging.getLogger()
-    level = root.level
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
-    yield lambda: capsys.readouterr().err
-    logging.captureWarnings(capture=False)
-    for handler in [one for one in root.handlers if any(isinstance(f, RedactingFilter) for f in one.filters)]:
-        root.removeHandler(handler)
-    root.setLevel(level)
+def written(capsys: pytest.CaptureFixture[str]) -> Read:
+    """Return what was written to standard error."""
+    return lambda: capsys.readouterr().err
 
 
 def classes_of(module: ModuleType, base: type[Exception]) -> list[type[Exception]]:

@@ -21,7 +21,16 @@ PERPLEXITY: Final = "perplexity"
 """exp of the mean negative log-likelihood per completion token."""
 EXACT_MATCH: Final = "exactMatch"
 """Share of answers equal to the reference."""
-DIRECTIONS: Final[Mapping[str, Direction]] = {PERPLEXITY: "LowerIsBetter", EXACT_MATCH: "HigherIsBetter"}
+PREFERENCE_ACCURACY: Final = "preferenceAccuracy"
+"""Share of pairs whose chosen answer is likelier than the rejected one."""
+PREFERENCE_MARGIN: Final = "preferenceMargin"
+"""Mean of the chosen answers' log-likelihoods less the rejected ones', in nats."""
+DIRECTIONS: Final[Mapping[str, Direction]] = {
+    PERPLEXITY: "LowerIsBetter",
+    EXACT_MATCH: "HigherIsBetter",
+    PREFERENCE_ACCURACY: "HigherIsBetter",
+    PREFERENCE_MARGIN: "HigherIsBetter",
+}
 """The metrics that the trainer computes."""
 
 
@@ -48,7 +57,9 @@ class Metric(ApiModel):
 
     name: Annotated[str, Field(pattern=METRIC_NAME_PATTERN, max_length=63)] = Field(
         description="perplexity: exp of the mean negative log-likelihood per completion token. "
-        "exactMatch: share of answers equal to the reference."
+        "exactMatch: share of answers equal to the reference. preferenceAccuracy: share of pairs whose chosen answer is "
+        "likelier than the rejected one. preferenceMargin: mean of how much likelier it is, as the difference of their "
+        "log-likelihoods in nats; what training added to it, times beta, is DPO's reward margin."
     )
     direction: Direction = Field(description="Whether a higher or a lower value is better.")
     base: Score = Field(description="The base model.")

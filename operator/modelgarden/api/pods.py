@@ -13,6 +13,7 @@ from modelgarden.api.documents import Configuration, Document
 from modelgarden.api.emissions import EmissionsRecord
 from modelgarden.api.evaluation import EvaluationStatus, with_metrics
 from modelgarden.api.finetunejob import (
+    DEFAULT_LEARNING_RATES,
     ArtifactFormat,
     Checkpoint,
     Dataset,
@@ -21,6 +22,7 @@ from modelgarden.api.finetunejob import (
     Evaluation,
     Method,
     Needs,
+    Objective,
     Parent,
     Preparation,
     Progress,
@@ -86,7 +88,7 @@ class RunConfig(Configuration):
     would overlook.
     """
 
-    schema_version: str = Field(default="4.0")
+    schema_version: str = Field(default="4.1")
     run: RunIdentity
     run_uri: str
     model_source: str
@@ -94,6 +96,8 @@ class RunConfig(Configuration):
     parent: Parent | None = None
     """The earlier result that the base model is, for the manifest; from 2.1 and 3.1 on."""
     method: Method = "LoRA"
+    objective: Objective = Objective()
+    """From 2.3, 3.3 and 4.1 on; an older trainer learns nothing else than SFT and refuses rows of any other kind."""
     dataset: PodDataset
     allowed_hosts: tuple[str, ...] = ()
     """That https:// sources may come from."""
@@ -113,6 +117,11 @@ class RunConfig(Configuration):
     gpus: Annotated[int, Field(ge=0)] = 0
     """GPUs that the pod was given; with at least one, a pod without CUDA fails at once instead of training on the CPU."""
     image: str | None = None
+
+    @property
+    def learning_rate(self) -> float:
+        """The peak learning rate, which each objective has a default for."""
+        return self.training.learning_rate or DEFAULT_LEARNING_RATES[self.objective.type]
 
     @classmethod
     def upgraded(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:

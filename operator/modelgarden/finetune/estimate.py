@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from modelgarden.api.conditions import Problem
 from modelgarden.api.emissions import emissions_milligrams
-from modelgarden.api.finetunejob import Estimate, FineTuneJobSpec, Method, Needs, Pass
+from modelgarden.api.finetunejob import Estimate, FineTuneJobSpec, Method, Needs, ObjectiveType, Pass
 from modelgarden.carbon.factors import carbon_factors
 from modelgarden.carbon.intensity import intensity_of
 from modelgarden.settings import Settings
@@ -22,6 +22,8 @@ _FLOPS: Final[dict[Method, int]] = {"Full": 6, "LoRA": 4, "QLoRA": 4}
 (Kaplan et al. 2020, appendix B)."""
 _AGAIN: Final = 2
 """The pass forward once more, with gradient checkpointing."""
+_REFERENCE: Final[dict[ObjectiveType, int]] = {"SFT": 0, "DPO": 2, "ORPO": 0, "KTO": 6}
+"""Passes forward of the base model that the trained one is held against; KTO's distance between both takes one of each."""
 _LIGHTER: Final[dict[Method, tuple[str, ...]]] = {
     "Full": ("method LoRA or QLoRA",),
     "LoRA": ("method QLoRA", "a smaller training.lora.rank"),
@@ -89,7 +91,9 @@ def _time_and_energy(work: Work, largest: Pass, gpu: Gpu | None, settings: Setti
     card = card_of(gpu) if gpu is not None else None
     if gpu is None or card is None:
         return {"method": memory}
-    flops = _FLOPS[work.spec.method] + (_AGAIN if largest.gradient_checkpointing else 0)
+    flops = _FLOPS[work.spec.method] + _REFERENCE[work.spec.objective.type]
+    if largest.gradient_checkpointing:
+        flops += _AGAIN
     seconds = _seconds(work, card, flops=flops)
     joules = round(seconds * card.watts)
     carbon = carbon_factors(work.spec.carbon, settings)

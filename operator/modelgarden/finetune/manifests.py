@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from modelgarden.api import names
 from modelgarden.api.common import Resources
-from modelgarden.api.finetunejob import Trackers
+from modelgarden.api.finetunejob import Objective, Trackers
 from modelgarden.api.layout import datasets_uri
 from modelgarden.api.pods import PodDataset, PodStorage, RunConfig
 from modelgarden.carbon.factors import carbon_factors
@@ -210,9 +210,12 @@ def _environment(
 
 def _schema_version(subject: Subject) -> str:
     """Return the lowest version of the configuration that says all that a job needs."""
+    other = subject.spec.objective != Objective()
     if not subject.spec.training.of_first_form:
-        return "4.0"
+        return "4.1" if other else "4.0"
     major = 3 if subject.spec.dataset.validation_sources else 2
+    if other:
+        return f"{major}.3"
     tracked, chained = subject.spec.trackers != Trackers(), subject.status.parent is not None
     return f"{major}.{2 if tracked else 1 if chained else 0}"
 
@@ -227,6 +230,7 @@ def _run_config(subject: Subject, settings: Settings, *, gpus: int) -> RunConfig
         model_revision=spec.model.revision,
         parent=subject.status.parent,
         method=spec.method,
+        objective=spec.objective,
         dataset=PodDataset.of(spec.dataset),
         allowed_hosts=settings.dataset_allowed_hosts,
         dry_run=spec.dry_run,

@@ -16,7 +16,7 @@ from hack.generated import stale
 from modelgarden.api.base import ApiModel, Rule
 from modelgarden.api.kinds import KINDS, Kind
 
-MAX_BYTES = 100_000
+MAX_BYTES = 150_000
 """Of the 256 KiB that `kubectl apply` has for its annotation."""
 
 Text = Annotated[str, Field(max_length=10)]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from modelgarden.api.finetunejob import TensorBoard, Trackers
+from modelgarden.api.finetunejob import Dpo, Objective, TensorBoard, Trackers
 from modelgarden.api.pods import RunConfig
 from modelgarden.finetune.manifests import prepare_job, train_job
 from modelgarden.settings import Settings
@@ -220,6 +220,14 @@ def test_validation_sources_have_tokens_and_mounts_of_their_own_and_need_a_train
     assert "/sources/pvc/held" in {mount["mountPath"] for mount in container_of(job)["volumeMounts"]}
     assert config_of(job).schema_version == "3.0"
     assert config_of(prepare_job(make_subject(), SETTINGS, inputs_hash="x")).schema_version == "2.0"
+
+
+def test_the_pods_are_told_of_the_objective() -> None:
+    config = config_of(train_job(make_subject(objective={"type": "DPO", "dpo": {"beta": 0.2}}), SETTINGS))
+
+    assert config.schema_version == "2.3"
+    assert config.objective == Objective(type="DPO", dpo=Dpo(beta=0.2))
+    assert config.learning_rate == 5e-6
 
 
 def test_the_pods_are_told_of_trackers_where_there_are_any() -> None:

@@ -19,10 +19,10 @@ from modelgarden_train.data.prepared_rows import read_split
 from modelgarden_train.evaluation.scores import ModelResult, combine, evaluate_model, metrics_of
 from modelgarden_train.models.loading import load_model, load_tokenizer, release_memory, with_adapters
 from modelgarden_train.objectives.checkpoint import Checkpoint
+from modelgarden_train.objectives.choice import trainer_of
 from modelgarden_train.objectives.fitting import train_within_memory
 from modelgarden_train.objectives.memory import StepPlan, first_plan, model_does_not_fit
 from modelgarden_train.objectives.scope import Scope
-from modelgarden_train.objectives.sft import sft_trainer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -139,7 +139,7 @@ class Tuning:
         with self._stop.deferred():
             model = train_within_memory(
                 scope,
-                sft_trainer,
+                trainer_of(self._config.objective.type),
                 lambda plan: self._load_to_train(plan, export),
                 plan=first,
                 resume=Checkpoint(step=resume.step, path=resume.path) if resume else None,

@@ -16,6 +16,7 @@ from modelgarden.api.layout import (
 )
 from modelgarden_pod.errors import UserError
 from modelgarden_train.attempt.run import Run
+from modelgarden_train.data.learnable import require_both_labels
 from modelgarden_train.data.pipeline import Counts
 from modelgarden_train.data.quality.tally import Tally
 from modelgarden_train.data.report.lengths import histogram_of, lengths_of
@@ -104,6 +105,7 @@ def _split(run: Run, made: Made) -> _Splits:
     training = list(weighted(splits.training, [source.weight for source in dataset.sources]))
     if not training:
         raise UserError("DatasetInvalid", "the sources' weights leave no row to train on; raise them")
+    require_both_labels(row.label for row in training)
     return _Splits(
         training=made.spool.read(training),
         validation=made.spool.read(validation),

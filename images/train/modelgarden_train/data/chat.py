@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from modelgarden_pod.errors import UserError
@@ -33,6 +33,13 @@ class Encoded:
     """Of the whole conversation, up to the end of the last turn."""
     spans: tuple[Span, ...]
     """What is learned: from the first token of an answer to the one that ends it, which is left out of the range."""
+    rejected_ids: list[int] = field(default_factory=list)
+    """The worse answer of a preference, after the same prompt."""
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longer of the conversations that it is, one with each answer."""
+        return max(len(self.ids), self.spans[-1][0] + len(self.rejected_ids))
 
 
 def complete_tokenizer(tokenizer: PreTrainedTokenizerBase, template: str | None = None) -> bool:

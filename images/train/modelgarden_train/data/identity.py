@@ -40,4 +40,6 @@ def identity_of(
         "sources": list(sources),
         "tokenizer": tokenizer,
     }
+    if config.objective.type != "SFT":
+        parts["objective"] = config.objective.type
     return hashlib.sha256(canonical(parts).encode()).hexdigest()

@@ -1,41 +1,81 @@
-"""Which rows the objective of a job learns. Pure."""
+"""Which rows an objective learns. Pure."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Final
 
-from modelgarden.api.finetunejob import DatasetFormat
+from modelgarden.api.finetunejob import DatasetFormat, ObjectiveType
 from modelgarden_pod.errors import UserError
 from modelgarden_train.data.rows import Kind, Row
 
-SFT_FORMATS: Final[tuple[DatasetFormat, ...]] = (
-    "PromptCompletion",
-    "Messages",
-    "Alpaca",
-    "InstructionResponse",
-    "ShareGPT",
-    "LabelStudio",
-    "Text",
-)
+LEARNED_FORMATS: Final[dict[ObjectiveType, tuple[DatasetFormat, ...]]] = {
+    "SFT": (
+        "PromptCompletion",
+        "Messages",
+        "Alpaca",
+        "InstructionResponse",
+        "ShareGPT",
+        "LabelStudio",
+        "Text",
+    ),
+    "DPO": ("Preference",),
+    "ORPO": ("Preference",),
+    "KTO": ("KTO",),
+}
+_OBJECTIVES: Final[dict[Kind, tuple[ObjectiveType, ...]]] = {
+    "Conversation": ("SFT",),
+    "Text": ("SFT",),
+    "Preference": ("DPO", "ORPO"),
+    "KTO": ("KTO",),
+}
+"""That learn rows of a kind; those of other kinds are for what this version does not train by."""
 _ELSEWHERE: Final[dict[Kind, str]] = {
-    "Preference": "rows of the format Preference are for preference training (DPO, ORPO)",
-    "KTO": "rows of the format KTO are for preference training with labels",
     "PromptAnswer": "rows of the format PromptAnswer are for reinforcement learning (GRPO)",
     "Vision": "rows with images are for vision models",
 }
 
 
-def require_learnable(row: Row) -> None:
-    """Hold that supervised fine-tuning learns rows of this kind; all rows of a source are of one.
+def require_learnable(row: Row, objective: ObjectiveType) -> None:
+    """Hold that an objective learns rows of this kind; all rows of a source are of one.
 
     Raises:
         UserError: DatasetInvalid, it does not.
     """
-    if row.kind not in _ELSEWHERE:
+    known = _OBJECTIVES.get(row.kind, ())
+    if objective in known:
         return
+    learned = LEARNED_FORMATS[objective]
+    formats = f"{', '.join(learned[:-1])} and {learned[-1]}" if len(learned) > 1 else f"{learned[0]} only"
+    wish = f"set objective.type to {' or '.join(known)}, " if known else ""
     raise UserError(
         "DatasetInvalid",
-        f"{_ELSEWHERE[row.kind]}, and this version trains by supervised fine-tuning only, which learns "
-        f"{', '.join(SFT_FORMATS[:-1])} and {SFT_FORMATS[-1]}; bring the rows into one of these formats, or set dryRun to "
-        "check them without training",
+        f"{_told(row)}, and objective.type is {objective}, which learns {formats}; {wish}bring the rows into one of these "
+        "formats, or set dryRun to check them without training",
     )
+
+
+def require_both_labels(labels: Iterable[bool | None]) -> None:
+    """Hold that rows with labels, which are all to train on, are not all good or all bad: nothing tells what is better then.
+
+    Raises:
+        UserError: DatasetInvalid, they are.
+    """
+    found = Counter(labels)
+    for label in (True, False):
+        if found[label] and not found[not label]:
+            raise UserError(
+                "DatasetInvalid",
+                f"all {found[label]} rows to train on have the label {str(label).lower()}, and KTO learns from good and bad "
+                f"answers; add rows with the label {str(not label).lower()}, or set objective.type to SFT and "
+                "dataset.format to PromptCompletion to learn good answers alone",
+            )
+
+
+def _told(row: Row) -> str:
+    if row.kind in _ELSEWHERE:
+        return f"{_ELSEWHERE[row.kind]}, which this version does not train by"
+    if row.kind in ("Preference", "KTO"):
+        return f"the rows are of the format {row.kind}"
+    return "the rows have one answer each"

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import struct
 from array import array
+from itertools import accumulate, pairwise
 from typing import Final, NamedTuple
 
 from modelgarden_train.data.prepared import PreparedRow
 
 _HEAD: Final = struct.Struct("<III")
+_MORE: Final = struct.Struct("<I")
+_PAIR: Final = 1 << 31
+_LABELS: Final[dict[bool | None, int]] = {None: 0, False: 1 << 29, True: 1 << 30}
+_LABEL_OF: Final = {mark: label for label, mark in _LABELS.items()}
+_COUNT: Final = (1 << 29) - 1
+"""Marks in the number of bounds: a worse answer's length follows the head; the row's label. Rows without either have the
+bytes, and so the digest, of before there were any."""
 NUMBER_BYTES: Final = 4
 
 
 def packed(row: PreparedRow) -> bytes:
-    """Return a row as bytes: three lengths, then tokens, bounds of spans, question and answer."""
+    """Return a row as bytes: lengths, then tokens, bounds of spans, the worse answer's tokens, question and answer."""
     bounds = [bound for span in row.spans for bound in span]
     question = row.question.encode()
-    head = _HEAD.pack(len(row.input_ids), len(bounds), len(question))
+    worse = len(row.rejected_ids)
+    marks = _LABELS[row.label] | (_PAIR if worse else 0)
+    head = _HEAD.pack(len(row.input_ids), len(bounds) | marks, len(question))
+    more = _MORE.pack(worse) if worse else b""
     numbers = array("i", row.input_ids)
     numbers.extend(bounds)
-    return b"".join((head, numbers.tobytes(), question, row.answer.encode()))
+    numbers.extend(row.rejected_ids)
+    return b"".join((head, more, numbers.tobytes(), question, row.answer.encode()))
 
 
 class Parts(NamedTuple):
@@ -28,18 +40,24 @@ class Parts(NamedTuple):
     input_ids: bytes
     """Numbers of 32 bits, as the spans' bounds."""
     bounds: bytes
+    rejected_ids: bytes
     question: bytes
     """UTF-8, as the answer."""
     answer: bytes
+    label: bool | None
 
 
 def parts_of(content: bytes) -> Parts:
     """Return the parts of a packed row."""
-    tokens, bounds, question = _HEAD.unpack_from(content)
-    spans = _HEAD.size + tokens * NUMBER_BYTES
-    texts = spans + bounds * NUMBER_BYTES
-    answer = texts + question
-    return Parts(content[_HEAD.size : spans], content[spans:texts], content[texts:answer], content[answer:])
+    tokens, marked, question = _HEAD.unpack_from(content)
+    start, worse, bounds = _HEAD.size, 0, marked & _COUNT
+    if marked & _PAIR:
+        (worse,) = _MORE.unpack_from(content, start)
+        start += _MORE.size
+    lengths = (tokens * NUMBER_BYTES, bounds * NUMBER_BYTES, worse * NUMBER_BYTES, question)
+    ends = (*accumulate(lengths, initial=start), len(content))
+    ids, spans, rejected, asked, answer = (content[begin:end] for begin, end in pairwise(ends))
+    return Parts(ids, spans, rejected, asked, answer, label=_LABEL_OF[marked & ~_COUNT & ~_PAIR])
 
 
 def unpacked(content: bytes) -> PreparedRow:
@@ -51,6 +69,8 @@ def unpacked(content: bytes) -> PreparedRow:
         spans=tuple(zip(spans[::2], spans[1::2], strict=True)),
         question=parts.question.decode(),
         answer=parts.answer.decode(),
+        rejected_ids=_numbers(parts.rejected_ids),
+        label=parts.label,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -31,11 +31,15 @@ class PreparedRow:
     """What is learned, in the order of the row: each of the assistant's turns with the token that ends it."""
     question: str
     answer: str
+    rejected_ids: list[int] = field(default_factory=list)
+    """The worse answer of a preference, after the same prompt; of other rows nothing."""
+    label: bool | None = None
+    """Whether the answer of a KTO row is good."""
 
     @property
     def tokens(self) -> int:
-        """Length of the row."""
-        return len(self.input_ids)
+        """Tokens that go through the model: of a preference both answers, each with the prompt."""
+        return len(self.input_ids) + (self.spans[-1][0] + len(self.rejected_ids) if self.rejected_ids else 0)
 
     @property
     def prompt_ids(self) -> list[int]:
@@ -51,7 +55,8 @@ class PreparedRow:
     @property
     def bytes(self) -> int:
         """About what it takes in a file that is not compressed."""
-        return _TOKEN_BYTES * len(self.input_ids) + len(self.question) + len(self.answer)
+        numbers = len(self.input_ids) + len(self.rejected_ids)
+        return _TOKEN_BYTES * numbers + len(self.question) + len(self.answer)
 
     def to_record(self) -> dict[str, Any]:
         """Return it as plain values, by the columns of a file."""
@@ -60,6 +65,8 @@ class PreparedRow:
             "spans": [bound for span in self.spans for bound in span],
             "question": self.question,
             "answer": self.answer,
+            "rejected_ids": self.rejected_ids,
+            "label": self.label,
         }
 
     @classmethod
@@ -71,6 +78,8 @@ class PreparedRow:
             spans=tuple(zip(bounds[::2], bounds[1::2], strict=True)),
             question=record["question"],
             answer=record["answer"],
+            rejected_ids=record["rejected_ids"],
+            label=record["label"],
         )
 
 

@@ -25,6 +25,7 @@ class PreparedRows(Sequence[PreparedRow]):
         self._ids = _Lists(table["input_ids"])
         self._bounds = _Lists(table["spans"])
         self._questions, self._answers = table["question"], table["answer"]
+        self._rejected, self._labels = _Lists(table["rejected_ids"]), table["label"]
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -47,6 +48,8 @@ class PreparedRows(Sequence[PreparedRow]):
                 "spans": self._bounds[place],
                 "question": self._questions[place].as_py(),
                 "answer": self._answers[place].as_py(),
+                "rejected_ids": self._rejected[place],
+                "label": self._labels[place].as_py(),
             }
         )
 
@@ -68,13 +71,26 @@ class _Lists:
 
 
 def read_split(path: Path, tokenizer: PreTrainedTokenizerBase) -> PreparedRows:
-    """Return the rows of one split; the tokenizer reads those of an earlier version, which are rendered texts."""
+    """Return the rows of one split; the tokenizer reads those of the first version, which are rendered texts."""
     import pyarrow.parquet
 
     table = pyarrow.parquet.read_table(path)
     if "completion" in table.column_names:
         table = _tokenized(table, tokenizer)
+    if "rejected_ids" not in table.column_names:
+        table = _with_no_preferences(table)
     return PreparedRows(table)
+
+
+def _with_no_preferences(table: Any) -> Any:
+    """Return a table of before rows had a worse answer or a label with these columns."""
+    import pyarrow
+
+    rows = len(table)
+    worse = pyarrow.array([[]] * rows, pyarrow.large_list(pyarrow.int32()))
+    return table.append_column("rejected_ids", worse).append_column(
+        "label", pyarrow.nulls(rows, pyarrow.bool_())
+    )
 
 
 def _tokenized(texts: Any, tokenizer: PreTrainedTokenizerBase) -> Any:

@@ -67,6 +67,8 @@ def table_of(rows: Sequence[bytes]) -> Any:
         "spans": _numbers([one.bounds for one in parts]),
         "question": _texts([one.question for one in parts]),
         "answer": _texts([one.answer for one in parts]),
+        "rejected_ids": _numbers([one.rejected_ids for one in parts]),
+        "label": pyarrow.array([one.label for one in parts], pyarrow.bool_()),
     }
     return pyarrow.table(columns)
 

@@ -22,6 +22,8 @@ class Spooled:
     offset: int
     """Where it begins in the spool."""
     bytes: int
+    label: bool | None = None
+    """Whether its answer is good, where that is what is learned."""
 
 
 class Spool:
@@ -40,10 +42,18 @@ class Spool:
         self._file.close()
         self._path.unlink(missing_ok=True)
 
-    def add(self, digests: tuple[bytes, bytes], content: bytes, *, tokens: int, source: int) -> None:
+    def add(
+        self,
+        digests: tuple[bytes, bytes],
+        content: bytes,
+        *,
+        tokens: int,
+        source: int,
+        label: bool | None = None,
+    ) -> None:
         """Keep a row, packed; the digests are its own and its prompt's."""
         self._file.write(content)
-        self.rows.append(Spooled(*digests, tokens, source, self._end, len(content)))
+        self.rows.append(Spooled(*digests, tokens, source, self._end, len(content), label))
         self._end += len(content)
 
     def read(self, rows: Sequence[Spooled]) -> SpooledRows:

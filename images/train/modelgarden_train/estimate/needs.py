@@ -32,7 +32,8 @@ def needs_of(config: RunConfig, size: ModelSize, lengths: Sequence[int]) -> Need
     training, method = config.training, config.method
     longest, batch = max(lengths), training.effective_batch_size
     rows = min(batch, len(lengths))
-    padded = size.padded or not training.packing or training.neftune_noise_alpha is not None
+    packed = config.objective.type == "SFT" and training.packing and training.neftune_noise_alpha is None
+    padded = size.padded or not packed
     plan = first_plan(effective_batch=batch, longest_row=longest, gpu=True)
     trained = _trained(size, method, rank=training.lora.rank)
     kept = _kept_of_a_layer(size, method)

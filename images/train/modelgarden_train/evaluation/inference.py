@@ -26,6 +26,8 @@ def completion_losses(
     """Return the negative log-likelihood of every token of the reference answers, row by row."""
     import torch
 
+    if not rows:
+        return []
     vocabulary = model.get_input_embeddings().weight.shape[0]
     lengths = [row.spans[-1][1] for row in rows]
     first_size = max(1, LOGITS_BYTES // (4 * vocabulary * max(lengths)))

@@ -1,10 +1,12 @@
-"""Held-out scores: perplexity of the reference answers, and exact match of greedily generated ones."""
+"""Held-out scores: perplexity of the reference answers; how often greedily generated ones match them, or, of pairs of
+answers, how much likelier the better one is.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from modelgarden.api.artifact import Evaluation, GeneratedRow
@@ -12,6 +14,8 @@ from modelgarden.api.evaluation import (
     DIRECTIONS,
     EXACT_MATCH,
     PERPLEXITY,
+    PREFERENCE_ACCURACY,
+    PREFERENCE_MARGIN,
     Direction,
     EvaluationStatus,
     Metric,
@@ -20,7 +24,7 @@ from modelgarden.api.evaluation import (
 from modelgarden_pod.errors import UserError
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.evaluation.inference import completion_losses, generate
-from modelgarden_train.evaluation.statistics import perplexity, share
+from modelgarden_train.evaluation.statistics import difference, mean, perplexity, share
 from modelgarden_train.models.loading import inference
 
 if TYPE_CHECKING:
@@ -46,22 +50,60 @@ def evaluate_model(
         UserError: TrainingFailed, the model gives no numbers any more.
     """
     asked = [row for row in rows if row.question]
+    good = [row for row in rows if row.label is not False]
+    bad = [with_rejected(row) for row in rows if row.rejected_ids] + [
+        row for row in rows if row.label is False
+    ]
     with inference(model):
-        losses = completion_losses(model, tokenizer, rows)
+        losses = completion_losses(model, tokenizer, good)
+        worse = completion_losses(model, tokenizer, bad)
         answers = generate(model, tokenizer, asked, max_new_tokens=max_new_tokens) if asked else []
-    if not all(math.isfinite(loss) for row in losses for loss in row):
+    if not all(math.isfinite(loss) for row in (*losses, *worse) for loss in row):
         raise UserError("TrainingFailed", "the model's loss is not a number; lower training.learningRate")
-    scores = {PERPLEXITY: perplexity(losses)}
-    if asked:
+    names = metrics_of(rows)
+    scores = {PERPLEXITY: perplexity(losses)} if PERPLEXITY in names else {}
+    if PREFERENCE_ACCURACY in names:
+        scores |= _of_pairs(losses, worse)
+    elif PREFERENCE_MARGIN in names:
+        scores[PREFERENCE_MARGIN] = difference(_negated(losses), _negated(worse))
+    elif EXACT_MATCH in names:
         scores[EXACT_MATCH] = share(exact_matches(tokenizer, asked, answers), len(asked))
     given = iter(answers)
     return ModelResult(scores=scores, answers=tuple(next(given) if row.question else "" for row in rows))
 
 
 def metrics_of(rows: Sequence[PreparedRow]) -> dict[str, Direction]:
-    """Return the metrics that rows have, with their directions: where no row asks anything, no answer can match."""
-    asked = any(row.question for row in rows)
-    return {name: direction for name, direction in DIRECTIONS.items() if asked or name != EXACT_MATCH}
+    """Return the metrics that rows have, with their directions.
+
+    Preferences have no reference that an answer could match, and where no row asks anything there is no answer. Of rows
+    with labels, good answers have a perplexity, and a margin where there are bad ones too.
+    """
+    names = [PERPLEXITY] if any(row.label is not False for row in rows) else []
+    if any(row.rejected_ids for row in rows):
+        names += [PREFERENCE_ACCURACY, PREFERENCE_MARGIN]
+    elif {True, False} <= {row.label for row in rows}:
+        names.append(PREFERENCE_MARGIN)
+    elif any(row.question and row.label is None for row in rows):
+        names.append(EXACT_MATCH)
+    return {name: DIRECTIONS[name] for name in names}
+
+
+def with_rejected(row: PreparedRow) -> PreparedRow:
+    """Return a preference with its worse answer in the place of the better one."""
+    ids = row.prompt_ids + row.rejected_ids
+    return replace(row, input_ids=ids, spans=((len(row.prompt_ids), len(ids)),), rejected_ids=[])
+
+
+def _of_pairs(better: Sequence[Sequence[float]], worse: Sequence[Sequence[float]]) -> dict[str, Score]:
+    """Return the scores of pairs by the negative log-likelihoods of both answers' tokens."""
+    margins = [good - bad for good, bad in zip(_negated(better), _negated(worse), strict=True)]
+    preferred = sum(margin > 0 for margin in margins)
+    return {PREFERENCE_ACCURACY: share(preferred, len(margins)), PREFERENCE_MARGIN: mean(margins)}
+
+
+def _negated(losses: Sequence[Sequence[float]]) -> list[float]:
+    """Return the log-likelihood of each answer."""
+    return [-math.fsum(row) for row in losses]
 
 
 def exact_matches(

@@ -37,5 +37,37 @@ def perplexity(losses: Sequence[Sequence[float]]) -> Score:
     return Score(value=_exp(mean), interval=interval)
 
 
+def mean(values: Sequence[float]) -> Score:
+    """Return the mean of what was measured of each row."""
+    return _around(*_mean_and_variance(values), fewest=len(values))
+
+
+def difference(values: Sequence[float], others: Sequence[float]) -> Score:
+    """Return how far the mean of some rows lies above that of others; the variance of both means is the sum of theirs."""
+    mean, variance = _mean_and_variance(values)
+    other, more = _mean_and_variance(others)
+    return _around(mean - other, variance + more, fewest=min(len(values), len(others)))
+
+
+def _mean_and_variance(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean of values and the variance of that mean."""
+    rows = len(values)
+    mean = math.fsum(values) / rows
+    spread = math.fsum((value - mean) ** 2 for value in values)
+    return mean, spread / max(1, rows - 1) / rows
+
+
+def _around(value: float, variance: float, *, fewest: int) -> Score:
+    interval = None
+    if fewest >= FEWEST_ROWS:
+        half = _Z * math.sqrt(variance)
+        interval = Interval(low=_number(value - half), high=_number(value + half))
+    return Score(value=_number(value), interval=interval)
+
+
+def _number(value: float) -> str:
+    return f"{value:.6g}"
+
+
 def _exp(exponent: float) -> str:
     return f"{math.exp(min(exponent, _LARGEST_EXPONENT)):.6g}"

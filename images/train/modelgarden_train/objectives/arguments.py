@@ -38,7 +38,7 @@ def training_arguments(scope: Scope, plan: StepPlan) -> dict[str, Any]:
         "per_device_train_batch_size": plan.effective_batch,
         "gradient_accumulation_steps": 1,
         "gradient_checkpointing": plan.gradient_checkpointing,
-        "learning_rate": training.learning_rate,
+        "learning_rate": scope.config.learning_rate,
         **schedule(training, steps),
         "weight_decay": training.weight_decay,
         "max_grad_norm": training.max_gradient_norm,

@@ -14,13 +14,13 @@ from modelgarden_train.objectives.scope import Scope
 
 logger = logging.getLogger(__name__)
 
-Objective = Callable[[Scope, Any, StepPlan], Any]
+MakeTrainer = Callable[[Scope, Any, StepPlan], Any]
 """Makes the trainer of a model, whose `passes` split its steps."""
 
 
 def train_within_memory(
     scope: Scope,
-    objective: Objective,
+    make_trainer: MakeTrainer,
     load: Callable[[StepPlan], Any],
     *,
     plan: StepPlan,
@@ -37,7 +37,7 @@ def train_within_memory(
 
     while True:
         model = load(plan)
-        trainer = objective(scope, model, plan)
+        trainer = make_trainer(scope, model, plan)
         try:
             _fit(trainer, resume=resume)
         except OutOfMemoryError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
+from modelgarden.api.finetunejob import Objective
 from modelgarden_train.data.chat import PLAIN_TEMPLATE
 from modelgarden_train.models.loading import ADAPTED_MODULES
 from modelgarden_train.objectives.arguments import SCHEDULES
@@ -24,6 +25,8 @@ def hyperparameters(
     optimizer, schedule = _name(arguments.optim), _name(arguments.lr_scheduler_type)
     used = {
         "method": config.method,
+        "objective": config.objective.type,
+        **_of_the_objective(config.objective),
         "epochs": f"{config.training.epochs_in(steps, len(scope.rows)):.4g}",
         "steps": steps,
         "learningRate": arguments.learning_rate,
@@ -33,7 +36,7 @@ def hyperparameters(
         "optimizer": _OPTIMIZERS.get(optimizer, optimizer),
         "maxGradientNorm": arguments.max_grad_norm,
         "effectiveBatchSize": arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps,
-        "batching": "padding-free" if passes.why_padded is None else f"padded: {passes.why_padded}",
+        "batching": "padding-free" if passes.form.why_padded is None else f"padded: {passes.form.why_padded}",
         "tokensPerPass": plan.budget,
         "gradientCheckpointing": str(arguments.gradient_checkpointing).lower(),
         "maxSequenceLength": config.training.max_sequence_length,
@@ -52,6 +55,12 @@ def hyperparameters(
             "loraTargets": ADAPTED_MODULES,
         }
     return {name: str(value) for name, value in used.items()}
+
+
+def _of_the_objective(objective: Objective) -> dict[str, Any]:
+    """Return the settings of the objective's own block, by their names there."""
+    settings = objective.settings
+    return settings.model_dump(by_alias=True) if settings is not None else {}
 
 
 def _template(scope: Scope) -> str:

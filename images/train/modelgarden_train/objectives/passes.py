@@ -1,13 +1,13 @@
-"""The passes of one optimizer step: tensors without padding where the model allows it, and less at once where CUDA
-runs out of memory. What was computed of a step that did not fit is forgotten, and the step begins anew.
+"""The passes of one optimizer step, whatever its rows are made of: less at once where CUDA runs out of memory. What was
+computed of a step that did not fit is forgotten, and the step begins anew.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from modelgarden_train.models.loading import release_memory
 from modelgarden_train.objectives.memory import Peak, StepPlan
@@ -15,32 +15,46 @@ from modelgarden_train.objectives.packing import parts
 
 logger = logging.getLogger(__name__)
 
-IGNORED_LABEL: Final = -100
 _MEASURED_STEP: Final = 2
 """The first step also makes the optimizer's state, so its peak tells nothing of the next ones."""
 
-LabelledRow = dict[str, list[int]]
-"""Token ids as `input_ids`, and `labels` of the same length."""
+StepRow = Mapping[str, Any]
+"""A row as an objective trains on it: token ids, and what else it has, under names of its own."""
+
+
+class Form(Protocol):
+    """How an objective's rows become the tensors of a pass."""
+
+    @property
+    def why_padded(self) -> str | None:
+        """Why rows are padded to the widest of a pass, None where they are not."""
+        ...
+
+    def tokens(self, row: StepRow) -> int:
+        """Return the tokens of a row that go through the model."""
+        ...
+
+    def width(self, row: StepRow) -> int:
+        """Return the tokens that a row takes of a pass, as wide as the widest where rows are padded."""
+        ...
+
+    def weight(self, rows: Sequence[StepRow]) -> int:
+        """Return the number of what the loss of a step is the mean over."""
+        ...
+
+    def tensors(self, rows: Sequence[StepRow]) -> dict[str, Any]:
+        """Return the rows of a pass as the model takes them."""
+        ...
 
 
 @dataclass(frozen=True)
 class StepRows:
     """The rows of a step. Not a mapping or a list, so that no library walks through them in search of tensors."""
 
-    rows: Sequence[LabelledRow]
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of all rows."""
-        return sum(len(row["input_ids"]) for row in self.rows)
-
-    @property
-    def learned(self) -> int:
-        """Tokens that the loss of the step is the mean over."""
-        return sum(label != IGNORED_LABEL for label in _labels(self.rows))
+    rows: Sequence[StepRow]
 
 
-def collate(rows: Sequence[LabelledRow]) -> dict[str, Any]:
+def collate(rows: Sequence[StepRow]) -> dict[str, Any]:
     """Return the batch of a step, which the passes make tensors of."""
     return {"rows": StepRows(rows)}
 
@@ -62,54 +76,17 @@ def on_device(tensors: dict[str, Any], device: Any) -> dict[str, Any]:
     return {name: moved(name, value) for name, value in tensors.items()}
 
 
-def packed(rows: Sequence[LabelledRow]) -> dict[str, Any]:
-    """Return rows as one sequence, kept apart by their positions and lengths; shapes (1, tokens) and (rows,)."""
-    import torch
-
-    lengths = [len(row["input_ids"]) for row in rows]
-    return {
-        "input_ids": torch.tensor([[token for row in rows for token in row["input_ids"]]]),
-        "labels": torch.tensor([_labels(rows)]),
-        "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
-        "packed_seq_lengths": torch.tensor(lengths, dtype=torch.int32),
-        "use_cache": False,  # with a cache Transformers does not look for where rows begin, and they meet
-    }
-
-
-def padded(rows: Sequence[LabelledRow], *, pad_token: int) -> dict[str, Any]:
-    """Return rows padded on the right to the longest of them; shape (rows, longest)."""
-    import torch
-
-    width = max(len(row["input_ids"]) for row in rows)
-
-    def filled(name: str, value: int) -> Any:
-        return torch.tensor([row[name] + [value] * (width - len(row[name])) for row in rows])
-
-    ids = filled("input_ids", pad_token)
-    mask = torch.zeros_like(ids)
-    for place, row in enumerate(rows):
-        mask[place, : len(row["input_ids"])] = 1
-    return {"input_ids": ids, "labels": filled("labels", IGNORED_LABEL), "attention_mask": mask}
-
-
-def _labels(rows: Sequence[LabelledRow]) -> list[int]:
-    """Return the labels one after another; nothing precedes a row's first token, so nothing can predict it."""
-    return [label for row in rows for label in (IGNORED_LABEL, *row["labels"][1:])]
-
-
 class Passes:
     """Runs the steps of a training by a plan, which changes where the memory does not fit or holds more."""
 
-    def __init__(self, plan: StepPlan, *, why_padded: str | None, pad_token: int) -> None:
+    def __init__(self, plan: StepPlan, form: Form) -> None:
         self.plan = plan
-        self.why_padded = why_padded
-        """Why rows are padded, None where they are not."""
-        self._pad_token = pad_token
+        self.form = form
         self._steps = 0
 
     def run(
         self,
-        rows: Sequence[LabelledRow],
+        rows: Sequence[StepRow],
         *,
         forward_and_back: Callable[[dict[str, Any]], Any],
         forget: Callable[[], None],
@@ -123,7 +100,7 @@ class Passes:
             passes = self._passes(rows)
             measured = self._steps + 1 == _MEASURED_STEP and len(passes) > 1
             before = _start_measuring() if measured else None
-            loss, done = _loss_of(map(self._tensors, passes), forward_and_back)
+            loss, done = _loss_of(map(self.form.tensors, passes), forward_and_back)
             if done == len(passes):
                 self._steps += 1
                 if before is not None:
@@ -133,17 +110,14 @@ class Passes:
             release_memory()
             self._shrink(self._tokens(passes[done]))
 
-    def _passes(self, rows: Sequence[LabelledRow]) -> list[list[LabelledRow]]:
-        lengths = [len(row["input_ids"]) for row in rows]
-        split = parts(lengths, budget=self.plan.budget, padded=self.why_padded is not None)
+    def _passes(self, rows: Sequence[StepRow]) -> list[list[StepRow]]:
+        widths = [self.form.width(row) for row in rows]
+        split = parts(widths, budget=self.plan.budget, padded=self.form.why_padded is not None)
         return [[rows[place] for place in places] for places in split]
 
-    def _tensors(self, rows: Sequence[LabelledRow]) -> dict[str, Any]:
-        return packed(rows) if self.why_padded is None else padded(rows, pad_token=self._pad_token)
-
-    def _tokens(self, rows: Sequence[LabelledRow]) -> int:
-        lengths = [len(row["input_ids"]) for row in rows]
-        return sum(lengths) if self.why_padded is None else max(lengths) * len(lengths)
+    def _tokens(self, rows: Sequence[StepRow]) -> int:
+        widths = [self.form.width(row) for row in rows]
+        return sum(widths) if self.form.why_padded is None else max(widths) * len(widths)
 
     def _shrink(self, tokens: int) -> None:
         from torch import OutOfMemoryError

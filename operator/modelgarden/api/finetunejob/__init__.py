@@ -5,6 +5,16 @@ from modelgarden.api.finetunejob.estimate import Estimate
 from modelgarden.api.finetunejob.evaluation import Evaluation
 from modelgarden.api.finetunejob.model import REVISION_PATTERN, BaseModelSource, RegistryReference
 from modelgarden.api.finetunejob.needs import Needs, Pass
+from modelgarden.api.finetunejob.objective import (
+    DEFAULT_LEARNING_RATES,
+    Dpo,
+    DpoLoss,
+    Kto,
+    KtoLoss,
+    Objective,
+    ObjectiveType,
+    Orpo,
+)
 from modelgarden.api.finetunejob.output import USED_FORMAT, ArtifactFormat, Output
 from modelgarden.api.finetunejob.parent import BaseModelRecord, Parent
 from modelgarden.api.finetunejob.quality import FIELD_OF_REASON, Action, Quality, Reason
@@ -36,6 +46,7 @@ __all__ = [
     "BAD_ROWS_PATTERN",
     "CLAIM_PATTERN",
     "CONFIG_MAP_PATTERN",
+    "DEFAULT_LEARNING_RATES",
     "FIELD_OF_REASON",
     "HUB_NAME_PATTERN",
     "IMMUTABLE_FIELDS",
@@ -54,14 +65,21 @@ __all__ = [
     "DatasetFormat",
     "DatasetSource",
     "DatasetStatus",
+    "Dpo",
+    "DpoLoss",
     "Estimate",
     "Evaluation",
     "FineTuneJobSpec",
     "FineTuneJobStatus",
+    "Kto",
+    "KtoLoss",
     "Lengths",
     "LoraParameters",
     "Method",
     "Needs",
+    "Objective",
+    "ObjectiveType",
+    "Orpo",
     "Output",
     "Parent",
     "Pass",

@@ -53,7 +53,8 @@ FORMATS: Final = (
     "Alpaca: instruction, input, output. InstructionResponse: instruction, response. ShareGPT: conversations with "
     "from and value. Text: text. Preference: prompt, chosen, rejected. KTO: prompt, completion, label. PromptAnswer: "
     "prompt, answer. Vision: image, text, response. LabelStudio: an export of it, "
-    "JSON or JSON_MIN. SFT learns the first six and LabelStudio. "
+    "JSON or JSON_MIN. SFT learns the first six and LabelStudio, DPO and ORPO learn Preference, KTO learns "
+    "KTO. "
     "Default: Auto, decided by the first row; every row must then have that format."
 )
 _HUB_FIELDS: Final = ("config", "split", "revision", "token_secret_ref")

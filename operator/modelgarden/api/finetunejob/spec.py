@@ -15,15 +15,17 @@ from modelgarden.api.common import Carbon, PodTemplate, Storage, TrainingResourc
 from modelgarden.api.finetunejob.dataset import Dataset
 from modelgarden.api.finetunejob.evaluation import Evaluation
 from modelgarden.api.finetunejob.model import BaseModelSource
+from modelgarden.api.finetunejob.objective import Objective
 from modelgarden.api.finetunejob.output import Output
 from modelgarden.api.finetunejob.trackers import Trackers
 from modelgarden.api.finetunejob.training import Checkpoint, Method, Training
 
 IMMUTABLE_FIELDS: Final = (
-    "model", "method", "dataset", "training", "output", "storage", "resources", "podTemplate",
+    "model", "method", "objective", "dataset", "training", "output", "storage", "resources", "podTemplate",
     "checkpoint", "evaluation", "carbon", "trackers", "dryRun",
 )  # fmt: skip
 
+_ALONE = "objective KTO compares the rows of a step; set training.effectiveBatchSize to at least 2"
 _OWN_INPUT = "output.uri must not be a source of dataset or model, nor below one: what is written would change the input"
 
 
@@ -41,6 +43,9 @@ class FineTuneJobSpec(ApiModel):
         default="LoRA",
         description="LoRA: adapters on a 16-bit base. QLoRA: adapters on a 4-bit base, needs a GPU. Full: all weights. "
         "Default: LoRA.",
+    )
+    objective: Objective = Field(
+        default=Objective(), description="What is trained towards. Default: supervised fine-tuning (SFT)."
     )
     dataset: Dataset = Field(description="The training data.")
     training: Training = Field(default=Training(), description="Hyperparameters.")
@@ -92,6 +97,11 @@ class FineTuneJobSpec(ApiModel):
             field_path=".output.formats",
         ),
         Rule(
+            rule="self.objective.type != 'KTO' || self.training.effectiveBatchSize > 1",
+            message=_ALONE,
+            field_path=".training.effectiveBatchSize",
+        ),
+        Rule(
             rule=f"(!has(self.dataset.source) || !{_lies_below('self.dataset.source')}) "
             f"&& (!has(self.dataset.sources) || self.dataset.sources.all(one, !{_lies_below('one.uri')})) "
             "&& (!has(self.dataset.validationSources) "
@@ -117,6 +127,12 @@ class FineTuneJobSpec(ApiModel):
             raise ValueError("method QLoRA needs a GPU; set resources.gpus to 1 or use LoRA")
         if self.method == "Full" and "Adapter" in self.output.formats:
             raise ValueError("method Full makes no adapter; remove Adapter from output.formats")
+        return self
+
+    @model_validator(mode="after")
+    def _objective_fits(self) -> Self:
+        if self.objective.type == "KTO" and self.training.effective_batch_size == 1:
+            raise ValueError(_ALONE)
         return self
 
     @model_validator(mode="after")

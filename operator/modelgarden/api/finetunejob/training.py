@@ -44,8 +44,10 @@ class Training(ApiModel):
     max_steps: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
         default=None, description="Optimizer steps to train, instead of epochs. Default: none."
     )
-    learning_rate: Annotated[float, Field(ge=1e-8, le=1.0)] = Field(
-        default=2e-4, description="Peak learning rate of AdamW. Default: 2e-4."
+    learning_rate: Annotated[float, Field(ge=1e-8, le=1.0)] | None = Field(
+        default=None,
+        description="Peak learning rate of AdamW. Default: 2e-4 for objective SFT, 5e-6 for DPO and KTO, 8e-6 for "
+        "ORPO.",
     )
     effective_batch_size: Annotated[int, Field(ge=1, le=4096)] = Field(
         default=16,

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from modelgarden.api.finetunejob import Objective
 from modelgarden.api.pods import RunConfig
 from modelgarden_train.data.identity import identity_of
 from tests.unit.train.builders import make_config
@@ -30,6 +31,7 @@ DATASET, TRAINING = BASE.dataset, BASE.training
     "other",
     [
         pytest.param(changed(dry_run=True), id="rows that no training learns may be there"),
+        pytest.param(changed(objective=Objective(type="DPO")), id="what is learned"),
         pytest.param(changed(training=TRAINING.model_copy(update={"seed": 1})), id="seed"),
         pytest.param(
             changed(training=TRAINING.model_copy(update={"max_sequence_length": 17})), id="longest row"

@@ -37,6 +37,8 @@ def make_row(number: int) -> tuple[Row, PreparedRow]:
         spans=((1, 1 + number // 3), (1 + number // 2, number + 2)),
         question=question,
         answer=answer,
+        rejected_ids=[number] * (number // 10),
+        label=(None, True, False)[number // 3 % 3],
     )
     return row, prepared
 
@@ -63,7 +65,7 @@ def test_spooled_rows_come_back_in_any_order(tmp_path: Path) -> None:
         assert len(backwards) == 20
         assert list(map(unpacked, backwards)) == [prepared for _, prepared in rows[::-1]]
         assert list(backwards) == list(backwards)
-        assert [one.tokens for one in spool.rows] == list(range(2, 22))
+        assert [one.tokens for one in spool.rows] == [prepared.tokens for _, prepared in rows]
     assert not (tmp_path / "spool").exists()
 
 
@@ -143,13 +145,18 @@ def test_the_digest_tells_rows_apart() -> None:
         replace(row, spans=row.spans[1:]),
         replace(row, question="?"),
         replace(row, answer="!"),
+        replace(row, rejected_ids=[1]),
+        replace(row, rejected_ids=[2]),
+        replace(row, label=None if row.label else True),
+        replace(row, label=False),
     ]
 
     digests = {digest_of([one], [row]) for one in (row, *others)} | {digest_of([row, row], [])}
-    assert len(digests) == 6
+    assert len(digests) == 10
 
 
 def test_prompt_and_reference_stand_before_and_in_the_last_span() -> None:
     row = PreparedRow(input_ids=[1, 2, 3, 4, 5, 6], spans=((1, 2), (3, 5)), question="", answer="")
 
     assert (row.tokens, row.prompt_ids, row.reference_ids) == (6, [1, 2, 3], [4, 5])
+    assert replace(row, rejected_ids=[7, 8]).tokens == 6 + 3 + 2

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from modelgarden_train.data.prepared import PreparedRow
-from modelgarden_train.evaluation.scores import exact_matches, metrics_of
+from modelgarden_train.evaluation.scores import exact_matches, metrics_of, with_rejected
 
 SPECIAL = "<end>"
 
@@ -56,3 +56,28 @@ def test_rows_that_ask_nothing_have_no_matches() -> None:
 
     assert list(metrics_of([text, text])) == ["perplexity"]
     assert list(metrics_of([text, asked])) == ["perplexity", "exactMatch"]
+
+
+def test_pairs_are_scored_by_what_is_preferred_and_not_by_matches() -> None:
+    pair = PreparedRow(input_ids=[1, 2, 3], spans=((1, 3),), question="?", answer="a", rejected_ids=[4])
+
+    assert list(metrics_of([pair])) == ["perplexity", "preferenceAccuracy", "preferenceMargin"]
+    worse = with_rejected(pair)
+    assert (worse.prompt_ids, worse.reference_ids, worse.rejected_ids) == ([1], [4], [])
+
+
+@pytest.mark.parametrize(
+    ("labels", "want"),
+    [
+        ([True, False], ["perplexity", "preferenceMargin"]),
+        ([True, True], ["perplexity"]),
+        ([False], []),
+    ],
+)
+def test_answers_with_labels_are_scored_by_what_there_is_of_both(labels: list[bool], want: list[str]) -> None:
+    rows = [
+        PreparedRow(input_ids=[1, 2], spans=((1, 2),), question="?", answer="a", label=label)
+        for label in labels
+    ]
+
+    assert list(metrics_of(rows)) == want

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelgarden.api.evaluation import Score
-from modelgarden_train.evaluation.statistics import FEWEST_ROWS, perplexity, share
+from modelgarden_train.evaluation.statistics import FEWEST_ROWS, difference, mean, perplexity, share
 
 
 def test_a_share_tells_what_it_is_of() -> None:
@@ -62,3 +62,29 @@ def test_the_interval_holds_what_it_promises() -> None:
         held += float(interval.low) <= math.exp(want) <= float(interval.high)
 
     assert 0.90 <= held / tries <= 0.97
+
+
+def test_a_mean_has_the_interval_of_the_normal_distribution() -> None:
+    values = [0.0, 2.0] * FEWEST_ROWS  # mean 1, standard deviation of the sample sqrt(60/59)
+
+    score = mean(values)
+
+    assert score.value == "1"
+    assert score.interval is not None
+    half = 1.959964 * math.sqrt(60 / 59 / 60)
+    assert float(score.interval.low) == pytest.approx(1 - half, rel=1e-4)
+    assert float(score.interval.high) == pytest.approx(1 + half, rel=1e-4)
+    assert mean([-3.5]) == Score(value="-3.5")
+
+
+def test_a_difference_of_means_is_as_unsure_as_both() -> None:
+    values, others = [0.0, 2.0] * FEWEST_ROWS, [5.0, 5.0] * FEWEST_ROWS
+
+    score = difference(values, others)
+
+    assert score.value == "-4"
+    assert score.interval is not None
+    half = 1.959964 * math.sqrt(60 / 59 / 60)
+    assert float(score.interval.high) == pytest.approx(-4 + half, rel=1e-4)
+    assert difference(values, others[:3]).interval is None
+    assert difference([2.0], [0.5]) == Score(value="1.5")

@@ -6,8 +6,10 @@ from enum import Enum
 from types import SimpleNamespace
 from typing import Any, cast
 
+from modelgarden.api.finetunejob import Dpo, Objective
 from modelgarden_train.data.chat import PLAIN_TEMPLATE
 from modelgarden_train.objectives.hyperparameters import hyperparameters
+from modelgarden_train.objectives.labelled import Labelled
 from modelgarden_train.objectives.memory import StepPlan
 from modelgarden_train.objectives.passes import Passes
 from modelgarden_train.objectives.scope import Scope
@@ -50,9 +52,10 @@ def used(
     tokenizer: Any = PLAIN,
     template: str | None = None,
     why_padded: str | None = None,
+    objective: Objective | None = None,
     **fields: Any,
 ) -> dict[str, str]:
-    config = make_config(method="LoRA" if model is LORA else "Full")
+    config = make_config(method="LoRA" if model is LORA else "Full", objective=objective or Objective())
     dataset = config.dataset.model_copy(update={"chat_template": template})
     scope = SimpleNamespace(
         config=config.model_copy(update={"dataset": dataset}), tokenizer=tokenizer, rows=range(640)
@@ -61,7 +64,7 @@ def used(
     return hyperparameters(
         cast(Scope, scope),
         arguments=make_arguments(**fields),
-        passes=Passes(plan, why_padded=why_padded, pad_token=0),
+        passes=Passes(plan, Labelled(why_padded, pad_token=0)),
         steps=120,
         model=model,
     )
@@ -70,6 +73,7 @@ def used(
 def test_all_of_them_are_texts_under_the_names_of_the_api() -> None:
     assert used() == {
         "method": "LoRA",
+        "objective": "SFT",
         "epochs": "3",
         "steps": "120",
         "learningRate": "0.0002",
@@ -90,6 +94,14 @@ def test_all_of_them_are_texts_under_the_names_of_the_api() -> None:
         "loraDropout": "0.05",
         "loraTargets": "all-linear",
     }
+
+
+def test_the_settings_of_the_objective_are_told_also_where_they_are_defaults() -> None:
+    found = used(objective=Objective(type="DPO", dpo=Dpo(beta=0.3)))
+
+    assert found["objective"] == "DPO"
+    assert (found["beta"], found["lossType"], found["sftWeight"]) == ("0.3", "Sigmoid", "0.0")
+    assert used(objective=Objective(type="DPO"))["beta"] == "0.1"
 
 
 def test_what_a_library_changed_is_told_as_it_is() -> None:

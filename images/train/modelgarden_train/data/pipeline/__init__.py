@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from modelgarden.api.finetunejob import DatasetFormat
+from modelgarden.api.finetunejob import DatasetFormat, ObjectiveType
 from modelgarden.api.pods import PodDataset
 from modelgarden_pod.errors import UserError
 from modelgarden_train.data.bad_rows import BadRows
@@ -41,8 +41,8 @@ class Plan:
     checks: RowChecks
     """What is looked for in each row."""
     max_bad_rows: int | str = 0
-    learned: bool = True
-    """Whether the rows are trained on, and not only checked."""
+    objective: ObjectiveType | None = "SFT"
+    """That learns the rows, None where they are only checked."""
     cpus: int = 1
 
 
@@ -67,7 +67,7 @@ def prepare_rows(
     """
     files = sorted(files, key=lambda file: file.source < len(dataset.sources))
     chunks = Chunks([open_file(file) for file in files], dataset.all_sources)
-    work = partial(encode_chunk, checks=plan.checks, learned=plan.learned)
+    work = partial(encode_chunk, checks=plan.checks, objective=plan.objective)
     workers = min(plan.cpus, sum(file.path.stat().st_size for file in files) // _BYTES_FOR_A_PROCESS)
     bad, rows = BadRows(), Counter[int]()
     for done in in_order(chunks, work, make_tool=plan.make_tokenizer, workers=workers):
@@ -87,4 +87,10 @@ def _sift(done: Done, sieve: Sieve, spool: Spool, *, held_out: bool) -> None:
     for row in done.ready:
         place = Place(done.counted, row.number)
         if takes(row.digest, row.findings, place, prompt=row.prompt_digest, sketch=row.sketch):
-            spool.add((row.digest, row.prompt_digest), row.content, tokens=row.tokens, source=done.source)
+            spool.add(
+                (row.digest, row.prompt_digest),
+                row.content,
+                tokens=row.tokens,
+                source=done.source,
+                label=row.label,
+            )

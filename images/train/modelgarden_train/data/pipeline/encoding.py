@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from modelgarden.api.finetunejob import ObjectiveType
 from modelgarden_train.data.bad_rows import MOST_PLACES
 from modelgarden_train.data.batching import in_batches
-from modelgarden_train.data.chat import Encoded, encode
+from modelgarden_train.data.chat import Encoded
 from modelgarden_train.data.formats import parse_row
 from modelgarden_train.data.learnable import require_learnable
 from modelgarden_train.data.packed import packed
+from modelgarden_train.data.pairs import encode_rows
 from modelgarden_train.data.pipeline.chunks import CHUNK_BYTES, Chunk
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.data.quality.checks import RowChecks
@@ -30,6 +32,7 @@ class Ready(NamedTuple):
     digest: bytes
     prompt_digest: bytes
     tokens: int
+    label: bool | None
     findings: tuple[Finding, ...]
     sketch: bytes
     """What near duplicates are found by, where they are looked for."""
@@ -59,19 +62,19 @@ class Done:
 
 
 def encode_chunk(
-    tokenizer: PreTrainedTokenizerBase, chunk: Chunk, *, checks: RowChecks, learned: bool
+    tokenizer: PreTrainedTokenizerBase, chunk: Chunk, *, checks: RowChecks, objective: ObjectiveType | None
 ) -> Done:
-    """Return what becomes of a chunk's rows, in their order; what is not to be learned may be of any kind.
+    """Return what becomes of a chunk's rows, in their order; without an objective they may be of any kind.
 
     Raises:
         UserError: DatasetInvalid, the objective does not learn rows of this kind; ModelInvalid, the template fails.
     """
     done = Done(chunk.number, Place.of(chunk.file, 0, chunk.unit).counted)
     problems: list[tuple[int, RowError]] = []
-    rows = _understood(chunk, problems, learned=learned)
+    rows = _understood(chunk, problems, objective)
     for batch in in_batches(rows, size=lambda row: row.characters, most=CHUNK_BYTES):
         right: list[tuple[Row, Encoded]] = []
-        for row, encoded in zip(batch, encode(tokenizer, batch), strict=True):
+        for row, encoded in zip(batch, encode_rows(tokenizer, batch), strict=True):
             if isinstance(encoded, RowError):
                 problems.append((row.line, encoded))
             else:
@@ -85,7 +88,9 @@ def encode_chunk(
     return done
 
 
-def _understood(chunk: Chunk, problems: list[tuple[int, RowError]], *, learned: bool) -> Iterator[Row]:
+def _understood(
+    chunk: Chunk, problems: list[tuple[int, RowError]], objective: ObjectiveType | None
+) -> Iterator[Row]:
     source = chunk.source
     for record in chunk.records:
         try:
@@ -93,20 +98,28 @@ def _understood(chunk: Chunk, problems: list[tuple[int, RowError]], *, learned: 
         except RowError as error:
             problems.append((record.number, error))
             continue
-        if learned:
-            require_learnable(row)
+        if objective is not None:
+            require_learnable(row, objective)
         yield replace(row, line=record.number)
 
 
 def _checked(right: Sequence[tuple[Row, Encoded]], checks: RowChecks) -> Iterator[Ready]:
     rows = [row for row, _ in right]
-    findings = checks.findings(rows, [len(encoded.ids) for _, encoded in right])
+    findings = checks.findings(rows, [encoded.longest for _, encoded in right])
     for (row, encoded), found, sketch in zip(right, findings, checks.sketches(rows), strict=True):
-        content = b""
-        if goes_on(found, checks.quality):
-            content = packed(
-                PreparedRow(
-                    input_ids=encoded.ids, spans=encoded.spans, question=row.question, answer=row.answer
-                )
-            )
-        yield Ready(row.line, row.digest, row.prompt_digest, len(encoded.ids), found, sketch, content)
+        prepared = _prepared(row, encoded)
+        content = packed(prepared) if goes_on(found, checks.quality) else b""
+        yield Ready(
+            row.line, row.digest, row.prompt_digest, prepared.tokens, row.label, found, sketch, content
+        )
+
+
+def _prepared(row: Row, encoded: Encoded) -> PreparedRow:
+    return PreparedRow(
+        input_ids=encoded.ids,
+        spans=encoded.spans,
+        question=row.question,
+        answer=row.answer,
+        rejected_ids=encoded.rejected_ids,
+        label=row.label,
+    )

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelgarden.api.finetunejob import DatasetFormat
+from modelgarden.api.finetunejob import DatasetFormat, ObjectiveType
 from modelgarden_pod.errors import UserError
 from modelgarden_train.data.formats import EXAMPLES, detect_format, parse_row
-from modelgarden_train.data.learnable import SFT_FORMATS, require_learnable
+from modelgarden_train.data.learnable import LEARNED_FORMATS, require_learnable
 from modelgarden_train.data.rows import Row, RowError
 
 FORMATS: tuple[DatasetFormat, ...] = tuple(name for name in get_args(DatasetFormat) if name != "Auto")
@@ -117,16 +117,23 @@ def test_fields_of_no_format_are_answered_with_all_formats_and_columns() -> None
 
 
 @every_format
-def test_supervised_fine_tuning_learns_some_formats_and_refuses_the_others_with_a_way_out(
-    name: DatasetFormat,
+@pytest.mark.parametrize("objective", LEARNED_FORMATS)
+def test_an_objective_learns_some_formats_and_refuses_the_others_with_a_way_out(
+    name: DatasetFormat, objective: ObjectiveType
 ) -> None:
     row = parse_row(example(name), name)
-    if name in SFT_FORMATS:
-        require_learnable(row)
+    learned = LEARNED_FORMATS[objective]
+    if name in learned:
+        require_learnable(row, objective)
         return
-    with pytest.raises(UserError, match=r"which learns PromptCompletion.* and Text; .* set dryRun") as raised:
-        require_learnable(row)
+    with pytest.raises(UserError) as raised:
+        require_learnable(row, objective)
     assert raised.value.reason == "DatasetInvalid"
+    assert f"objective.type is {objective}, which learns {learned[0]}" in raised.value.message
+    assert raised.value.message.endswith("or set dryRun to check them without training")
+    others = [other for other, formats in LEARNED_FORMATS.items() if name in formats]
+    assert ("set objective.type to " in raised.value.message) == bool(others)
+    assert " or ".join(others) in raised.value.message
 
 
 def test_text_rows_differ_by_their_text_and_others_by_their_prompt() -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from modelgarden_train.data.prepared import PreparedRow
-from modelgarden_train.objectives.passes import IGNORED_LABEL
-from modelgarden_train.objectives.sft import labelled
+from modelgarden_train.objectives.labelled import IGNORED_LABEL, labelled
 
 
 def test_the_loss_is_on_every_span_and_on_nothing_else() -> None:
