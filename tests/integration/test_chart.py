@@ -282,7 +282,7 @@ def test_without_the_right_to_list_nodes_a_training_is_estimated_and_starts(
 
     node.wait_for_pod("bot-train")
 
-    estimate = garden.finetunejob("bot")["status"]["estimate"]
+    estimate = garden.recorded("bot", "estimate")
     assert estimate["gpuMemoryBytes"] > 10**15
     assert "gpu" not in estimate
 

@@ -62,9 +62,13 @@ def goes_on(garden: Garden, node: FakeNode) -> Trainer:
     node.run("bot-prepare")
     node.succeed("bot-prepare", trainer.prepare())
     node.wait_for_pod("bot-train")
-    after = garden.finetunejob("bot")
-    assert after["metadata"]["uid"] == job["metadata"]["uid"]
-    assert condition(after, "Accepted")["status"] == "True"
+
+    def accepted() -> Obj:
+        after = garden.finetunejob("bot")
+        assert condition(after, "Accepted")["status"] == "True", after["status"]
+        return after
+
+    assert wait_for(accepted)["metadata"]["uid"] == job["metadata"]["uid"]
     return trainer
 
 

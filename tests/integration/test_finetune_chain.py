@@ -75,7 +75,7 @@ def test_jobs_that_are_applied_at_once_train_one_after_the_other(garden: Garden,
     first = complete(garden, node, "first", base_model=ROOT)
 
     node.wait_for_pod("second-prepare")
-    parent = garden.finetunejob("second")["status"]["parent"]
+    parent = garden.recorded("second", "parent")
     artifact = garden.finetunejob("first")["status"]["artifact"]
     assert parent == {
         "uri": artifact["uri"],
@@ -120,7 +120,7 @@ def test_the_root_of_a_chain_is_handed_on(garden: Garden, node: FakeNode) -> Non
     garden.create_finetunejob("third", model={"registry": {"name": "second", "version": 1}})
 
     node.wait_for_pod("third-prepare", 60)
-    found = garden.finetunejob("third")["status"]["parent"]
+    found = garden.recorded("third", "parent")
     assert (found["job"], found["root"]) == ("second", ROOT.to_dict())
     assert found["uri"] == str(trainer.folder.child(MANIFEST))
 

@@ -59,7 +59,11 @@ def test_it_waits_for_a_larger_gpu(garden: Garden, node: FakeNode, api: Api) -> 
         with gpu_node(api, pool, "NVIDIA-H100-80GB-HBM3", 81_559):
             node.wait_for_pod("bot-train", timeout=60)
 
-            estimate = garden.finetunejob("bot")["status"]["estimate"]
-            assert estimate["gpu"] == "NVIDIA-H100-80GB-HBM3"
+            def fits() -> Obj:
+                estimate: Obj = garden.finetunejob("bot")["status"]["estimate"]
+                assert estimate["gpu"] == "NVIDIA-H100-80GB-HBM3"
+                return estimate
+
+            estimate = wait_for(fits, what="the estimate for the new node")
             assert estimate["tokensPerPass"] == 16_000
             assert estimate["emissionsMilligrams"] >= 0

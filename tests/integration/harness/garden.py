@@ -13,6 +13,7 @@ from hack.cluster import S3Server
 from modelgarden.api.names import API_VERSION
 from modelgarden.kube.resources import FINETUNEJOBS, MODELDEPLOYMENTS, SECRETS
 from tests.integration.harness.api import Api, Obj
+from tests.integration.harness.waiting import wait_for
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -102,6 +103,12 @@ class Garden:
     def finetunejob(self, name: str) -> Obj:
         """Return a FineTuneJob of this namespace."""
         return self.api.finetunejob(self.namespace, name)
+
+    def recorded(self, name: str, field: str) -> Obj:
+        """Wait until a FineTuneJob's status has a field, and return that: children come a moment before it."""
+        return wait_for(
+            lambda: self.finetunejob(name).get("status", {}).get(field), what=f"{field} of {name}"
+        )
 
     def modeldeployment_manifest(self, name: str, **spec: Any) -> Obj:
         """Return a ModelDeployment that could be applied; keywords replace fields of its spec."""
