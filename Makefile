@@ -45,7 +45,7 @@ test-integration: integration-programs ## Run the tests against a real kube-apis
 .PHONY: integration-programs
 integration-programs:
 	@$(UV) sync --locked --quiet --compile-bytecode
-	@{ $(RUN) python -m tests.integration.trainer_process && $(RUN) python -m tests.integration.dvc_project; } & $(CLUSTERCTL) binaries integration && wait $$!
+	@{ $(RUN) python -m tests.integration.trainer_process && $(RUN) python -m tests.integration.dvc_project && $(RUN) python -m tests.integration.mlflow_server; } & $(CLUSTERCTL) binaries integration && wait $$!
 
 .PHONY: test-scale
 test-scale: ## Run 1,000 resources on KWOK nodes and check the limits

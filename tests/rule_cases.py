@@ -90,20 +90,23 @@ def _resources(kind: Kind, *, memory: str, less: str | int, within: str = "") ->
     )
 
 
-def _storage(kind: Kind) -> tuple[RuleCase, ...]:
-    message = "the port of endpoint must be 1 to 65535"
+def _ports(kind: Kind, *path: str, beside: Patch | None = None) -> tuple[RuleCase, ...]:
+    def patch(url: str) -> Patch:
+        found: Patch = {**(beside or {}), path[-1]: url}
+        for name in reversed(path[:-1]):
+            found = {name: found}
+        return found
+
     pairs = [
         ("https://s3.example:99999", "https://s3.example"),
         ("http://s3:0", "http://s3:1"),
         ("http://10.0.0.1:65536/", "http://10.0.0.1:65535/"),
     ]
+    message = f"the port of {path[-1]} must be 1 to 65535"
+    place = ".".join(("spec", *path))
     return tuple(
-        RuleCase(
-            kind, message, "spec.storage.endpoint",
-            {"storage": {"endpoint": refused}}, {"storage": {"endpoint": accepted}},
-        )
-        for refused, accepted in pairs
-    )  # fmt: skip
+        RuleCase(kind, message, place, patch(refused), patch(accepted)) for refused, accepted in pairs
+    )
 
 
 def _extra_args() -> tuple[RuleCase, ...]:
@@ -492,8 +495,9 @@ RULE_CASES: tuple[RuleCase, ...] = (
     *_resources(FINETUNEJOB, memory="512Mi", less=2**29 - 1),
     *_resources(FINETUNEJOB, memory="512Mi", less=2**29 - 1, within="dataset"),
     *_resources(MODELDEPLOYMENT, memory="1Gi", less="1023Mi"),
-    *_storage(FINETUNEJOB),
-    *_storage(MODELDEPLOYMENT),
+    *_ports(FINETUNEJOB, "storage", "endpoint"),
+    *_ports(MODELDEPLOYMENT, "storage", "endpoint"),
+    *_ports(FINETUNEJOB, "trackers", "mlflow", "trackingUri", beside={"experiment": "numbers"}),
     RuleCase(
         MODELDEPLOYMENT,
         "must be at least 0.05",

@@ -33,7 +33,7 @@ LONGEST_FIRST = (
     "test_finetune_main_path.py", "test_crd_equivalence.py", "test_chart.py", "test_runtime_restart.py",
     "test_serving_restart.py", "test_upgrade.py", "test_trainer_merge.py", "test_serving_fetch.py", "test_runtime_health.py",
     "test_registry.py", "test_finetune_invalid_spec.py", "test_rollout_simulation.py", "test_supervise.py",
-    "test_s3.py", "test_trainer_supervisor.py", "test_dvc_source.py",
+    "test_s3.py", "test_trainer_supervisor.py", "test_trainer_trackers.py", "test_dvc_source.py",
 )  # fmt: skip
 """Files of tests that take more than ten seconds; those that compute stand apart, not to be in each other's way."""
 

@@ -141,6 +141,24 @@ POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "https://",
         ),
     ),
+    common.WEB_ADDRESS_PATTERN: (
+        ("https://mlflow.example.com", "http://10.0.0.1:5000/", "https://a:1/b/c_d.e~f-g", "http://a/b/"),
+        (
+            "http://..",
+            "mlflow.example.com",
+            "databricks",
+            "https://a:99999/b",
+            "https://a:0",
+            "https://u:p@a",
+            "https://a/b?c=1",
+            "https://a//b",
+            "https://a b",
+        ),
+    ),
+    finetunejob.TITLE_PATTERN: (
+        ("numbers", "/Users/a@b.c/x_1", "a b-c.d", "a" * 128),
+        ("", " a", "a ", "-a", "a:b", "ü", "a" * 129, "a\n"),
+    ),
     common.REGION_PATTERN: (("us-east-1", "garage", "a" * 64), ("EU", "a_b", "a" * 65)),
     finetunejob.REVISION_PATTERN: (
         ("main", "v1.0", "refs/pr/1", "feature/a_b-1.2", "0" * 40, "a" * 128),

@@ -216,6 +216,22 @@ def test_a_missing_hub_token_is_told_and_creating_it_is_enough(garden: Garden, n
     node.wait_for_pod("bot-prepare", MENDED_SECONDS + POD_SECONDS)
 
 
+def test_a_trackers_secret_is_told_before_a_gpu_is_taken(garden: Garden, node: FakeNode) -> None:
+    asked = {"trackingUri": "http://mlflow.test", "experiment": "bots", "secretRef": {"name": "mlflow"}}
+    garden.create_finetunejob("bot", trackers={"mlflow": asked})
+
+    blocked_by(garden, "Accepted", "SecretNotFound")
+    metadata = {"name": "mlflow", "namespace": garden.namespace}
+    garden.api.create(SECRETS, {"metadata": metadata, "stringData": {"MLFLOW_TRACKING_USERNAME": "me"}})
+    wait_for(
+        lambda: reason(garden.finetunejob("bot"), "Accepted") == "SecretInvalid", MENDED_SECONDS + POD_SECONDS
+    )
+    garden.api.delete(SECRETS, garden.namespace, "mlflow")
+    garden.api.create(SECRETS, {"metadata": metadata, "stringData": {"MLFLOW_TRACKING_TOKEN": "token-1"}})
+
+    node.wait_for_pod("bot-prepare", MENDED_SECONDS + POD_SECONDS)
+
+
 @pytest.mark.parametrize(
     ("mend", "want_reason", "words"),
     [

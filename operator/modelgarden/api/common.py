@@ -34,6 +34,8 @@ Zone = Annotated[str, AfterValidator(_known_zone), Field(json_schema_extra={"enu
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
 _HOST_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
 ENDPOINT_PATTERN = rf"^https?://{_HOST_LABEL}(\.{_HOST_LABEL})*\.?(:[0-9]{{1,5}})?/?$"
+WEB_ADDRESS_PATTERN = ENDPOINT_PATTERN.removesuffix("/?$") + r"(/[A-Za-z0-9._~-]+)*/?$"
+"""An endpoint that may lie below a path."""
 REGION_PATTERN = r"^[a-z0-9-]+$"
 
 SECRET_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -46,6 +48,31 @@ class LocalReference(ApiModel):
     name: Annotated[str, Field(pattern=NAME_PATTERN, min_length=1, max_length=253)] = Field(
         description="Name of the object."
     )
+
+
+def port_exists(field: str) -> Rule:
+    """Return the CEL rule that the port of a URL is one, where it names any."""
+    port = f"url(self.{field}).getPort()"
+    return Rule(
+        rule=f"!has(self.{field}) || {port} == '' || (int({port}) >= 1 && int({port}) <= 65535)",
+        message=_no_port(field),
+        field_path=f".{field}",
+    )
+
+
+def require_port(field: str, url: str | None) -> None:
+    """Hold the rule of `port_exists`.
+
+    Raises:
+        ValueError: the URL names a port that there is not.
+    """
+    _, colon, port = urlsplit(url or "").netloc.partition(":")
+    if colon and not 1 <= int(port) <= 65535:
+        raise ValueError(_no_port(field))
+
+
+def _no_port(field: str) -> str:
+    return f"the port of {field} must be 1 to 65535"
 
 
 class Storage(ApiModel):
@@ -63,20 +90,11 @@ class Storage(ApiModel):
         "Default: the service account of the pods and of the operator.",
     )
 
-    cel_rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            rule="!has(self.endpoint) || url(self.endpoint).getPort() == '' "
-            "|| (int(url(self.endpoint).getPort()) >= 1 && int(url(self.endpoint).getPort()) <= 65535)",
-            message="the port of endpoint must be 1 to 65535",
-            field_path=".endpoint",
-        ),
-    )
+    cel_rules: ClassVar[tuple[Rule, ...]] = (port_exists("endpoint"),)
 
     @model_validator(mode="after")
     def _port_exists(self) -> Self:
-        _, colon, port = urlsplit(self.endpoint or "").netloc.partition(":")
-        if colon and not 1 <= int(port) <= 65535:
-            raise ValueError("the port of endpoint must be 1 to 65535")
+        require_port("endpoint", self.endpoint)
         return self
 
 

@@ -1,4 +1,4 @@
-"""Which values of a secret can be sent to S3 or to the hub as they are, for the operator and its pods alike. Pure.
+"""Which values of a secret can be sent as they are, for the operator and its pods alike. Pure.
 
 Most faults come from a file or a command that ends in a line break. It is never taken off: what the operator would
 repair in silence, the pods and every other reader of the secret would still get.
@@ -20,7 +20,7 @@ _AS_ISSUED: Final = (
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\x80-\x9f]")
 _NAMED: Final = {"\n": "a line break", "\r": "a carriage return", "\t": "a tab", " ": "a space"}
 _LINE_ENDS: Final = "\r\n"
-_IN_A_HEADER: Final = ("AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "HF_TOKEN")
+_IN_A_HEADER: Final = ("AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "HF_TOKEN", "MLFLOW_TRACKING_TOKEN")
 """Names of what is sent itself, or their ends; the secret key only signs, so that some services take one with spaces or
 letters of any kind."""
 

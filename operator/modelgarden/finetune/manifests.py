@@ -16,6 +16,7 @@ from modelgarden.api.pods import PodDataset, PodStorage, RunConfig
 from modelgarden.carbon.factors import carbon_factors
 from modelgarden.finetune.programs import PREPARE, TRAIN
 from modelgarden.finetune.subject import Subject
+from modelgarden.finetune.trackers import tracker_variables
 from modelgarden.finetune.volumes import mounted_sources
 from modelgarden.kube.quantities import smaller
 from modelgarden.kube.resources import JOBS
@@ -202,22 +203,29 @@ def _environment(
         *podspec.environment(_run_config(subject, settings, gpus=gpus)),
         *podspec.credentials(subject.spec.storage),
         *([podspec.secret_variable(token.name, names.HUB_TOKEN_KEY)] if token else []),
-        *(_source_tokens(subject) if program == PREPARE else []),
+        *(_source_tokens(subject) if program == PREPARE else tracker_variables(subject.spec.trackers)),
         {"name": "HOME", "value": podspec.WORKSPACE},
         *device,
     ]
 
 
+_FOURTH_KNOWS: Final = 2
+"""Minor version of the second and third, with all of which the fourth major version came."""
+
+
 def _schema_version(subject: Subject) -> str:
     """Return the lowest version of the configuration that says all that a job needs."""
-    other = subject.spec.objective != Objective()
+    trackers = subject.spec.trackers
+    needs = {
+        4: trackers.mlflow is not None,
+        3: subject.spec.objective != Objective(),
+        2: trackers.tensorboard is not None,
+        1: subject.status.parent is not None,
+    }
+    minor = next((minor for minor, needed in needs.items() if needed), 0)
     if not subject.spec.training.of_first_form:
-        return "4.1" if other else "4.0"
-    major = 3 if subject.spec.dataset.validation_sources else 2
-    if other:
-        return f"{major}.3"
-    tracked, chained = subject.spec.trackers != Trackers(), subject.status.parent is not None
-    return f"{major}.{2 if tracked else 1 if chained else 0}"
+        return f"4.{max(0, minor - _FOURTH_KNOWS)}"
+    return f"{3 if subject.spec.dataset.validation_sources else 2}.{minor}"
 
 
 def _run_config(subject: Subject, settings: Settings, *, gpus: int) -> RunConfig:

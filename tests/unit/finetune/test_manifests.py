@@ -230,10 +230,27 @@ def test_the_pods_are_told_of_the_objective() -> None:
     assert config.learning_rate == 5e-6
 
 
+@pytest.mark.parametrize(
+    ("trackers", "want"),
+    [
+        ({}, ("2.0", "4.0")),
+        ({"tensorboard": {}}, ("2.2", "4.0")),
+        ({"mlflow": {"trackingUri": "https://a", "experiment": "b"}, "tensorboard": {}}, ("2.4", "4.2")),
+    ],
+    ids=["none", "TensorBoard", "MLflow"],
+)
+def test_the_configuration_says_which_version_knows_the_trackers(
+    trackers: dict[str, Any], want: tuple[str, str]
+) -> None:
+    former = config_of(train_job(make_subject(trackers=trackers), SETTINGS))
+    later = config_of(train_job(make_subject(trackers=trackers, training={"maxSteps": 5}), SETTINGS))
+
+    assert (former.schema_version, later.schema_version) == want
+
+
 def test_the_pods_are_told_of_trackers_where_there_are_any() -> None:
     tracked = train_job(make_subject(trackers={"tensorboard": {}}), SETTINGS)
 
-    assert config_of(tracked).schema_version == "2.2"
     assert config_of(tracked).trackers == Trackers(tensorboard=TensorBoard())
     assert "trackers" not in variables_of(train_job(make_subject(), SETTINGS))["MODELGARDEN_CONFIG"]
 

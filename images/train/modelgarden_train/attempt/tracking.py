@@ -14,6 +14,7 @@ from modelgarden_pod.errors import Terminated
 from modelgarden_pod.gpus import GpuLoad
 from modelgarden_train.attempt.run import Run
 from modelgarden_train.trackers.following import Following
+from modelgarden_train.trackers.mlflow import KEEP_SECONDS, MLflowRun
 from modelgarden_train.trackers.tensorboard import TensorBoardFiles
 from modelgarden_train.trackers.tracker import Ended
 
@@ -109,6 +110,8 @@ def _asked(run: Run) -> list[Following]:
     if asked is None:
         return []
     following = []
+    if asked.mlflow is not None:
+        following.append(Following(MLflowRun(asked.mlflow, run.config.run), keep_seconds=KEEP_SECONDS))
     if asked.tensorboard is not None:
         local = run.workspace / TENSORBOARD / run.attempt
         following.append(Following(TensorBoardFiles(local, run.folder.child(TENSORBOARD))))

@@ -39,7 +39,15 @@ from modelgarden.api.finetunejob.status import (
     Progress,
     Resolved,
 )
-from modelgarden.api.finetunejob.trackers import TensorBoard, Trackers, TrackerStatus, TrackerStatuses
+from modelgarden.api.finetunejob.trackers import (
+    MLFLOW_KEYS,
+    TITLE_PATTERN,
+    MLflow,
+    TensorBoard,
+    Trackers,
+    TrackerStatus,
+    TrackerStatuses,
+)
 from modelgarden.api.finetunejob.training import Checkpoint, LoraParameters, Method, Schedule, Training
 
 __all__ = [
@@ -50,8 +58,10 @@ __all__ = [
     "FIELD_OF_REASON",
     "HUB_NAME_PATTERN",
     "IMMUTABLE_FIELDS",
+    "MLFLOW_KEYS",
     "REVISION_PATTERN",
     "S3_FILES_PATTERN",
+    "TITLE_PATTERN",
     "USED_FORMAT",
     "WEB_PATTERN",
     "Action",
@@ -75,6 +85,7 @@ __all__ = [
     "KtoLoss",
     "Lengths",
     "LoraParameters",
+    "MLflow",
     "Method",
     "Needs",
     "Objective",

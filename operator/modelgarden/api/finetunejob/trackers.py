@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar, Final, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from modelgarden.api.base import ApiModel
+from modelgarden.api.base import ApiModel, Rule
+from modelgarden.api.common import WEB_ADDRESS_PATTERN, LocalReference, port_exists, require_port
 from modelgarden.api.messages import Message
+
+TITLE_PATTERN: Final = r"^[A-Za-z0-9/]([A-Za-z0-9 @._/-]*[A-Za-z0-9])?$"
+MLFLOW_KEYS: Final = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+"""Keys of a secret for MLflow: the first alone, or the other two."""
+
+Title = Annotated[str, Field(pattern=TITLE_PATTERN, min_length=1, max_length=128)]
+WebAddress = Annotated[str, Field(pattern=WEB_ADDRESS_PATTERN, max_length=256)]
+
+
+class MLflow(ApiModel):
+    """A run of an MLflow server."""
+
+    tracking_uri: WebAddress = Field(description="URL of the server, such as https://mlflow.example.com.")
+    experiment: Title = Field(description="Name of the experiment, which is made where it is missing.")
+    run_name: Title | None = Field(
+        default=None, description="What the run is called. Default: name of the job."
+    )
+    secret_ref: LocalReference | None = Field(
+        default=None,
+        description="Secret with the key MLFLOW_TRACKING_TOKEN, or with MLFLOW_TRACKING_USERNAME and "
+        "MLFLOW_TRACKING_PASSWORD. Default: the server is asked without credentials.",
+    )
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (port_exists("trackingUri"),)
+
+    @model_validator(mode="after")
+    def _port_exists(self) -> Self:
+        require_port("trackingUri", self.tracking_uri)
+        return self
 
 
 class TensorBoard(ApiModel):
@@ -17,6 +47,9 @@ class TensorBoard(ApiModel):
 class Trackers(ApiModel):
     """Where a training is followed. A tracker that fails stops and delays nothing; status.trackers tells."""
 
+    mlflow: MLflow | None = Field(
+        default=None, description="A run of an MLflow server, the same one for all attempts. Default: none."
+    )
     tensorboard: TensorBoard | None = Field(
         default=None,
         description="{} writes event files into the folder tensorboard/ of the run in S3, with each checkpoint and at the "
@@ -27,7 +60,7 @@ class Trackers(ApiModel):
 class TrackerStatus(ApiModel):
     """One tracker of the newest attempt."""
 
-    name: str = Field(max_length=32, description="TensorBoard.")
+    name: str = Field(max_length=32, description="MLflow or TensorBoard.")
     url: str | None = Field(default=None, max_length=2048, description="Where the run is found.")
     problem: Message | None = Field(
         default=None, max_length=1024, description="What it last failed with, if it has not done it since."

@@ -25,6 +25,7 @@ from modelgarden.finetune.look import Look
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.outcome import Outcome
 from modelgarden.finetune.steps.step import FineTuneView
+from modelgarden.finetune.trackers import tracker_secrets
 from modelgarden.registry.errors import StorageError
 from modelgarden.registry.inputs import InputSources
 from modelgarden.registry.secrets import required_value
@@ -123,4 +124,17 @@ async def _credentials(look: Look) -> tuple[str, ...] | Problem:
         except StorageError as error:
             return error.problem
         versions.append(str(secret["metadata"]["resourceVersion"]))
-    return tuple(versions)
+    return await _trackers_problem(look) or tuple(versions)
+
+
+async def _trackers_problem(look: Look) -> Problem | None:
+    """Return what is wrong with a secret of the trackers; that of training alone has no part in what is prepared."""
+    for wanted in tracker_secrets(look.subject.spec.trackers):
+        secret = await look.means.storage.secret(look.subject.namespace, wanted.name, keys=wanted.keys[:1])
+        if isinstance(secret, Problem):
+            return secret
+        try:
+            wanted.check(secret)
+        except StorageError as error:
+            return error.problem
+    return None
