@@ -498,6 +498,14 @@ RULE_CASES: tuple[RuleCase, ...] = (
     *_ports(FINETUNEJOB, "storage", "endpoint"),
     *_ports(MODELDEPLOYMENT, "storage", "endpoint"),
     *_ports(FINETUNEJOB, "trackers", "mlflow", "trackingUri", beside={"experiment": "numbers"}),
+    *_ports(FINETUNEJOB, "trackers", "wandb", "baseUrl", beside={"project": "numbers", "mode": "Offline"}),
+    RuleCase(
+        FINETUNEJOB,
+        "mode Online needs secretRef",
+        "spec.trackers.wandb.mode",
+        {"trackers": {"wandb": {"project": "numbers"}}},
+        {"trackers": {"wandb": {"project": "numbers", "secretRef": {"name": "wandb"}}}},
+    ),
     RuleCase(
         MODELDEPLOYMENT,
         "must be at least 0.05",

@@ -159,6 +159,10 @@ POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("numbers", "/Users/a@b.c/x_1", "a b-c.d", "a" * 128),
         ("", " a", "a ", "-a", "a:b", "ü", "a" * 129, "a\n"),
     ),
+    finetunejob.WANDB_NAME_PATTERN: (
+        ("numbers", "_a-b.c", "a" * 128),
+        ("", ".a", "a b", "a/b", "ü", "a" * 129, "a\n"),
+    ),
     common.REGION_PATTERN: (("us-east-1", "garage", "a" * 64), ("EU", "a_b", "a" * 65)),
     finetunejob.REVISION_PATTERN: (
         ("main", "v1.0", "refs/pr/1", "feature/a_b-1.2", "0" * 40, "a" * 128),
@@ -233,6 +237,8 @@ def _repaired(spec: dict[str, Any]) -> dict[str, Any]:
     _mend_output(spec)
     _mend_training(spec.get("training", {}))
     _mend_objective(spec.get("objective", {}))
+    if isinstance(wandb := spec.get("trackers", {}).get("wandb"), dict) and "secretRef" not in wandb:
+        wandb["mode"] = "Offline"
     for toleration in spec.get("podTemplate", {}).get("tolerations", ()):
         toleration["operator"] = "Equal" if "key" in toleration else "Exists"
         if toleration["operator"] == "Exists":

@@ -24,12 +24,15 @@ from tests.integration.trainer_process import (
     TrainerProcess,
     make_config,
     make_rows,
+    printed_by,
     tiny_model,
     trainer_python,
     write_rows,
 )
 
-CANARY = "Canary0Tracker9Value"
+CANARY = f"Canary0Tracker9Value{'7' * 20}"
+"""As long as a key of Weights & Biases."""
+WANDB_PROBE = Path(__file__).with_name("wandb_probe.py")
 END_SECONDS = 20.0
 """What trackers may take at the end of an attempt."""
 NOISE_SECONDS = 20.0
@@ -155,9 +158,46 @@ def test_an_mlflow_that_is_away_is_told_all_once_it_is_back(tmp_path: Path) -> N
     assert [step for step, _ in losses] == [point.step for point in run.curve()[1:]]
 
 
+def test_attempts_are_one_run_of_weights_and_biases_in_files(tmp_path: Path) -> None:
+    run = Run.prepared(tmp_path, epochs=16, trackers={"wandb": {"project": "numbers", "mode": "Offline"}})
+
+    evicted = run.attempt("evicted")
+    evicted.start("train")
+    wait_for(lambda: evicted.reached(8), START_SECONDS, what="a checkpoint")
+    evicted.send(signal.SIGTERM)
+    assert evicted.wait(60).exit_code == 143
+    ended, _ = timed(run.attempt("finishing"))
+
+    folder = tmp_path / "run" / "wandb"
+    assert ended.message.trackers == (TrackerStatus(name="Weights & Biases", url=folder.as_uri()),)
+    told = [
+        printed_by(WANDB_PROBE, str(file), folder=tmp_path / "probe") for file in sorted(folder.glob("*/*"))
+    ]
+    assert [one["id"] for one in told] == ["run-1", "run-1"]
+    assert [one["exitCode"] for one in told] == [1, 0]
+    assert told[-1]["config"]["learningRate"] == "0.005"
+    points = {point.step: point.loss for point in run.curve()[1:]}
+    losses = [dict(one["metrics"]["train/loss"]) for one in told]
+    assert losses[0] | losses[1] == pytest.approx(points)
+    assert min(losses[1]) == max(losses[0]) + 1
+    assert [step for step, _ in told[-1]["metrics"]["validation/loss"]] == [0, max(points)]
+    assert told[-1]["metrics"]["energy/kwh"][0][1] > 0
+
+
+def asked_at(uri: str) -> dict[str, dict[str, Any]]:
+    """Return what a job asks for of each tracker with a server."""
+    return {
+        "mlflow": {"trackingUri": uri, "experiment": "numbers", "secretRef": {"name": "mlflow"}},
+        "wandb": {"project": "numbers", "baseUrl": uri, "secretRef": {"name": "wandb"}},
+    }
+
+
 @pytest.mark.parametrize("trouble", ["nobody listens", "never answers", "refuses"])
-def test_an_mlflow_that_is_of_no_use_changes_neither_result_nor_time(
-    trouble: str, untracked: Untracked, tmp_path: Path
+@pytest.mark.parametrize(
+    ("tracker", "key"), [("mlflow", "MLFLOW_TRACKING_TOKEN"), ("wandb", "WANDB_API_KEY")]
+)
+def test_a_tracker_that_is_of_no_use_changes_neither_result_nor_time(
+    trouble: str, tracker: str, key: str, untracked: Untracked, tmp_path: Path
 ) -> None:
     with silent_server() as silent, refusing_server() as refusing:
         uri = {
@@ -165,10 +205,9 @@ def test_an_mlflow_that_is_of_no_use_changes_neither_result_nor_time(
             "never answers": silent,
             "refuses": refusing,
         }[trouble]
-        asked = {"trackingUri": uri, "experiment": "numbers", "secretRef": {"name": "mlflow"}}
-        run = Run.prepared(tmp_path, epochs=2, trackers={"mlflow": asked})
+        run = Run.prepared(tmp_path, epochs=2, trackers={tracker: asked_at(uri)[tracker]})
 
-        ended, seconds = timed(run.attempt("train", MLFLOW_TRACKING_TOKEN=CANARY))
+        ended, seconds = timed(run.attempt("train", **{key: CANARY}))
         after = time.time() - (tmp_path / "run" / "manifest.json").stat().st_mtime
 
     assert after < END_SECONDS + 10

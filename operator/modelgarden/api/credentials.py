@@ -20,7 +20,13 @@ _AS_ISSUED: Final = (
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\x80-\x9f]")
 _NAMED: Final = {"\n": "a line break", "\r": "a carriage return", "\t": "a tab", " ": "a space"}
 _LINE_ENDS: Final = "\r\n"
-_IN_A_HEADER: Final = ("AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "HF_TOKEN", "MLFLOW_TRACKING_TOKEN")
+_IN_A_HEADER: Final = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SESSION_TOKEN",
+    "HF_TOKEN",
+    "MLFLOW_TRACKING_TOKEN",
+    "WANDB_API_KEY",
+)
 """Names of what is sent itself, or their ends; the secret key only signs, so that some services take one with spaces or
 letters of any kind."""
 

@@ -4,6 +4,7 @@
                                           checkpoints/<step>/...  with checkpoint.json, written last
                                           emissions/<attempt>.json  one EmissionsRecord per attempt
                                           tensorboard/...  event files
+                                          wandb/...  offline files of Weights & Biases
                                           artifact/{adapter,merged}/...
                                           evaluation.json  emissions.jsonl  curve.json  README.md (model card)
                                           manifest.json  written last: the commit marker
@@ -36,6 +37,7 @@ DATASET_PAGE: Final = "dataset/report.html"
 DATASET_REPORT: Final = "dataset/report.json"
 SHARED_DATASET: Final = "prepared.json"
 TENSORBOARD: Final = "tensorboard"
+WANDB: Final = "wandb"
 CHECKPOINTS: Final = "checkpoints"
 CHECKPOINT_MARKER: Final = "checkpoint.json"
 ATTEMPT_EMISSIONS: Final = "emissions"

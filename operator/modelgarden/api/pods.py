@@ -88,7 +88,7 @@ class RunConfig(Configuration):
     would overlook.
     """
 
-    schema_version: str = Field(default="4.2")
+    schema_version: str = Field(default="4.3")
     run: RunIdentity
     run_uri: str
     model_source: str
@@ -113,7 +113,7 @@ class RunConfig(Configuration):
     """Where runs share what they have prepared; None where this one does not."""
     carbon: PodCarbon = PodCarbon()
     trackers: Trackers | None = None
-    """None where nothing follows the training; from 2.2 and 3.2 on, MLflow from 2.4, 3.4 and 4.2 on."""
+    """None where nothing follows the training; from 2.2 and 3.2 on, each tracker from a minor version of its own."""
     gpus: Annotated[int, Field(ge=0)] = 0
     """GPUs that the pod was given; with at least one, a pod without CUDA fails at once instead of training on the CPU."""
     image: str | None = None

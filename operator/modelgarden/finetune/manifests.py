@@ -217,6 +217,7 @@ def _schema_version(subject: Subject) -> str:
     """Return the lowest version of the configuration that says all that a job needs."""
     trackers = subject.spec.trackers
     needs = {
+        5: trackers.wandb is not None,
         4: trackers.mlflow is not None,
         3: subject.spec.objective != Objective(),
         2: trackers.tensorboard is not None,

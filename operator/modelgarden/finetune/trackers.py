@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from modelgarden.api.finetunejob import MLFLOW_KEYS, Trackers
+from modelgarden.api.finetunejob import MLFLOW_KEYS, WANDB_KEY, Trackers
 from modelgarden.registry.errors import Refused
-from modelgarden.registry.secrets import value_of
+from modelgarden.registry.secrets import required_value, value_of
 from modelgarden.workloads import podspec
 
 
@@ -30,6 +30,8 @@ def tracker_secrets(trackers: Trackers) -> Iterator[TrackerSecret]:
     """Yield the secrets of the trackers."""
     if trackers.mlflow is not None and trackers.mlflow.secret_ref is not None:
         yield TrackerSecret(trackers.mlflow.secret_ref.name, MLFLOW_KEYS, require_mlflow)
+    if trackers.wandb is not None and trackers.wandb.secret_ref is not None:
+        yield TrackerSecret(trackers.wandb.secret_ref.name, (WANDB_KEY,), require_wandb)
 
 
 def tracker_variables(trackers: Trackers) -> list[dict[str, Any]]:
@@ -55,3 +57,12 @@ def require_mlflow(secret: Mapping[str, Any]) -> None:
             f"Secret {name!r} has neither {MLFLOW_KEYS[0]} nor both {MLFLOW_KEYS[1]} and {MLFLOW_KEYS[2]}; add the one or "
             "the others.",
         )
+
+
+def require_wandb(secret: Mapping[str, Any]) -> None:
+    """Check a secret for Weights & Biases.
+
+    Raises:
+        Refused: it has no key, or one that cannot be sent (SecretInvalid).
+    """
+    required_value(secret, WANDB_KEY)

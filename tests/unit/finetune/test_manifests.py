@@ -236,8 +236,9 @@ def test_the_pods_are_told_of_the_objective() -> None:
         ({}, ("2.0", "4.0")),
         ({"tensorboard": {}}, ("2.2", "4.0")),
         ({"mlflow": {"trackingUri": "https://a", "experiment": "b"}, "tensorboard": {}}, ("2.4", "4.2")),
+        ({"wandb": {"project": "a", "mode": "Offline"}}, ("2.5", "4.3")),
     ],
-    ids=["none", "TensorBoard", "MLflow"],
+    ids=["none", "TensorBoard", "MLflow", "Weights & Biases"],
 )
 def test_the_configuration_says_which_version_knows_the_trackers(
     trackers: dict[str, Any], want: tuple[str, str]

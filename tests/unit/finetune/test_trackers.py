@@ -9,7 +9,7 @@ import pytest
 
 from modelgarden.api.finetunejob import Trackers
 from modelgarden.finetune.manifests import prepare_job, train_job
-from modelgarden.finetune.trackers import require_mlflow, tracker_variables
+from modelgarden.finetune.trackers import require_mlflow, require_wandb, tracker_variables
 from modelgarden.registry.errors import Refused
 from tests.unit.builders import SETTINGS, make_subject
 
@@ -50,6 +50,33 @@ def test_a_secret_that_is_of_no_use_to_mlflow_is_refused(values: dict[str, str],
     assert refused.value.problem.reason == "SecretInvalid"
     assert want in refused.value.problem.message
     assert "oken-1" not in refused.value.problem.message
+
+
+@pytest.mark.parametrize(
+    ("values", "want"),
+    [
+        ({}, "lacks WANDB_API_KEY; add the key."),
+        ({"WANDB_API_KEY": "key-canary 1"}, "Key WANDB_API_KEY of secret 'mlflow' holds white space"),
+    ],
+)
+def test_a_secret_without_a_key_for_weights_and_biases_is_refused(values: dict[str, str], want: str) -> None:
+    with pytest.raises(Refused) as refused:
+        require_wandb(make_secret(**values))
+
+    assert want in refused.value.problem.message
+    assert "canary" not in refused.value.problem.message
+
+
+def test_the_key_for_weights_and_biases_is_given_to_the_training() -> None:
+    trackers = Trackers.from_dict({"wandb": {"project": "bots", "secretRef": {"name": "wandb"}}})
+
+    require_wandb(make_secret(WANDB_API_KEY="key-1"))
+    (variable,) = tracker_variables(trackers)
+    assert variable["valueFrom"]["secretKeyRef"] == {
+        "name": "wandb",
+        "key": "WANDB_API_KEY",
+        "optional": True,
+    }
 
 
 def test_credentials_of_trackers_reach_the_training_pod_alone_and_keep_it_from_nothing() -> None:

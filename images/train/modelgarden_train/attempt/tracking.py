@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,12 +10,12 @@ from contextlib import contextmanager
 from modelgarden.api.curve import CurvePoint
 from modelgarden.api.emissions import JOULES_PER_KWH, EmissionsRecord
 from modelgarden.api.finetunejob import TrackerStatus
-from modelgarden.api.layout import TENSORBOARD
+from modelgarden.api.layout import TENSORBOARD, WANDB
 from modelgarden_pod.errors import Terminated
 from modelgarden_pod.gpus import GpuLoad
 from modelgarden_train.attempt.run import Run
+from modelgarden_train.trackers import mlflow, wandb
 from modelgarden_train.trackers.following import Following
-from modelgarden_train.trackers.mlflow import KEEP_SECONDS, MLflowRun
 from modelgarden_train.trackers.tensorboard import TensorBoardFiles
 from modelgarden_train.trackers.tracker import Ended
 
@@ -111,8 +112,16 @@ def _asked(run: Run) -> list[Following]:
         return []
     following = []
     if asked.mlflow is not None:
-        following.append(Following(MLflowRun(asked.mlflow, run.config.run), keep_seconds=KEEP_SECONDS))
+        following.append(
+            Following(mlflow.MLflowRun(asked.mlflow, run.config.run), keep_seconds=mlflow.KEEP_SECONDS)
+        )
     if asked.tensorboard is not None:
         local = run.workspace / TENSORBOARD / run.attempt
         following.append(Following(TensorBoardFiles(local, run.folder.child(TENSORBOARD))))
+    if asked.wandb is not None:
+        local = run.workspace / WANDB / run.attempt
+        tracker = wandb.WandbRun(asked.wandb, run.config.run, local=local, folder=run.folder.child(WANDB))
+        following.append(
+            Following(tracker, keep_seconds=wandb.KEEP_SECONDS if asked.wandb.mode == "Online" else math.inf)
+        )
     return following

@@ -42,11 +42,14 @@ from modelgarden.api.finetunejob.status import (
 from modelgarden.api.finetunejob.trackers import (
     MLFLOW_KEYS,
     TITLE_PATTERN,
+    WANDB_KEY,
+    WANDB_NAME_PATTERN,
     MLflow,
     TensorBoard,
     Trackers,
     TrackerStatus,
     TrackerStatuses,
+    WeightsAndBiases,
 )
 from modelgarden.api.finetunejob.training import Checkpoint, LoraParameters, Method, Schedule, Training
 
@@ -63,6 +66,8 @@ __all__ = [
     "S3_FILES_PATTERN",
     "TITLE_PATTERN",
     "USED_FORMAT",
+    "WANDB_KEY",
+    "WANDB_NAME_PATTERN",
     "WEB_PATTERN",
     "Action",
     "ArtifactFormat",
@@ -109,4 +114,5 @@ __all__ = [
     "TrackerStatuses",
     "Trackers",
     "Training",
+    "WeightsAndBiases",
 ]
