@@ -159,8 +159,9 @@ def _buckets() -> tuple[RuleCase, ...]:
         (MODELDEPLOYMENT, "spec.model.source", {"model": {"source": ""}}),
     )
     return tuple(
-        RuleCase(kind, message, field, *(_filled(patch, f"s3://{bucket}/a/b") for bucket in pair))
+        RuleCase(kind, message, field, *(_filled(patch, f"{scheme}://{bucket}/a/b") for bucket in pair))
         for kind, field, patch in fields
+        for scheme in ("s3", "gs")
         for pair in pairs
     )
 
@@ -416,6 +417,23 @@ RULE_CASES: tuple[RuleCase, ...] = (
         "spec.dataset.source",
         {"dataset": {"source": "s3://data"}},
         {"dataset": {"source": "s3://data/d"}},
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "source must name a file in the bucket",
+        "spec.dataset.source",
+        {"dataset": {"source": "gs://data_1/"}},
+        {"dataset": {"source": "gs://data_1/d/"}},
+    ),
+    *(
+        RuleCase(
+            kind,
+            "the port of endpoint must be 1 to 65535",
+            "spec.storage.gcs.endpoint",
+            {"storage": {"gcs": {"endpoint": "http://gcs:0"}}},
+            {"storage": {"gcs": {"endpoint": "http://gcs:1"}}},
+        )
+        for kind in (FINETUNEJOB, MODELDEPLOYMENT)
     ),
     RuleCase(
         FINETUNEJOB,

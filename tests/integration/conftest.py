@@ -19,6 +19,7 @@ from hack.cluster.control_plane import ControlPlaneOptions, Endpoints
 from modelgarden.kube.resources import FINETUNEJOBS, MODELDEPLOYMENTS
 from tests.integration.harness.api import NAMESPACES, SERVICE_ACCOUNTS, Api, Obj
 from tests.integration.harness.garden import Garden
+from tests.integration.harness.gcs import GcsServer
 from tests.integration.harness.node import FakeNode
 from tests.integration.harness.process import PROGRAM, OperatorProcess
 from tests.integration.harness.waiting import wait_for
@@ -33,7 +34,7 @@ LONGEST_FIRST = (
     "test_finetune_main_path.py", "test_crd_equivalence.py", "test_chart.py", "test_runtime_restart.py",
     "test_serving_restart.py", "test_upgrade.py", "test_trainer_merge.py", "test_serving_fetch.py", "test_runtime_health.py",
     "test_registry.py", "test_finetune_invalid_spec.py", "test_rollout_simulation.py", "test_supervise.py",
-    "test_s3.py", "test_trainer_supervisor.py", "test_trainer_trackers.py", "test_dvc_source.py",
+    "test_s3.py", "test_trainer_supervisor.py", "test_trainer_trackers.py", "test_dvc_source.py", "test_registry_gcs.py",
 )  # fmt: skip
 """Files of tests that take more than ten seconds; those that compute stand apart, not to be in each other's way."""
 
@@ -83,6 +84,17 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """The S3 server."""
     server = start_s3(tmp_path_factory.mktemp("s3"))
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
+    """The GCS server."""
+    server = GcsServer(tmp_path_factory.mktemp("gcs"))
+    server.start()
     try:
         yield server
     finally:

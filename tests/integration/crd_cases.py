@@ -26,11 +26,24 @@ RAW = re.compile(r'"@raw:([^"]*)"')
 
 _LONG_S3 = "s3://bucket/" + "a" * (1024 - len("s3://bucket/"))
 POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    base.S3_PATTERN: (
-        ("s3://bucket/data.jsonl", "s3://my.bucket/a/b=1/c_d-e+f.x", "s3://abc", _LONG_S3),
+    base.STORAGE_PATTERN: (
+        (
+            "s3://bucket/data.jsonl",
+            "s3://my.bucket/a/b=1/c_d-e+f.x",
+            "s3://abc",
+            _LONG_S3,
+            "gs://my_bucket/data.jsonl",
+            f"gs://{'b' * 222}/x",
+        ),
         (
             "s3://bucket/",
             "s3://Bucket/x",
+            "s3://my_bucket/x",
+            "gs://_bucket/x",
+            "gs://a..b/x",
+            "gs://10.0.0.1/x",
+            f"gs://{'b' * 223}/x",
+            "gcs://bucket/x",
             "s3://ab",
             "s3://a..b/x",
             "s3://10.0.0.1/x",
@@ -45,16 +58,19 @@ POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             _LONG_S3 + "a",
         ),
     ),
-    finetunejob.S3_FILES_PATTERN: (
+    finetunejob.STORAGE_FILES_PATTERN: (
         (
             "s3://bucket/data.jsonl",
             "s3://my.bucket/a/b=1/",
             "s3://bucket/*/part-?.x/**/*.gz",
             "s3://abc/a",
             _LONG_S3,
+            "gs://my_bucket/**/*.gz",
         ),
         (
             "s3://bucket/",
+            "gs://bucket/",
+            "gs://bucket",
             "s3://Bucket/x",
             "s3://bucket//x",
             "s3://bucket/a//",

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
 DATASETS = sorted((ROOT / "examples" / "datasets").glob("*.yaml"))
-FORMS = ("s3://", "hf://", "pvc://", "configmap://", "https://")
+FORMS = ("s3://", "gs://", "hf://", "pvc://", "configmap://", "https://")
 
 
 def jobs(path: Path) -> list[dict[str, Any]]:

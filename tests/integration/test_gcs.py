@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +11,9 @@ from unittest.mock import ANY
 
 import pytest
 
+from modelgarden.api.artifact import Manifest
+from modelgarden.api.documents import TRAIN_IMAGE
+from modelgarden.api.layout import MANIFEST
 from modelgarden.api.pods import PodStorage
 from modelgarden_pod.errors import CorruptObject, ObjectNotFound, TemporaryError, UserError
 from modelgarden_pod.folder import Folder
@@ -18,18 +21,15 @@ from modelgarden_pod.retry import Patience
 from modelgarden_pod.storage import open_folder
 from tests.integration.harness.gcs import GcsServer
 from tests.integration.harness.waiting import wait_for
+from tests.integration.trainer_process import (
+    TrainerProcess,
+    make_config,
+    make_rows,
+    tiny_model,
+    trainer_python,
+)
 
 LARGE = 70 * 2**20
-
-
-@pytest.fixture(scope="module")
-def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
-    server = GcsServer(tmp_path_factory.mktemp("gcs"))
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture
@@ -175,3 +175,28 @@ def test_what_is_no_gcs_is_taken_for_an_outage(folder: Folder, s3_endpoint: str)
 def s3_endpoint(request: pytest.FixtureRequest) -> str:
     endpoint: str = request.getfixturevalue("s3").endpoint
     return endpoint
+
+
+def test_a_run_has_all_of_its_data_in_gcs(folder: Folder, gcs: GcsServer, tmp_path: Path) -> None:
+    """The trainer as a process, from rows and base model to the manifest."""
+    for path in tiny_model().iterdir():
+        folder.upload(path, f"model/{path.name}")
+    folder.write("rows.jsonl", "".join(f"{json.dumps(row)}\n" for row in make_rows()).encode())
+    config = make_config(
+        run_uri=f"{folder.uri}/run",
+        model=f"{folder.uri}/model",
+        dataset=f"{folder.uri}/*.jsonl",
+        storage={"gcsEndpoint": gcs.endpoint},
+    )
+
+    for command in ("prepare", "train"):
+        ended = TrainerProcess(trainer_python(), tmp_path / command, config, attempt=command).run(command)
+        assert ended.exit_code == 0, ended.log
+
+    run = folder.child("run")
+    manifest = Manifest.read(run.read(MANIFEST), reader=TRAIN_IMAGE)
+    stored = {file.name: file.bytes for file in run.list()}
+    assert manifest.files
+    assert all(stored[file.path] == file.bytes for file in manifest.files)
+    weights = next(file for file in manifest.files if file.path.endswith("merged/model.safetensors"))
+    assert run.download(weights.path, tmp_path / "weights") == weights.sha256

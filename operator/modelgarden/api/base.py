@@ -88,8 +88,10 @@ def _as_the_api_server_reads(value: Any) -> Any:
     return value
 
 
-_S3_SEGMENT = r"[A-Za-z0-9_=+-][A-Za-z0-9_.=+-]*"
-S3_PATTERN = rf"s3://[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9](/{_S3_SEGMENT})*"
+_SEGMENT = r"[A-Za-z0-9_=+-][A-Za-z0-9_.=+-]*"
+BUCKET_PATTERN = r"(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9])"
+"""A bucket of S3 or of GCS (https://docs.cloud.google.com/storage/docs/buckets#naming)."""
+STORAGE_PATTERN = rf"{BUCKET_PATTERN}(/{_SEGMENT})*"
 HF_PATTERN = r"hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
 DNS_SUBDOMAIN_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
 LABEL_KEY_PATTERN = (
@@ -100,12 +102,12 @@ LABEL_VALUE_PATTERN = r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$"
 MODEL_NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
 QUANTITY_PATTERN = r"^([1-9][0-9]{0,11}(\.[0-9]{1,3})?|0\.[0-9]{0,2}[1-9])(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 
-_NO_BUCKET = r"^s3://([^/]*[.][.]|[0-9]+[.][0-9]+[.][0-9]+[.][0-9]+(/|$))"
+_NO_BUCKET = r"^(s3|gs)://([^/]*[.][.]|[0-9]+[.][0-9]+[.][0-9]+[.][0-9]+(/|$))"
 BUCKET_RULE = Rule(
     rule=f"!self.matches('{_NO_BUCKET}')",
     message="a bucket's name must have no two dots in a row, and must not be an IP address",
 )
-"""Of a string that may be an s3:// URI (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html)."""
+"""Of a string that may be an s3:// or gs:// URI (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html)."""
 
 
 def _names_a_bucket(uri: str) -> str:
@@ -117,15 +119,17 @@ def _names_a_bucket(uri: str) -> str:
 IN_A_BUCKET = AfterValidator(_names_a_bucket)
 """Holds BUCKET_RULE."""
 
-S3Uri = Annotated[
+StorageUri = Annotated[
     str,
-    Field(pattern=rf"^{S3_PATTERN}$", max_length=1024, json_schema_extra=BUCKET_RULE.on_a_value()),
+    Field(pattern=rf"^{STORAGE_PATTERN}$", max_length=1024, json_schema_extra=BUCKET_RULE.on_a_value()),
     IN_A_BUCKET,
 ]
 ModelUri = Annotated[
     str,
     Field(
-        pattern=rf"^({S3_PATTERN}|{HF_PATTERN})$", max_length=1024, json_schema_extra=BUCKET_RULE.on_a_value()
+        pattern=rf"^({STORAGE_PATTERN}|{HF_PATTERN})$",
+        max_length=1024,
+        json_schema_extra=BUCKET_RULE.on_a_value(),
     ),
     IN_A_BUCKET,
 ]

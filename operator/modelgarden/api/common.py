@@ -19,6 +19,7 @@ from modelgarden.api.base import (
     Rule,
     amount,
 )
+from modelgarden.api.gcs.key import CREDENTIALS_KEY
 from modelgarden.api.names import GROUP, MANAGED_BY_LABEL
 from modelgarden.api.zones import ZONES
 
@@ -75,8 +76,30 @@ def _no_port(field: str) -> str:
     return f"the port of {field} must be 1 to 65535"
 
 
+class GcsStorage(ApiModel):
+    """How to reach GCS. Without credentials the pods' service account is used (workload identity)."""
+
+    endpoint: Annotated[str, Field(pattern=ENDPOINT_PATTERN, max_length=256)] | None = Field(
+        default=None,
+        description="URL of another server that speaks GCS's JSON API; without credentials it is asked as anybody. "
+        "Default: Google's.",
+    )
+    credentials_secret_ref: LocalReference | None = Field(
+        default=None,
+        description=f"Secret with the key {CREDENTIALS_KEY}, the JSON key of a service account. Default: the service "
+        "account of the pods and of the operator.",
+    )
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (port_exists("endpoint"),)
+
+    @model_validator(mode="after")
+    def _port_exists(self) -> Self:
+        require_port("endpoint", self.endpoint)
+        return self
+
+
 class Storage(ApiModel):
-    """How to reach the S3 service. Without credentials the pods' service account is used (IRSA, workload identity)."""
+    """How to reach S3 and GCS. Without credentials the pods' service account is used (IRSA, workload identity)."""
 
     endpoint: Annotated[str, Field(pattern=ENDPOINT_PATTERN, max_length=256)] | None = Field(
         default=None, description="URL of the S3 service. Default: AWS."
@@ -90,12 +113,24 @@ class Storage(ApiModel):
         "Default: the service account of the pods and of the operator.",
     )
 
+    gcs: GcsStorage | None = Field(
+        default=None,
+        description="How to reach GCS, for gs:// URIs. Default: Google's, by the service account.",
+    )
+
     cel_rules: ClassVar[tuple[Rule, ...]] = (port_exists("endpoint"),)
 
     @model_validator(mode="after")
     def _port_exists(self) -> Self:
         require_port("endpoint", self.endpoint)
         return self
+
+    @property
+    def secrets(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Return the names of its secrets with the keys that each must have: that of S3, then that of GCS."""
+        gcs = self.gcs.credentials_secret_ref if self.gcs else None
+        given = ((self.credentials_secret_ref, SECRET_KEYS), (gcs, (CREDENTIALS_KEY,)))
+        return tuple((one.name, keys) for one, keys in given if one is not None)
 
 
 MOST: Final[Mapping[str, str]] = {"cpu": "4096", "memory": "64Ti"}

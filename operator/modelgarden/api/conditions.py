@@ -31,7 +31,7 @@ DEGRADED: Final = "Degraded"
 TYPES: Final[dict[str, dict[str, str]]] = {
     "FineTuneJob": {
         ACCEPTED: "The spec is valid; secret, buckets, dataset and base model are there.",
-        DATASET_READY: "Every row was checked on a CPU pod; the splits are in S3.",
+        DATASET_READY: "Every row was checked on a CPU pod; the splits are in storage.",
         RUNNING: "The training pod runs.",
         ARTIFACT_REGISTERED: "The artifact matches its manifest and has a version in the registry.",
         SUSPENDED: "spec.suspend is true: no pod runs.",
@@ -50,16 +50,16 @@ TYPES: Final[dict[str, dict[str, str]]] = {
 
 REASONS: Final[dict[str, str]] = {
     # Both kinds
-    "Accepted": "The spec is valid; of a FineTuneJob, secret, buckets, dataset and an s3:// model are there too.",
+    "Accepted": "The spec is valid; of a FineTuneJob, secret, buckets, dataset and a model in S3 or GCS are there too.",
     "InvalidSpec": "The spec does not fit this operator's schema; correct the field that the message names.",
     "SecretNotFound": "The credentials secret does not exist in the resource's namespace; create it.",
     "SecretInvalid": "A secret lacks a key, or a value has a line break or the like; the message names the key.",
-    "AccessDenied": "S3, hub, host or volume refuses the credentials or the action; the message says what to grant.",
+    "AccessDenied": "Storage, hub, host or volume refuses the credentials or the action; the message says what to grant.",
     "BucketNotFound": "A bucket does not exist; create it, or name another (of a FineTuneJob: in a new one).",
     "ModelNotFound": "The base model is not at its source; upload it, or create a FineTuneJob with another source.",
     "DatasetNotFound": "The dataset is not at its source; upload it, or create a FineTuneJob with another source.",
-    "EndpointInvalid": "No S3 service answers at storage.endpoint; correct it (a FineTuneJob: in a new one) or the service.",
-    "StorageUnavailable": "S3, hub or a dataset's host does not answer, is not found or is not trusted; see the message. "
+    "EndpointInvalid": "No such service answers at the endpoint of S3 or GCS; correct it (of a FineTuneJob in a new one).",
+    "StorageUnavailable": "Storage, hub or a dataset's host does not answer, is unknown or not trusted; see the message. "
     "Operator and pods keep trying with back-off, and training goes on meanwhile.",
     "UpgradeNeeded": "A newer version wrote what is to be read here; upgrade the image that the message names.",
     "ApplyRejected": "The API server refused a child object, or a Job's pod (quota, policy or admission); see the message.",
@@ -71,7 +71,7 @@ REASONS: Final[dict[str, str]] = {
     "VersionNotFound": "The registry has no such model, version or alias; the job goes on once it is registered.",
     "CircularReference": "The FineTuneJob waits for itself, by others that wait for it; create one with another model.",
     "Preparing": "The prepare Job checks and converts the dataset on a CPU.",
-    "DatasetReady": "The dataset is prepared in S3.",
+    "DatasetReady": "The dataset is prepared in storage.",
     "DatasetInvalid": "A row of the dataset is wrong; the message names line and field. Upload a corrected dataset.",
     "ModelInvalid": "The base model cannot be loaded; see the message.",
     "PrepareFailed": "The prepare Job failed for another reason; see its pod's log.",
@@ -82,7 +82,7 @@ REASONS: Final[dict[str, str]] = {
     "Training": "The training pod runs.",
     "Retrying": "A pod ended early, see the message; the next one goes on, training at the newest checkpoint.",
     "TrainingFinished": "The training pod has ended.",
-    "Registering": "The artifact is complete in S3 and is being registered.",
+    "Registering": "The artifact is complete in storage and is being registered.",
     "Registered": "The artifact has a version in the registry.",
     "ArtifactInvalid": "The artifact does not match its manifest, or an earlier result what was registered.",
     "Succeeded": "Trained, evaluated and registered.",

@@ -79,6 +79,11 @@ class Location:
         return f"{root}/{self.key}" if self.key else root
 
 
+def in_gcs(uri: str) -> bool:
+    """Tell whether a URI is one of GCS."""
+    return uri.startswith("gs://")
+
+
 def in_storage(uri: str) -> bool:
     """Tell whether a URI is one of object storage, as far as its scheme tells."""
     return uri.startswith(_SCHEMES)

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from modelgarden.api.artifact import RunIdentity
 from modelgarden.api.base import ApiModel, ModelName, Sha256
+from modelgarden.api.common import Storage
 from modelgarden.api.documents import Configuration, Document
 from modelgarden.api.emissions import EmissionsRecord
 from modelgarden.api.evaluation import EvaluationStatus, with_metrics
@@ -44,6 +45,12 @@ class PodStorage(ApiModel):
     endpoint: str | None = None
     region: str = "us-east-1"
     gcs_endpoint: str | None = None
+
+    @classmethod
+    def of(cls, storage: Storage) -> Self:
+        """Return what a spec says, but for credentials."""
+        gcs = storage.gcs.endpoint if storage.gcs else None
+        return cls(endpoint=storage.endpoint, region=storage.region, gcs_endpoint=gcs)
 
 
 class PodCarbon(ApiModel):
@@ -81,14 +88,14 @@ class PodDataset(Preparation):
 
 
 class RunConfig(Configuration):
-    """Configuration of `prepare` and `train`. Locations are s3:// or, without Kubernetes, local paths (file:///...).
+    """Configuration of `prepare` and `train`. Locations are s3:// or gs:// or, without Kubernetes, local paths.
 
     Of the first major version is one with a single source, in fields of its own. Of the third is one with validation
     sources, instead of which an older trainer would split rows off. Of the fourth is one with hyperparameters that it
-    would overlook.
+    would overlook. Of the fifth is one with a gs:// location, which it would take for a local path.
     """
 
-    schema_version: str = Field(default="4.3")
+    schema_version: str = Field(default="5.0")
     run: RunIdentity
     run_uri: str
     model_source: str
@@ -135,10 +142,11 @@ class RunConfig(Configuration):
 
 
 class ServeConfig(Configuration):
-    """Configuration of `fetch` and `serve`."""
+    """Configuration of `fetch` and `serve`. Of the second major version is one with a gs:// model."""
 
+    schema_version: str = Field(default="2.0")
     model_uri: str
-    """Manifest (…/manifest.json) or model folder; s3:// or, without Kubernetes, a local path."""
+    """Manifest (…/manifest.json) or model folder; s3://, gs:// or, without Kubernetes, a local path."""
     manifest_sha256: Sha256 | None = None
     """Given for a manifest, which is then held against it."""
     listing_sha256: Sha256 | None = None

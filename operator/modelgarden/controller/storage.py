@@ -1,4 +1,4 @@
-"""The S3 store of a resource, opened once per reconcile with the credentials that its spec names."""
+"""The store of a resource, opened once per reconcile with the credentials that its spec names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from modelgarden.api.common import SECRET_KEYS, Storage
 from modelgarden.api.conditions import Problem
+from modelgarden.api.gcs.key import CREDENTIALS_KEY
 from modelgarden.kube.client import Kube
 from modelgarden.kube.errors import Invalid
 from modelgarden.kube.resources import SECRETS
@@ -33,14 +34,14 @@ class StorageAccess:
         Raises:
             Retryable: the API server does not answer.
         """
-        reference = storage.credentials_secret_ref
-        secret = (
-            await self.secret(namespace, reference.name, keys=SECRET_KEYS) if reference is not None else None
-        )
-        if isinstance(secret, Problem):
-            return secret
+        found: dict[str, Any] = {}
+        for name, keys in storage.secrets:
+            secret = await self.secret(namespace, name, keys=keys)
+            if isinstance(secret, Problem):
+                return secret
+            found[keys[0]] = secret
         try:
-            return self._stores.for_storage(storage, secret)
+            return self._stores.for_storage(storage, found.get(SECRET_KEYS[0]), found.get(CREDENTIALS_KEY))
         except StorageError as error:
             return error.problem
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from modelgarden.api import names
 from modelgarden.api.common import Resources
-from modelgarden.api.finetunejob import Objective, Trackers
-from modelgarden.api.layout import datasets_uri
+from modelgarden.api.finetunejob import Objective
+from modelgarden.api.layout import datasets_uri, in_gcs
 from modelgarden.api.pods import PodDataset, PodStorage, RunConfig
 from modelgarden.carbon.factors import carbon_factors
 from modelgarden.finetune.programs import PREPARE, TRAIN
@@ -215,18 +215,20 @@ _FOURTH_KNOWS: Final = 2
 
 def _schema_version(subject: Subject) -> str:
     """Return the lowest version of the configuration that says all that a job needs."""
-    trackers = subject.spec.trackers
+    spec, sources = subject.spec, (source.uri for source in subject.spec.dataset.all_sources)
+    if any(map(in_gcs, (subject.base, spec.output.uri, *sources))):
+        return "5.0"
     needs = {
-        5: trackers.wandb is not None,
-        4: trackers.mlflow is not None,
-        3: subject.spec.objective != Objective(),
-        2: trackers.tensorboard is not None,
+        5: spec.trackers.wandb is not None,
+        4: spec.trackers.mlflow is not None,
+        3: spec.objective != Objective(),
+        2: spec.trackers.tensorboard is not None,
         1: subject.status.parent is not None,
     }
     minor = next((minor for minor, needed in needs.items() if needed), 0)
-    if not subject.spec.training.of_first_form:
+    if not spec.training.of_first_form:
         return f"4.{max(0, minor - _FOURTH_KNOWS)}"
-    return f"{3 if subject.spec.dataset.validation_sources else 2}.{minor}"
+    return f"{3 if spec.dataset.validation_sources else 2}.{minor}"
 
 
 def _run_config(subject: Subject, settings: Settings, *, gpus: int) -> RunConfig:
@@ -248,7 +250,7 @@ def _run_config(subject: Subject, settings: Settings, *, gpus: int) -> RunConfig
         model_name=spec.output.model_name,
         checkpoint=spec.checkpoint,
         evaluation=spec.evaluation,
-        storage=PodStorage(endpoint=spec.storage.endpoint, region=spec.storage.region),
+        storage=PodStorage.of(spec.storage),
         datasets_uri=datasets_uri(spec.output.uri, namespace=subject.namespace),
         carbon=carbon_factors(spec.carbon, settings),
         trackers=spec.trackers if spec.trackers != Trackers() else None,

@@ -10,6 +10,7 @@ from typing import Any
 
 from modelgarden.api.common import OPTIONAL_SECRET_KEYS, SECRET_KEYS
 from modelgarden.api.credentials import fault_of
+from modelgarden.api.gcs.key import CREDENTIALS_KEY, secrets_of, service_account_of
 from modelgarden.api.redaction import keep_secret
 from modelgarden.registry.errors import Refused
 
@@ -52,29 +53,58 @@ def required_value(secret: Mapping[str, Any], key: str) -> str:
     return value
 
 
+def service_account_in(secret: Mapping[str, Any], *, endpoint: str | None) -> dict[str, Any]:
+    """Return the key of a service account of GCS that a Secret object holds.
+
+    Raises:
+        Refused: the secret lacks it, or it is none (SecretInvalid).
+    """
+    value = _text_of(secret, CREDENTIALS_KEY)
+    if not value:
+        raise _lacks(secret, [CREDENTIALS_KEY])
+    try:
+        key = service_account_of(value, endpoint=endpoint)
+    except ValueError as error:
+        raise Refused(
+            "SecretInvalid", f"Key {CREDENTIALS_KEY} of secret {_name_of(secret)!r} {error}"
+        ) from None
+    for one in secrets_of(key):
+        keep_secret(one)
+    return key
+
+
 def value_of(secret: Mapping[str, Any], key: str) -> str:
     """Return a value of a Secret object, "" where it has none or nothing but white space.
 
     Raises:
         Refused: the value is not text, or cannot be sent (SecretInvalid).
     """
-    name = secret.get("metadata", {}).get("name", "")
+    value = _text_of(secret, key)
+    fault = fault_of(key, value) if value else None
+    if fault is not None:
+        raise Refused("SecretInvalid", f"Key {key} of secret {_name_of(secret)!r} {fault}")
+    return value
+
+
+def _text_of(secret: Mapping[str, Any], key: str) -> str:
     try:
         value = base64.b64decode((secret.get("data") or {}).get(key) or "", validate=True).decode()
     except (binascii.Error, UnicodeDecodeError) as error:
-        raise Refused("SecretInvalid", f"Key {key} of secret {name!r} is not text.") from error
+        raise Refused("SecretInvalid", f"Key {key} of secret {_name_of(secret)!r} is not text.") from error
     if not value.strip():
         return ""
     keep_secret(value)
-    fault = fault_of(key, value)
-    if fault is not None:
-        raise Refused("SecretInvalid", f"Key {key} of secret {name!r} {fault}")
     return value
+
+
+def _name_of(secret: Mapping[str, Any]) -> str:
+    name: str = secret.get("metadata", {}).get("name", "")
+    return name
 
 
 def _lacks(secret: Mapping[str, Any], keys: list[str]) -> Refused:
     """Return what is to be said of keys that are missing, else of those that are empty."""
-    name = secret.get("metadata", {}).get("name", "")
+    name = _name_of(secret)
     missing = [key for key in keys if (secret.get("data") or {}).get(key) is None]
     listed = " and ".join(missing or keys)
     if missing:

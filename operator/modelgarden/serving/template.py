@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from modelgarden.api import names
-from modelgarden.api.layout import MANIFEST
+from modelgarden.api.layout import MANIFEST, in_gcs
 from modelgarden.api.modeldeployment import Engine, ModelDeploymentSpec, ServedArtifact
 from modelgarden.api.pods import PodStorage, ServeConfig
 from modelgarden.carbon.factors import carbon_factors
@@ -68,6 +68,7 @@ def serve_config(wanted: Wanted) -> ServeConfig:
     spec, artifact = wanted.spec, wanted.artifact
     has_manifest = artifact.uri.endswith(f"/{MANIFEST}")
     return ServeConfig(
+        schema_version="2.0" if in_gcs(artifact.uri) else "1.0",
         model_uri=artifact.uri,
         manifest_sha256=artifact.sha256 if has_manifest else None,
         listing_sha256=None if has_manifest else artifact.sha256,
@@ -76,7 +77,7 @@ def serve_config(wanted: Wanted) -> ServeConfig:
         engine_args=engine_args(spec.engine, gpus=spec.resources.gpus),
         drain_seconds=DRAIN_SECONDS,
         gpus=spec.resources.gpus,
-        storage=PodStorage(endpoint=spec.storage.endpoint, region=spec.storage.region),
+        storage=PodStorage.of(spec.storage),
         carbon=carbon_factors(spec.carbon, wanted.settings),
     )
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from modelgarden.api import names
 from modelgarden.api.base import ApiModel
-from modelgarden.api.common import OPTIONAL_SECRET_KEYS, SECRET_KEYS, PodTemplate, Resources, Storage
+from modelgarden.api.common import OPTIONAL_SECRET_KEYS, PodTemplate, Resources, Storage
 
 USER: Final = 65532
 WORKSPACE: Final = "/workspace"
@@ -94,11 +94,11 @@ def environment(config: ApiModel) -> list[dict[str, Any]]:
 
 
 def credentials(storage: Storage) -> list[dict[str, Any]]:
-    """Return the variables with the keys of the storage's secret, none where it names none."""
+    """Return the variables with the keys of the storage's secrets, none where it names none."""
+    required = [secret_variable(secret, key) for secret, keys in storage.secrets for key in keys]
     if storage.credentials_secret_ref is None:
-        return []
+        return required
     secret = storage.credentials_secret_ref.name
-    required = [secret_variable(secret, key) for key in SECRET_KEYS]
     return [*required, *(secret_variable(secret, key, optional=True) for key in OPTIONAL_SECRET_KEYS)]
 
 

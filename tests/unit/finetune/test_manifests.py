@@ -262,3 +262,25 @@ def test_what_a_trainer_of_before_would_overlook_needs_one_that_knows_it() -> No
     assert changed.schema_version == "4.0"
     assert changed.training.max_steps == 5
     assert config_of(train_job(make_subject(training={"epochs": 5}), SETTINGS)).schema_version == "2.0"
+
+
+def test_a_job_in_gcs_gets_its_key_and_says_so_to_an_older_trainer() -> None:
+    storage = {"gcs": {"endpoint": "http://gcs:4443", "credentialsSecretRef": {"name": "account"}}}
+    output = {"uri": "gs://my_garden/root", "modelName": "bot"}
+    specs: tuple[dict[str, Any], ...] = (
+        {"output": output},
+        {"dataset": {"source": "gs://data/rows.jsonl"}},
+        {"model": {"source": "gs://models/m"}},
+    )
+    for spec in specs:
+        for job in (
+            prepare_job(make_subject(storage=storage, **spec), SETTINGS, inputs_hash="x"),
+            train_job(make_subject(storage=storage, **spec), SETTINGS),
+        ):
+            variables, config = variables_of(job), config_of(job)
+            assert config.schema_version.startswith("5.")
+            assert config.storage.gcs_endpoint == "http://gcs:4443"
+            reference = {"name": "account", "key": "GOOGLE_CREDENTIALS"}
+            assert variables["GOOGLE_CREDENTIALS"] == {"secretKeyRef": reference}
+            assert "AWS_ACCESS_KEY_ID" not in variables
+    assert config_of(train_job(make_subject(storage=storage), SETTINGS)).schema_version == "2.0"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from modelgarden.api.common import Storage
+from modelgarden.api.common import GcsStorage, Storage
+from modelgarden.api.layout import Location
 from modelgarden.api.redaction import redacted
 from modelgarden.registry.errors import Refused
 from modelgarden.registry.secrets import required_value
@@ -122,3 +124,34 @@ def test_old_stores_make_room(stores: Stores) -> None:
         stores.for_storage(Storage(region=f"r-{number}"), None)
 
     assert stores.for_storage(Storage(region="r-0"), None) is not first
+
+
+KEY = {
+    "type": "service_account",
+    "client_email": "garden@project.iam.gserviceaccount.com",
+    "private_key": "-----BEGIN PRIVATE KEY-----\nCanaryOfTheFirstLine\nCanaryOfTheSecondLine\n-----END PRIVATE KEY-----\n",
+    "token_uri": "https://oauth2.googleapis.com/token",
+}
+
+
+def test_the_key_of_a_service_account_is_part_of_what_a_store_is_shared_by(stores: Stores) -> None:
+    storage = Storage(gcs=GcsStorage())
+    account = secret(GOOGLE_CREDENTIALS=json.dumps(KEY))
+
+    first = stores.for_storage(storage, None, account)
+
+    assert stores.for_storage(storage, None, account) is first
+    assert stores.for_storage(storage, None) is not first
+    other = secret(GOOGLE_CREDENTIALS=json.dumps(KEY | {"client_email": "other@x"}))
+    assert stores.for_storage(storage, None, other) is not first
+    assert redacted("CanaryOfTheSecondLine") == "***"
+
+
+async def test_a_private_key_that_cannot_be_read_is_refused_without_its_value(stores: Stores) -> None:
+    store = stores.for_storage(Storage(gcs=GcsStorage()), None, secret(GOOGLE_CREDENTIALS=json.dumps(KEY)))
+
+    with pytest.raises(Refused, match="private_key that cannot be read") as refused:
+        await store.head(Location("bucket", "key", "gs"))
+
+    assert refused.value.reason == "SecretInvalid"
+    assert "Canary" not in refused.value.message

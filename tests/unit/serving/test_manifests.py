@@ -183,6 +183,20 @@ def test_the_credentials_reach_only_the_init_container() -> None:
     assert not any(name.startswith("AWS_") for name in variables["containers"])
 
 
+def test_a_model_in_gcs_is_fetched_with_its_key_by_an_image_that_knows_gcs() -> None:
+    gcs = {**FULL, "storage": {"gcs": {"credentialsSecretRef": {"name": "account"}}}}
+    artifact = ServedArtifact(uri="gs://models/bot", sha256="a" * 64)
+
+    configs = [
+        serve_config(replace(wanted(spec(**gcs)), artifact=one)) for one in (artifact, wanted().artifact)
+    ]
+    pod = made(wanted(spec(**gcs)), replicas=1, annotations={})["spec"]["template"]["spec"]
+
+    assert [config.schema_version for config in configs] == ["2.0", "1.0"]
+    held = [[one["name"] for one in pod[kind][0]["env"]] for kind in ("initContainers", "containers")]
+    assert ["GOOGLE_CREDENTIALS" in names for names in held] == [True, False]
+
+
 def test_the_startup_budget_is_the_progress_deadline() -> None:
     template = made(wanted(spec(**FULL)), replicas=1, annotations={})["spec"]["template"]["spec"]
 

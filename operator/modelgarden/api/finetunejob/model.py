@@ -56,8 +56,8 @@ class BaseModelSource(ApiModel):
 
     source: ModelUri | None = Field(
         default=None,
-        description="Where the base model lies: s3://bucket/prefix (a Hugging Face folder) or hf://org/name. Default: "
-        "none, an earlier result is given.",
+        description="Where the base model lies: s3://bucket/prefix or gs://bucket/prefix (a Hugging Face folder), or "
+        "hf://org/name. Default: none, an earlier result is given.",
     )
     revision: Annotated[str, Field(pattern=REVISION_PATTERN, max_length=128)] | None = Field(
         default=None,

@@ -6,7 +6,7 @@ from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from modelgarden.api.base import ApiModel, ModelName, S3Uri
+from modelgarden.api.base import ApiModel, ModelName, StorageUri
 
 ArtifactFormat = Literal["Adapter", "Merged16Bit"]
 USED_FORMAT: Final[ArtifactFormat] = "Merged16Bit"
@@ -16,8 +16,8 @@ USED_FORMAT: Final[ArtifactFormat] = "Merged16Bit"
 class Output(ApiModel):
     """Where the artifact goes."""
 
-    uri: S3Uri = Field(
-        description="Root of the garden in S3: s3://bucket/prefix. Runs and the registry lie under it."
+    uri: StorageUri = Field(
+        description="Root of the garden: s3://bucket/prefix or gs://bucket/prefix. Runs and the registry lie under it."
     )
     formats: tuple[ArtifactFormat, ...] = Field(
         default=("Merged16Bit",),

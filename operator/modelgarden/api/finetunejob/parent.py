@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from modelgarden.api.base import ApiModel, ModelName, S3Uri, Sha256
+from modelgarden.api.base import ApiModel, ModelName, Sha256, StorageUri
 
 
 class BaseModelRecord(ApiModel):
@@ -18,12 +18,12 @@ class BaseModelRecord(ApiModel):
 class Parent(ApiModel):
     """The earlier result that is trained on, as it was found once and for all."""
 
-    uri: S3Uri = Field(description="URI of its manifest.json.")
+    uri: StorageUri = Field(description="URI of its manifest.json.")
     manifest_sha256: Sha256 = Field(description="SHA-256 of that manifest.json.")
     model_name: ModelName = Field(description="Name in the registry.")
     version: int = Field(ge=1, description="Version in the registry.")
     job: str = Field(max_length=253, description="FineTuneJob that made it.")
-    source: S3Uri = Field(description="Folder of its 16-bit merge, the base model of this run.")
+    source: StorageUri = Field(description="Folder of its 16-bit merge, the base model of this run.")
     root: BaseModelRecord = Field(
         description="Base model that the chain of results began with: that of the first one."
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from modelgarden.api.base import BUCKET_RULE, HF_PATTERN, IN_A_BUCKET, ApiModel, Rule
+from modelgarden.api.base import BUCKET_PATTERN, BUCKET_RULE, HF_PATTERN, IN_A_BUCKET, ApiModel, Rule
 from modelgarden.api.common import LocalReference
 from modelgarden.api.finetunejob.model import REVISION_PATTERN
 
@@ -27,12 +28,12 @@ DatasetFormat = Literal[
 """Names of the formats that a dataset's rows may have; docs/datasets.md has an example of each."""
 
 _FILES_SEGMENT: Final = r"[A-Za-z0-9_=+*?-][A-Za-z0-9_.=+*?-]*"
-S3_FILES_PATTERN: Final = rf"s3://[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9](/{_FILES_SEGMENT})*/?"
+STORAGE_FILES_PATTERN: Final = rf"{BUCKET_PATTERN}(/{_FILES_SEGMENT})*/?"
 _OBJECT_NAME: Final = r"[a-z0-9][a-z0-9.-]*"
 CLAIM_PATTERN: Final = rf"pvc://{_OBJECT_NAME}(/{_FILES_SEGMENT})+/?"
 CONFIG_MAP_PATTERN: Final = rf"configmap://{_OBJECT_NAME}/[A-Za-z0-9_-][A-Za-z0-9._-]*"
 WEB_PATTERN: Final = r"https://[a-z0-9][a-z0-9.-]*[a-z0-9](/[A-Za-z0-9._~%!$&'()*+,;=:@-]+)+"
-_PATTERNS: Final = (S3_FILES_PATTERN, HF_PATTERN, CLAIM_PATTERN, CONFIG_MAP_PATTERN, WEB_PATTERN)
+_PATTERNS: Final = (STORAGE_FILES_PATTERN, HF_PATTERN, CLAIM_PATTERN, CONFIG_MAP_PATTERN, WEB_PATTERN)
 HUB_NAME_PATTERN: Final = r"^[A-Za-z0-9_][A-Za-z0-9_. -]*$"
 SourceUri = Annotated[
     str,
@@ -43,10 +44,10 @@ HubName = Annotated[str, Field(pattern=HUB_NAME_PATTERN, max_length=128)]
 
 SOURCE_FORMS: Final = (
     "s3://bucket/path.jsonl is one file, s3://bucket/folder/ all below it, s3://bucket/part-*.jsonl those that fit (* and ? "
-    "within a part of the path, ** for any folders). hf://org/name is a dataset of the Hugging Face hub, pvc://claim/path "
-    "files of a PersistentVolumeClaim (as in S3), configmap://name/key a key of a ConfigMap, "
-    "https://host/path one file of a host that the operator allows. A name in S3 or a claim that ends with .dvc is a "
-    "pointer of DVC, which is followed to its remote in S3"
+    "within a part of the path, ** for any folders); gs://bucket/... is the same in GCS. hf://org/name is a dataset of the "
+    "Hugging Face hub, pvc://claim/path files of a PersistentVolumeClaim (as in a bucket), configmap://name/key a key of a "
+    "ConfigMap, https://host/path one file of a host that the operator allows. A name in a bucket or a claim that ends with "
+    ".dvc is a pointer of DVC, which is followed to its remote in S3 or GCS"
 )
 FORMATS: Final = (
     "PromptCompletion: prompt, completion. Messages: messages with role and content, tool calls, images. "
@@ -65,7 +66,7 @@ _NO_FILE: Final = "must name a file in the bucket, s3://bucket/path.jsonl, or a 
 def names_file(field: str) -> Rule:
     """Return the CEL rule that the URI in a field, where there is one, names more than a bucket."""
     return Rule(
-        rule=f"!has(self.{field}) || !self.{field}.startsWith('s3://') || self.{field}.matches('^s3://[^/]+/[^/]')",
+        rule=f"!has(self.{field}) || !self.{field}.matches('^(s3|gs)://[^/]+/?$')",
         message=f"{field} {_NO_FILE}",
         field_path=f".{field}",
     )
@@ -77,7 +78,7 @@ def require_file(field: str, uri: str | None) -> None:
     Raises:
         ValueError: the URI names nothing but a bucket.
     """
-    if uri is not None and uri.startswith("s3://") and not uri.removeprefix("s3://").partition("/")[2]:
+    if uri is not None and re.match(r"(s3|gs)://[^/]+/?$", uri):
         raise ValueError(f"{field} {_NO_FILE}")
 
 

@@ -50,14 +50,14 @@ class FineTuneJobSpec(ApiModel):
     dataset: Dataset = Field(description="The training data.")
     training: Training = Field(default=Training(), description="Hyperparameters.")
     output: Output = Field(description="Where the artifact goes.")
-    storage: Storage = Field(default=Storage(), description="How to reach S3.")
+    storage: Storage = Field(default=Storage(), description="How to reach S3 and GCS.")
     resources: TrainingResources = Field(
         default=TrainingResources(), description="Compute of the training pod."
     )
     pod_template: PodTemplate = Field(
         default_factory=PodTemplate, description="What is added to the pods of this job."
     )
-    checkpoint: Checkpoint = Field(default=Checkpoint(), description="Checkpoints to S3.")
+    checkpoint: Checkpoint = Field(default=Checkpoint(), description="Checkpoints to storage.")
     evaluation: Evaluation = Field(default=Evaluation(), description="Held-out evaluation.")
     carbon: Carbon = Field(default=Carbon(), description="What emissions are computed with.")
     trackers: Trackers = Field(default=Trackers(), description="Where the training is followed.")
@@ -82,7 +82,7 @@ class FineTuneJobSpec(ApiModel):
     )
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=315_360_000)] | None = Field(
         default=None,
-        description="Seconds after the end at which this resource is deleted; artifacts in S3 stay. Default: never.",
+        description="Seconds after the end at which this resource is deleted; artifacts in storage stay. Default: never.",
     )
 
     cel_rules: ClassVar[tuple[Rule, ...]] = (

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from modelgarden.api.base import ApiModel, Decimal, ModelName, S3Uri, Sha256, Timestamp
+from modelgarden.api.base import ApiModel, Decimal, ModelName, Sha256, StorageUri, Timestamp
 from modelgarden.api.conditions import Condition
 from modelgarden.api.emissions import EmissionsRecord
 from modelgarden.api.evaluation import EvaluationStatus, with_metrics
@@ -121,7 +121,7 @@ class AttemptStatus(ApiModel):
 class ArtifactStatus(ApiModel):
     """The registered artifact."""
 
-    uri: S3Uri = Field(description="URI of the run's manifest.json.")
+    uri: StorageUri = Field(description="URI of the run's manifest.json.")
     manifest_sha256: Sha256 = Field(description="SHA-256 of manifest.json.")
     model_name: ModelName = Field(description="Name in the registry.")
     version: int = Field(ge=1, description="Version in the registry.")

@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from modelgarden.api.base import ApiModel, Rule, S3Uri
+from modelgarden.api.base import ApiModel, Rule, StorageUri
 from modelgarden.api.common import LocalReference, exactly_one
 
 
@@ -18,10 +18,10 @@ class ModelSource(ApiModel):
         description="FineTuneJob in the same namespace whose artifact is served. Its end is waited for, so both can be "
         "applied at once. Default: none.",
     )
-    source: S3Uri | None = Field(
+    source: StorageUri | None = Field(
         default=None,
-        description="s3://bucket/prefix: a run of a FineTuneJob (checked against its manifest.json) or a Hugging Face "
-        "folder. Default: none.",
+        description="s3://bucket/prefix or gs://bucket/prefix: a run of a FineTuneJob (checked against its manifest.json) "
+        "or a Hugging Face folder. Default: none.",
     )
 
     cel_rules: ClassVar[tuple[Rule, ...]] = (exactly_one("fineTuneJobRef", "source"),)

@@ -35,7 +35,7 @@ class ModelDeploymentSpec(ApiModel):
         default_factory=PodTemplate, description="What is added to the serving pods."
     )
     rollout: Rollout = Field(default=Rollout(), description="How a new revision replaces the old one.")
-    storage: Storage = Field(default=Storage(), description="How to reach S3.")
+    storage: Storage = Field(default=Storage(), description="How to reach S3 and GCS.")
     carbon: Carbon = Field(default=Carbon(), description="What emissions are computed with.")
 
     cel_rules: ClassVar[tuple[Rule, ...]] = (RESERVED_ARGS_RULE, *TYPED_ARGS_RULES)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from modelgarden.api.base import ApiModel, Decimal, ModelName, S3Uri, Sha256
+from modelgarden.api.base import ApiModel, Decimal, ModelName, Sha256, StorageUri
 from modelgarden.api.conditions import Condition
 from modelgarden.api.emissions import CarbonState, EmissionsRecord
 from modelgarden.api.messages import Message
@@ -29,7 +29,7 @@ class RevisionStatus(ApiModel):
 class ServedArtifact(ApiModel):
     """What is served."""
 
-    uri: S3Uri = Field(description="Manifest or folder in S3.")
+    uri: StorageUri = Field(description="Manifest or folder in storage.")
     sha256: Sha256 = Field(
         description="SHA-256 of the manifest, or of the folder's listing where there is none."
     )

@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
-from modelgarden.api.common import SECRET_KEYS
 from modelgarden.api.conditions import ACCEPTED, DATASET_READY, Problem
 from modelgarden.api.finetunejob import FineTuneJobSpec
 from modelgarden.api.hosts import is_allowed
@@ -109,9 +108,8 @@ async def _credentials(look: Look) -> tuple[str, ...] | Problem:
     """Return the versions of the secrets that the pods are given, or what is wrong with one of them."""
     namespace, spec = look.subject.namespace, look.subject.spec
     versions = []
-    if spec.storage.credentials_secret_ref is not None:
-        name = spec.storage.credentials_secret_ref.name
-        secret = await look.means.storage.secret(namespace, name, keys=SECRET_KEYS)
+    for name, keys in spec.storage.secrets:
+        secret = await look.means.storage.secret(namespace, name, keys=keys)
         if isinstance(secret, Problem):
             return secret
         versions.append(str(secret["metadata"]["resourceVersion"]))

@@ -128,10 +128,11 @@ def _start(view: FineTuneView) -> Outcome:
 
 
 def _ready(dataset: DatasetStatus | None) -> Outcome:
-    message = "The dataset is prepared in S3."
+    message = "The dataset is prepared in storage."
     if dataset is not None:
         by = f", by FineTuneJob {dataset.prepared_by}" if dataset.prepared_by else ""
-        message = f"{dataset.training_rows} rows to train on and {dataset.validation_rows} held out are prepared in S3{by}."
+        rows = f"{dataset.training_rows} rows to train on and {dataset.validation_rows} held out"
+        message = f"{rows} are prepared in storage{by}."
     return Outcome(
         findings=(Finding(DATASET_READY, True, "DatasetReady", message),),
         fields={"dataset": dataset} if dataset is not None else {},

@@ -78,7 +78,7 @@ def plan(view: FineTuneView) -> Outcome:
             kept = finding(ARTIFACT_REGISTERED, problem.reason, message, requeue_after=again)
             return finished.then(kept)
         case _:
-            message = "The artifact is complete in S3 and is being registered."
+            message = "The artifact is complete in storage and is being registered."
             waits = finding(ARTIFACT_REGISTERED, "Registering", message, requeue_after=SOON_SECONDS)
             return finished.then(waits)
 

@@ -27,7 +27,7 @@ def remote_of(settings: bytes, uri: str, name: str | None) -> str:
     """Return the URI of a project's remote, of the default one where no name is given.
 
     Raises:
-        UserError: DatasetInvalid, the settings at this URI name none in S3.
+        UserError: DatasetInvalid, the settings at this URI name none in S3 or GCS.
     """
     known = _sections(settings, uri)
     name = name or known.get("core", {}).get("remote")
@@ -47,8 +47,8 @@ def remote_of(settings: bytes, uri: str, name: str | None) -> str:
     except ValueError as error:
         raise UserError(
             "DatasetInvalid",
-            f"the remote {name!r} of {uri} is not in S3 (s3://bucket/path); push the data to one that is, or name the data "
-            "itself as the source",
+            f"the remote {name!r} of {uri} is not in S3 or GCS (s3://bucket/path, gs://bucket/path); push the data to one "
+            "that is, or name the data itself as the source",
         ) from error
 
 

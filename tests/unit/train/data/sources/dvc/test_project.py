@@ -59,13 +59,13 @@ def test_a_remote_is_the_named_one_or_the_default_in_any_case_of_letters(name: s
         ),
         (
             SETTINGS, "here",
-            f"the remote 'here' of {URI} is not in S3 (s3://bucket/path); push the data to one that is, or name the data "
-            "itself as the source",
+            f"the remote 'here' of {URI} is not in S3 or GCS (s3://bucket/path, gs://bucket/path); push the data to one "
+            "that is, or name the data itself as the source",
         ),
         (
             SETTINGS, "empty",
-            f"the remote 'empty' of {URI} is not in S3 (s3://bucket/path); push the data to one that is, or name the data "
-            "itself as the source",
+            f"the remote 'empty' of {URI} is not in S3 or GCS (s3://bucket/path, gs://bucket/path); push the data to one "
+            "that is, or name the data itself as the source",
         ),
         ("canary", None, UNREADABLE),
         ("[core]\nremote", None, UNREADABLE),
