@@ -59,6 +59,7 @@ REASONS: Final[dict[str, str]] = {
     "ModelNotFound": "The base model is not at its source; upload it, or create a FineTuneJob with another source.",
     "DatasetNotFound": "The dataset is not at its source; upload it, or create a FineTuneJob with another source.",
     "EndpointInvalid": "No such service answers at the endpoint of S3 or GCS; correct it (of a FineTuneJob in a new one).",
+    "StorageUnsafe": "Storage overlooks conditions of writes, which keep versions from overwriting each other; use another.",
     "StorageUnavailable": "Storage, hub or a dataset's host does not answer, is unknown or not trusted; see the message. "
     "Operator and pods keep trying with back-off, and training goes on meanwhile.",
     "UpgradeNeeded": "A newer version wrote what is to be read here; upgrade the image that the message names.",

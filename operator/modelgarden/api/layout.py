@@ -12,6 +12,7 @@
                                   listings/<pin>.json  what was read of sources that are listed so
              models/<namespace>/<modelName>/versions/<n>.json
                                             aliases/latest.json
+             write-proof.json  of the operator, that conditions of writes are minded
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ WANDB: Final = "wandb"
 CHECKPOINTS: Final = "checkpoints"
 CHECKPOINT_MARKER: Final = "checkpoint.json"
 ATTEMPT_EMISSIONS: Final = "emissions"
+WRITE_PROOF: Final = "write-proof.json"
+"""Below an output: what the operator writes to prove that its storage minds conditions."""
 LATEST: Final = "latest"
 
 _SCHEMES: Final = ("s3://", "gs://")

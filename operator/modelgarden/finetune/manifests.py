@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from modelgarden.api import names
 from modelgarden.api.common import Resources
-from modelgarden.api.finetunejob import Objective
+from modelgarden.api.finetunejob import Objective, Trackers
 from modelgarden.api.layout import datasets_uri, in_gcs
 from modelgarden.api.pods import PodDataset, PodStorage, RunConfig
 from modelgarden.carbon.factors import carbon_factors

@@ -15,6 +15,7 @@ from modelgarden.api.selection import MOST_FILES, Selection, selection_of
 from modelgarden.registry.errors import Missing, Refused
 from modelgarden.registry.lookups import Lookups
 from modelgarden.registry.objects import ObjectInfo
+from modelgarden.registry.safety import ProvenBuckets
 from modelgarden.registry.store import Store
 
 MODEL_CONFIG = "config.json"
@@ -29,6 +30,8 @@ class InputSources:
     dataset: tuple[str, ...]
     """URIs of its sources."""
     output: str
+    registers: bool = False
+    """The operator will write to the output what must not be overwritten."""
     credentials: tuple[str, ...] = ()
     """Versions of the secrets, as mended credentials may be all that was wrong."""
 
@@ -38,14 +41,19 @@ class Inputs:
 
     def __init__(self, lookups: Lookups | None = None) -> None:
         self._lookups = lookups or Lookups()
+        self._proven = ProvenBuckets()
 
     async def fingerprint(self, store: Store, sources: InputSources) -> str:
         """Check that buckets, dataset and model are there; return a digest that changes with them.
 
         Raises:
-            StorageError: BucketNotFound, DatasetNotFound, ModelNotFound, AccessDenied or StorageUnavailable.
+            StorageError: BucketNotFound, StorageUnsafe, DatasetNotFound, ModelNotFound, AccessDenied or StorageUnavailable.
         """
-        await self._bucket(store, Location.parse(sources.output))
+        output = Location.parse(sources.output)
+        await self._bucket(store, output)
+        if sources.registers:
+            key = (store, "proof", output.scheme, output.bucket)
+            await self._lookups.get(key, lambda: self._proven.require(store, output))
         stored = [uri for uri in sources.dataset if in_storage(uri)]
         dataset = [part for uri in stored for part in await self._source(store, uri)]
         model = sources.model

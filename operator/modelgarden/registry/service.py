@@ -33,6 +33,11 @@ class ObjectService:
         self._unavailable: tuple[float, Unavailable] | None = None
         self._probing = False
 
+    @property
+    def endpoint(self) -> str:
+        """Return the URL of the service, "" before the first request."""
+        return self._objects.endpoint
+
     async def call(
         self,
         action: str,

@@ -26,6 +26,10 @@ class Store:
         self._services = services
         """By scheme."""
 
+    def endpoint(self, location: Location) -> str:
+        """Return the URL of the service that has a location, "" before the first request to it."""
+        return self._services[location.scheme].endpoint
+
     async def require_bucket(self, location: Location) -> None:
         """Check that the bucket exists and answers to the credentials.
 

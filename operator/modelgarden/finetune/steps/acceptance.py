@@ -75,6 +75,7 @@ async def _inputs(look: Look) -> str | Problem:
         model=look.subject.base,
         dataset=tuple(source.uri for source in spec.dataset.all_sources),
         output=spec.output.uri,
+        registers=not spec.dry_run,
         credentials=credentials,
     )
     try:
