@@ -491,6 +491,20 @@ RULE_CASES: tuple[RuleCase, ...] = (
     ),
     RuleCase(
         FINETUNEJOB,
+        "method Full has no adapters; remove targetModules, useRslora and useDora",
+        "spec.training.lora",
+        {"method": "Full", "training": {"lora": {"useDora": True}}},
+        {"method": "Full", "training": {"lora": {"rank": 8}}},
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "method Full has no adapters",
+        "spec.training.lora",
+        {"method": "Full", "training": {"lora": {"targetModules": ["q_proj"]}}},
+        {"training": {"lora": {"targetModules": ["q_proj"], "useRslora": True, "useDora": True}}},
+    ),
+    RuleCase(
+        FINETUNEJOB,
         "set either epochs or maxSteps",
         "spec.training.maxSteps",
         {"training": {"epochs": 1, "maxSteps": 10}},

@@ -108,6 +108,10 @@ POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("0", "7", "10%", "2.125%", "100%"),
         ("", "-1", "101%", "10 %", "1.2345%", "1e3", "%", "10%\n"),
     ),
+    finetunejob.MODULE_PATTERN: (
+        ("q_proj", "_a", "W0", "a" * 64),
+        ("", "0a", "a.b", "a b", "a-b", "a" * 65, "a\n"),
+    ),
     finetunejob.HUB_NAME_PATTERN: (
         ("default", "train", "en-US", "cleaned v1.2", "_x", "a" * 128),
         ("", "-a", " a", "a/b", "train[:10%]", "a" * 129, "a\n"),
@@ -507,6 +511,7 @@ class Cases:
             {f"k{index}": value for index in range(many)},
             {one: value},
             {one: value},
+            {self.rng.choice(_RESERVED_KEYS): value},
             {one: None},
             {},
             {one: 1},

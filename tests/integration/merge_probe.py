@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,14 @@ from modelgarden_train.evaluation.inference import completion_losses
 from modelgarden_train.models.weights import Weights
 
 SHARD_BYTES = 40_000
+PLAIN: Mapping[str, Any] = {}
+ADAPTERS: dict[str, Any] = {"target_modules": "all-linear"}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "rslora": {"use_rslora": True},
+    "dora": {"use_dora": True},
+    "few": {"target_modules": ["v_proj", "o_proj", "up_proj", "down_proj"]},
+}
+"""Of the adapters of a Llama."""
 ROWS = [
     PreparedRow(input_ids=list(range(10 + n, 34 + n)), spans=((20, 24),), question=str(n), answer=str(n + 1))
     for n in range(8)
@@ -69,12 +78,16 @@ def other_names(folder: Path) -> None:
     )
 
 
-def trained(folder: Path) -> Any:
+def trained(folder: Path, options: Mapping[str, Any] = PLAIN) -> Any:
     """Return a base with an adapter of random weights on both sides, so that it changes the answers."""
     torch.manual_seed(1)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", init_lora_weights=False)
-    return get_peft_model(model, config).eval()
+    config = LoraConfig(r=8, lora_alpha=16, init_lora_weights=False, **{**ADAPTERS, **options})
+    model = get_peft_model(model, config).eval()
+    for name, parameter in model.named_parameters():
+        if "magnitude" in name:  # else they are those of the layer as it is
+            parameter.data *= 1 + 0.3 * torch.rand_like(parameter)
+    return model
 
 
 def losses(model: Any) -> list[float]:
@@ -87,10 +100,10 @@ def apart(one: list[float], other: list[float]) -> float:
     return sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one)
 
 
-def merged(base: Path, target: Path) -> dict[str, Any]:
+def merged(base: Path, target: Path, options: Mapping[str, Any] = PLAIN) -> dict[str, Any]:
     """Merge, and hold what was written against the trained model in three ways."""
     before = losses(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval())
-    model = trained(base)
+    model = trained(base, options)
     wanted = losses(model)
     weights = Weights(base)
     adapted = merge.adapted_tensors(model, weights)
@@ -98,7 +111,7 @@ def merged(base: Path, target: Path) -> dict[str, Any]:
     write_beside(target, base=base, tokenizer=make_tokenizer(chat_template=True), stop_tokens=[0])
     merge.read_from(model, adapted, Weights(target))
     loaded = AutoModelForCausalLM.from_pretrained(target, dtype=torch.float32).eval()
-    by_peft = trained(base).merge_and_unload().to(storage_dtype(base)).float()
+    by_peft = trained(base, options).merge_and_unload().to(storage_dtype(base)).float()
     return {
         "changed": apart(before, wanted),
         "checked": apart(wanted, losses(model)),
@@ -146,6 +159,9 @@ def main(folder: Path) -> None:
         base = folder / make.__name__
         make(base)
         found[make.__name__] = merged(base, folder / f"{make.__name__}-merged")
+    for name, options in VARIANTS.items():
+        found[name] = merged(folder / "llama", folder / f"{name}-merged", options)
+    found["turned_dora"] = merged(folder / "turned", folder / "turned-dora", {"use_dora": True})
     lacking = folder / "lacking"
     lacking.mkdir()
     found["spoilt"] = spoilt(folder / "llama", folder / "spoilt")

@@ -35,6 +35,9 @@ CASES: dict[str, dict[str, Any]] = {
     "not clipped": {"maxGradientNorm": 0},
     "padded": {"packing": False},
     "noisy": {"neftuneNoiseAlpha": 5},
+    "few targets": {"lora": {"targetModules": ["q_proj", "down_proj"]}},
+    "rsLoRA": {"lora": {"useRslora": True}},
+    "DoRA": {"lora": {"useDora": True}},
 }
 TRAINING = {"maxSteps": STEPS, "learningRate": 0.01, "effectiveBatchSize": 8, "maxSequenceLength": 64}
 
@@ -58,6 +61,8 @@ class Watching:
     newest: Checkpoint | None = None
     points: list[dict[str, Any]] = field(default_factory=list)
     hyperparameters: dict[str, str] = field(default_factory=dict)
+    trained: list[str] = field(default_factory=list)
+    """Names of the parameters."""
 
     @property
     def stopping(self) -> bool:
@@ -135,7 +140,8 @@ class Probe:
 
         longest = max(row.tokens for row in self._rows)
         plan = first_plan(effective_batch=8, longest_row=longest, gpu=False)
-        train_within_memory(scope, sft_trainer, load, plan=plan, resume=resume)
+        model = train_within_memory(scope, sft_trainer, load, plan=plan, resume=resume)
+        watching.trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
         return watching
 
     def case(self, name: str, training: dict[str, Any]) -> dict[str, Any]:
@@ -145,6 +151,7 @@ class Probe:
         second = self.attempt(f"{name}-second", training, resume=first.newest)
         return {
             "hyperparameters": whole.hyperparameters,
+            "trained": whole.trained,
             "whole": whole.points,
             "stopped": [point["step"] for point in first.points],
             "resumed": first.points + second.points,

@@ -11,6 +11,7 @@ from tests.integration.trainer_process import printed_by
 
 PROBE = Path(__file__).with_name("merge_probe.py")
 LAYOUTS = ("llama", "llama_in_16_bit", "shards", "turned", "other_names")
+ADAPTERS = ("rslora", "dora", "few", "turned_dora")
 ROUNDED = 0.02
 """In nats: what bfloat16 moves a log-probability by."""
 
@@ -21,7 +22,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return dict(printed_by(PROBE, str(folder), folder=folder))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", [*LAYOUTS, *ADAPTERS])
 def test_what_is_written_answers_like_base_and_adapter(layout: str, found: dict[str, Any]) -> None:
     one = found[layout]
 
@@ -33,7 +34,7 @@ def test_what_is_written_answers_like_base_and_adapter(layout: str, found: dict[
     assert one["config"]["use_cache"] is True
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", [*LAYOUTS, *ADAPTERS])
 def test_the_trained_model_reads_what_was_written(layout: str, found: dict[str, Any]) -> None:
     assert found[layout]["checked"] == pytest.approx(found[layout]["loaded"], abs=ROUNDED / 2)
 

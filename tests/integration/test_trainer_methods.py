@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from tests.integration.trainer_process import printed_by, tiny_model
+from modelgarden.api.artifact import Manifest
+from tests.integration.trainer_process import (
+    TrainerProcess,
+    make_config,
+    make_rows,
+    printed_by,
+    tiny_model,
+    trainer_python,
+    write_rows,
+)
 
 PROBE = Path(__file__).with_name("methods_probe.py")
 STEPS, STOP, PEAK = 12, 7, 0.01
@@ -50,7 +59,9 @@ def test_a_run_of_so_many_steps_tells_the_epochs_that_they_are(found: dict[str, 
     assert (used["steps"], used["epochs"]) == ("12", "2.4")
 
 
-@pytest.mark.parametrize("case", [*SCHEDULES, "clipped", "not clipped", "padded", "noisy"])
+@pytest.mark.parametrize(
+    "case", [*SCHEDULES, "clipped", "not clipped", "padded", "noisy", "few targets", "rsLoRA", "DoRA"]
+)
 def test_a_training_in_two_attempts_has_the_curve_of_one(case: str, found: dict[str, Any]) -> None:
     whole, resumed = found[case]["whole"], found[case]["resumed"]
 
@@ -88,3 +99,79 @@ def test_noise_on_the_embeddings_makes_another_loss(found: dict[str, Any]) -> No
     assert noisy["hyperparameters"]["neftuneNoiseAlpha"] == "5.0"
     assert noisy["hyperparameters"]["batching"].startswith("padded: NEFTune")
     assert values(noisy["whole"], "loss")[0] != pytest.approx(values(padded["whole"], "loss")[0], rel=1e-4)
+
+
+def test_only_the_layers_that_are_named_get_adapters(found: dict[str, Any]) -> None:
+    trained = found["few targets"]["trained"]
+
+    assert len(trained) == 2 * 2 * 2, "two matrices in two layers of each of two blocks"
+    assert all("q_proj.lora_" in name or "down_proj.lora_" in name for name in trained)
+    assert found["few targets"]["hyperparameters"]["loraTargets"] == "q_proj, down_proj"
+    assert found["Cosine"]["hyperparameters"]["loraTargets"] == "all-linear"
+
+
+def test_stabilised_adapters_weigh_more(found: dict[str, Any]) -> None:
+    """By alpha / sqrt(16) instead of alpha / 16, so that the same learning rate moves the model four times as far."""
+    plain, stabilised = (values(found[case]["whole"], "loss") for case in ("Cosine", "rsLoRA"))
+    norms = [values(found[case]["whole"], "gradient_norm")[0] for case in ("rsLoRA", "Cosine")]
+
+    assert found["rsLoRA"]["hyperparameters"]["loraUseRslora"] == "true"
+    assert norms[0] / norms[1] == pytest.approx(4, rel=1e-3)
+    assert stabilised[0] == pytest.approx(plain[0])
+    assert stabilised[-1] != pytest.approx(plain[-1], rel=1e-3)
+
+
+def test_magnitudes_are_learned_beside_directions(found: dict[str, Any]) -> None:
+    plain, dora = (values(found[case]["whole"], "loss") for case in ("Cosine", "DoRA"))
+
+    assert found["DoRA"]["hyperparameters"]["loraUseDora"] == "true"
+    assert any("lora_magnitude_vector" in name for name in found["DoRA"]["trained"])
+    assert dora[0] == pytest.approx(plain[0], rel=1e-4)
+    assert dora[-1] < dora[0] - 0.1
+    assert dora[-1] != pytest.approx(plain[-1], rel=1e-4)
+
+
+def test_adapters_of_every_kind_are_merged_as_they_were_trained(tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.jsonl", make_rows(80))
+    lora = {
+        "rank": 8,
+        "alpha": 16,
+        "targetModules": ["q_proj", "v_proj", "down_proj"],
+        "useRslora": True,
+        "useDora": True,
+    }
+    config = make_config(
+        run_uri=str(tmp_path / "run"),
+        model=str(tiny_model()),
+        dataset=str(tmp_path / "rows.jsonl"),
+        training={
+            "maxSteps": 6,
+            "learningRate": 5e-3,
+            "effectiveBatchSize": 16,
+            "maxSequenceLength": 64,
+            "lora": lora,
+        },
+    )
+    process = TrainerProcess(trainer_python(), tmp_path / "process", config, attempt="attempt-1")
+
+    prepared, trained = process.run("prepare"), process.run("train")
+
+    assert (prepared.exit_code, trained.exit_code) == (0, 0), trained.log
+    assert "Checked the merged model" in trained.log
+    used = Manifest.model_validate_json((tmp_path / "run/manifest.json").read_bytes()).hyperparameters
+    assert (used["steps"], used["epochs"], used["loraUseDora"]) == ("6", "1.2", "true")
+
+
+def test_a_layer_that_the_base_does_not_have_is_refused_before_a_gpu_is_taken(tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.jsonl", make_rows(8))
+    config = make_config(
+        run_uri=str(tmp_path / "run"),
+        model=str(tiny_model()),
+        dataset=str(tmp_path / "rows.jsonl"),
+        training={"lora": {"targetModules": ["q_proj", "c_attn"]}},
+    )
+
+    ended = TrainerProcess(trainer_python(), tmp_path / "process", config, attempt="1").run("prepare")
+
+    assert (ended.exit_code, ended.message.reason) == (64, "InvalidConfiguration")
+    assert "no linear layer named c_attn; it has down_proj, gate_proj, k_proj" in ended.message.message

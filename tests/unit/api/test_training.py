@@ -54,6 +54,7 @@ def test_the_warm_up(fields: dict[str, Any], steps: int, want: int) -> None:
         (Training(max_gradient_norm=0.5), False),
         (Training(packing=False), False),
         (Training(neftune_noise_alpha=5.0), False),
+        (Training(lora=LoraParameters(use_dora=True)), False),
     ],
 )
 def test_only_what_a_trainer_of_before_would_overlook_needs_another_one(

@@ -39,10 +39,19 @@ class Adapted:
         return (wide, high) if self.layer.fan_in_fan_out else (high, wide)
 
     def merged(self, weight: Any) -> Any:
-        """Return W + s B A in 32 bits, on the layer's device (LoRA, https://arxiv.org/abs/2106.09685)."""
+        """Return W + s B A in 32 bits, on the layer's device (LoRA, https://arxiv.org/abs/2106.09685).
+
+        With DoRA its rows are scaled to the magnitudes that were learned (https://arxiv.org/abs/2402.09353, equation 5).
+        """
         up, down = self.layer.lora_B[_ADAPTER].weight, self.layer.lora_A[_ADAPTER].weight
         change = self.layer.scaling[_ADAPTER] * (up.float() @ down.float())
-        return weight.to(change.device).float() + (change.T if self.layer.fan_in_fan_out else change)
+        turned = self.layer.fan_in_fan_out
+        whole = weight.to(change.device).float() + (change.T if turned else change)
+        if _ADAPTER not in self.layer.lora_magnitude_vector:
+            return whole
+        learned = self.layer.lora_magnitude_vector[_ADAPTER].weight.float()
+        scale = learned / whole.norm(dim=0 if turned else 1)
+        return whole * (scale if turned else scale[:, None])
 
 
 def adapted_tensors(model: Any, base: Weights) -> dict[str, Adapted]:

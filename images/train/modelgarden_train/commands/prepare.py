@@ -30,10 +30,11 @@ from modelgarden_train.data.report.example import rendered_example
 from modelgarden_train.data.sources.fetch import fetch_sources, list_sources
 from modelgarden_train.data.sources.files import Fetched, SourceFile
 from modelgarden_train.data.spool import Spool
-from modelgarden_train.estimate.model_size import ModelSize, size_of
+from modelgarden_train.estimate.model_size import ModelSize, layer_of, linear_layers, size_of
 from modelgarden_train.models.base_model import BaseModel, fetch_base_model
 from modelgarden_train.models.environment import cpu_count, without_torch
 from modelgarden_train.models.headers import Shapes, tensor_shapes
+from modelgarden_train.models.loading import require_layers
 
 Model = tuple[BaseModel, ModelSize | None]
 """What rows take of a base model, and its size, where it can be told."""
@@ -89,7 +90,10 @@ def _prepare(run: Run, board: ProgressBoard, *, hub: Patience) -> DatasetReport:
 def _fetch_model(run: Run, *, hub: Patience) -> tuple[BaseModel, Shapes | None]:
     config = run.config
     model = fetch_base_model(config, run.workspace / "tokenizer", weights=False, patience=hub)
-    return model, tensor_shapes(config, model, patience=hub)
+    shapes = tensor_shapes(config, model, patience=hub)
+    if shapes is not None:
+        require_layers(config, {layer_of(tensor) for tensor in linear_layers(shapes)})
+    return model, shapes
 
 
 def _sized(fetched: Future[tuple[BaseModel, Shapes | None]]) -> Model:

@@ -31,8 +31,8 @@ class ModelSize:
     parameters: int
     active: int
     """Parameters that a token is multiplied with."""
-    linear: tuple[tuple[int, int], ...]
-    """Rows and columns of the matrices that adapters go on."""
+    linear: Mapping[str, tuple[int, int]]
+    """Rows and columns of the matrices that adapters may go on, by the tensor's name."""
     layers: int
     hidden: int
     queries: int
@@ -48,7 +48,7 @@ class ModelSize:
     @property
     def quantized(self) -> int:
         """Parameters that QLoRA keeps in 4 bit."""
-        return sum(rows * columns for rows, columns in self.linear)
+        return sum(rows * columns for rows, columns in self.linear.values())
 
 
 def size_of(folder: Path, shapes: Shapes | None) -> ModelSize | None:
@@ -71,7 +71,7 @@ def model_size(config: Mapping[str, Any], shapes: Shapes) -> ModelSize | None:
     size = ModelSize(
         parameters=sum(math.prod(shape) for shape in shapes.values()),
         active=_active(text, shapes),
-        linear=tuple((shape[0], shape[1]) for name, shape in shapes.items() if _is_linear(name, shape)),
+        linear=linear_layers(shapes),
         layers=layers,
         hidden=hidden,
         queries=heads * width,
@@ -83,13 +83,23 @@ def model_size(config: Mapping[str, Any], shapes: Shapes) -> ModelSize | None:
     return size if _is_plausible(size) else None
 
 
+def linear_layers(shapes: Shapes) -> dict[str, tuple[int, int]]:
+    """Return the matrices that adapters may go on: rows and columns by the tensor's name."""
+    return {name: (shape[0], shape[1]) for name, shape in shapes.items() if _is_linear(name, shape)}
+
+
+def layer_of(tensor: str) -> str:
+    """Return the name by which `targetModules` means the layer of a tensor: of `a.b.q_proj.weight` it is `q_proj`."""
+    return tensor.split(".")[-2]
+
+
 def _is_plausible(size: ModelSize) -> bool:
     widths = (size.hidden, size.queries, size.keys, size.inner, size.vocabulary)
     return (
         size.layers <= _MOST_LAYERS
         and max(widths) <= _MOST_WIDTH
         and 0 < size.parameters <= _MOST_PARAMETERS
-        and sum(map(sum, size.linear)) <= _MOST_EDGES
+        and sum(map(sum, size.linear.values())) <= _MOST_EDGES
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ADAPTED_MODULES = "all-linear"
+ALL_LINEAR = "all-linear"
 """PEFT's word for every linear layer but the output's."""
 
 
@@ -100,7 +100,11 @@ def _times_out_of_memory() -> int:
 
 
 def with_adapters(config: RunConfig, model: Any, *, gradient_checkpointing: bool) -> Any:
-    """Put adapters on all linear layers; a model for full training is returned as it is."""
+    """Put adapters on the linear layers that are to have them; a model for full training is returned as it is.
+
+    Raises:
+        UserError: InvalidConfiguration, there are none of a name.
+    """
     import unsloth
 
     if config.method == "Full":
@@ -109,14 +113,48 @@ def with_adapters(config: RunConfig, model: Any, *, gradient_checkpointing: bool
     return unsloth.FastLanguageModel.get_peft_model(
         model,
         r=lora.rank,
-        target_modules=ADAPTED_MODULES,
+        target_modules=_targets(config, model),
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         bias="none",
+        use_rslora=lora.use_rslora,
+        use_dora=lora.use_dora,
         use_gradient_checkpointing="unsloth" if gradient_checkpointing else False,
         random_state=config.training.seed,
         max_seq_length=config.training.max_sequence_length,
     )
+
+
+def _targets(config: RunConfig, model: Any) -> str | list[str]:
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    head = model.get_output_embeddings()
+    linear = {
+        name.rpartition(".")[2]
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear | Conv1D) and module is not head
+    }
+    require_layers(config, linear)
+    wanted = config.training.lora.target_modules
+    return ALL_LINEAR if wanted is None else [*wanted]
+
+
+def require_layers(config: RunConfig, linear: Collection[str]) -> None:
+    """Refuse adapters on layers that a model does not have; the names of its linear layers are given.
+
+    Raises:
+        UserError: InvalidConfiguration.
+    """
+    if config.method == "Full" or config.training.lora.target_modules is None:
+        return
+    unknown = sorted(set(config.training.lora.target_modules) - set(linear))
+    if unknown:
+        raise UserError(
+            "InvalidConfiguration",
+            f"training.lora.targetModules: the base model has no linear layer named {', '.join(unknown)}; it has "
+            f"{', '.join(sorted(linear))}. Create a new FineTuneJob with these, or without targetModules",
+        )
 
 
 def compute_dtype() -> Any:

@@ -6,8 +6,9 @@ from enum import Enum
 from typing import Any
 
 from modelgarden.api.finetunejob import Objective
+from modelgarden.api.pods import RunConfig
 from modelgarden_train.data.chat import PLAIN_TEMPLATE
-from modelgarden_train.models.loading import ADAPTED_MODULES
+from modelgarden_train.models.loading import ALL_LINEAR
 from modelgarden_train.objectives.arguments import SCHEDULES
 from modelgarden_train.objectives.passes import Passes
 from modelgarden_train.objectives.scope import Scope
@@ -52,7 +53,12 @@ def hyperparameters(
             "loraRank": adapter.r,
             "loraAlpha": adapter.lora_alpha,
             "loraDropout": adapter.lora_dropout,
-            "loraTargets": ADAPTED_MODULES,
+            "loraTargets": _targets(config),
+        }
+        used |= {
+            name: "true"
+            for name, chosen in (("loraUseRslora", adapter.use_rslora), ("loraUseDora", adapter.use_dora))
+            if chosen
         }
     return {name: str(value) for name, value in used.items()}
 
@@ -61,6 +67,11 @@ def _of_the_objective(objective: Objective) -> dict[str, Any]:
     """Return the settings of the objective's own block, by their names there."""
     settings = objective.settings
     return settings.model_dump(by_alias=True) if settings is not None else {}
+
+
+def _targets(config: RunConfig) -> str:
+    targets = config.training.lora.target_modules
+    return ALL_LINEAR if targets is None else ", ".join(targets)
 
 
 def _template(scope: Scope) -> str:

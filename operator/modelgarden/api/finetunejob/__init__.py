@@ -51,7 +51,14 @@ from modelgarden.api.finetunejob.trackers import (
     TrackerStatuses,
     WeightsAndBiases,
 )
-from modelgarden.api.finetunejob.training import Checkpoint, LoraParameters, Method, Schedule, Training
+from modelgarden.api.finetunejob.training import (
+    MODULE_PATTERN,
+    Checkpoint,
+    LoraParameters,
+    Method,
+    Schedule,
+    Training,
+)
 
 __all__ = [
     "BAD_ROWS_PATTERN",
@@ -62,6 +69,7 @@ __all__ = [
     "HUB_NAME_PATTERN",
     "IMMUTABLE_FIELDS",
     "MLFLOW_KEYS",
+    "MODULE_PATTERN",
     "REVISION_PATTERN",
     "STORAGE_FILES_PATTERN",
     "TITLE_PATTERN",

@@ -26,6 +26,7 @@ IMMUTABLE_FIELDS: Final = (
 )  # fmt: skip
 
 _ALONE = "objective KTO compares the rows of a step; set training.effectiveBatchSize to at least 2"
+_NO_ADAPTERS = "method Full has no adapters; remove targetModules, useRslora and useDora"
 _OWN_INPUT = "output.uri must not be a source of dataset or model, nor below one: what is written would change the input"
 
 
@@ -102,6 +103,12 @@ class FineTuneJobSpec(ApiModel):
             field_path=".training.effectiveBatchSize",
         ),
         Rule(
+            rule="self.method != 'Full' || !(has(self.training.lora.targetModules) || self.training.lora.useRslora "
+            "|| self.training.lora.useDora)",
+            message=_NO_ADAPTERS,
+            field_path=".training.lora",
+        ),
+        Rule(
             rule=f"(!has(self.dataset.source) || !{_lies_below('self.dataset.source')}) "
             f"&& (!has(self.dataset.sources) || self.dataset.sources.all(one, !{_lies_below('one.uri')})) "
             "&& (!has(self.dataset.validationSources) "
@@ -127,6 +134,8 @@ class FineTuneJobSpec(ApiModel):
             raise ValueError("method QLoRA needs a GPU; set resources.gpus to 1 or use LoRA")
         if self.method == "Full" and "Adapter" in self.output.formats:
             raise ValueError("method Full makes no adapter; remove Adapter from output.formats")
+        if self.method == "Full" and not self.training.lora.is_plain:
+            raise ValueError(_NO_ADAPTERS)
         return self
 
     @model_validator(mode="after")

@@ -12,6 +12,8 @@ from modelgarden.api.base import ApiModel, Rule
 Method = Literal["LoRA", "QLoRA", "Full"]
 Schedule = Literal["Cosine", "Linear", "Constant", "InverseSqrt", "WarmupStableDecay"]
 
+MODULE_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
+
 EPOCHS: Final = 3
 """Where neither epochs nor maxSteps are given."""
 WARMUP_RATIO: Final = 0.05
@@ -22,17 +24,43 @@ _ONE_WARMUP: Final = "set either warmupRatio or warmupSteps"
 
 
 class LoraParameters(ApiModel):
-    """Low-rank adapters on all linear layers, for the methods LoRA and QLoRA."""
+    """Low-rank adapters on linear layers, for the methods LoRA and QLoRA."""
 
     rank: Annotated[int, Field(ge=1, le=512)] = Field(
         default=16, description="Rank of the adapters. Default: 16."
     )
     alpha: Annotated[int, Field(ge=1, le=1024)] = Field(
-        default=32, description="Scaling: the adapter's output is multiplied by alpha / rank. Default: 32."
+        default=32,
+        description="Scaling: the adapter's output is multiplied by alpha / rank, with useRslora by alpha / sqrt(rank). "
+        "Default: 32.",
     )
     dropout: Annotated[float, Field(ge=0.0, le=0.9)] = Field(
         default=0.0, description="Dropout on the adapters' input. Default: 0."
     )
+    target_modules: (
+        Annotated[
+            tuple[Annotated[str, Field(pattern=MODULE_PATTERN, max_length=64)], ...],
+            Field(min_length=1, max_length=32),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Names of the linear layers that get adapters, such as q_proj. Default: all but the output's.",
+    )
+    use_rslora: bool = Field(
+        default=False,
+        description="Rank-stabilised scaling (https://arxiv.org/abs/2312.03732), for large ranks. Default: false.",
+    )
+    use_dora: bool = Field(
+        default=False,
+        description="Weights are split into direction and magnitude (https://arxiv.org/abs/2402.09353); slower. "
+        "Default: false.",
+    )
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is asked for that only adapters have, but sizes."""
+        return self.target_modules is None and not self.use_rslora and not self.use_dora
 
 
 class Training(ApiModel):

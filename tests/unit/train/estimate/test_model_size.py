@@ -38,7 +38,7 @@ def test_of_a_mixture_a_token_goes_through_its_experts_only() -> None:
     assert size is not None
     assert size.active == 2 * 4096 * 1024 + 1000
     assert size.inner == 1024
-    assert size.linear == ()
+    assert size.linear == {}
 
 
 def test_of_a_model_that_sees_too_the_part_that_reads_counts() -> None:

@@ -43,6 +43,30 @@ def test_weights_follow_the_method(method: Method, weights: int, trained: int, b
     assert found.trained_bytes == bytes_each * trained
 
 
+@pytest.mark.parametrize(
+    ("lora", "want"),
+    [
+        pytest.param(LoraParameters(rank=32), ADAPTERS_RANK_32, id="all linear layers"),
+        pytest.param(
+            LoraParameters(rank=8, target_modules=("q_proj", "down_proj")),
+            32 * 8 * (4096 + 4096 + 4096 + 14_336),
+            id="two of a layer",
+        ),
+        pytest.param(
+            LoraParameters(rank=8, target_modules=("k_proj",), use_dora=True),
+            32 * (8 * (1024 + 4096) + 1024),
+            id="with magnitudes",
+        ),
+    ],
+)
+def test_only_what_has_adapters_is_trained(lora: LoraParameters, want: int) -> None:
+    assert SIZE is not None
+
+    found = needs_of(make_config(training=Training(lora=lora)), SIZE, [100])
+
+    assert found.trained_parameters == want
+
+
 def test_a_token_keeps_what_the_layers_keep_of_it() -> None:
     found = needs()
 

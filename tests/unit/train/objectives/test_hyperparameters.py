@@ -6,7 +6,7 @@ from enum import Enum
 from types import SimpleNamespace
 from typing import Any, cast
 
-from modelgarden.api.finetunejob import Dpo, Objective
+from modelgarden.api.finetunejob import Dpo, LoraParameters, Objective, Training
 from modelgarden_train.data.chat import PLAIN_TEMPLATE
 from modelgarden_train.objectives.hyperparameters import hyperparameters
 from modelgarden_train.objectives.labelled import Labelled
@@ -41,7 +41,7 @@ def make_arguments(**fields: Any) -> SimpleNamespace:
     return SimpleNamespace(**given | fields)
 
 
-ADAPTER = SimpleNamespace(r=16, lora_alpha=32, lora_dropout=0.05)
+ADAPTER = SimpleNamespace(r=16, lora_alpha=32, lora_dropout=0.05, use_rslora=False, use_dora=False)
 LORA = SimpleNamespace(peft_config={"default": ADAPTER})
 PLAIN = SimpleNamespace(chat_template=PLAIN_TEMPLATE)
 
@@ -52,10 +52,16 @@ def used(
     tokenizer: Any = PLAIN,
     template: str | None = None,
     why_padded: str | None = None,
+    method: str | None = None,
     objective: Objective | None = None,
+    training: Training | None = None,
     **fields: Any,
 ) -> dict[str, str]:
-    config = make_config(method="LoRA" if model is LORA else "Full", objective=objective or Objective())
+    config = make_config(
+        method=method or ("LoRA" if model is LORA else "Full"),
+        objective=objective or Objective(),
+        training=training or Training(),
+    )
     dataset = config.dataset.model_copy(update={"chat_template": template})
     scope = SimpleNamespace(
         config=config.model_copy(update={"dataset": dataset}), tokenizer=tokenizer, rows=range(640)
@@ -116,6 +122,17 @@ def test_what_a_library_changed_is_told_as_it_is() -> None:
 
 def test_noise_is_told_where_there_is_some() -> None:
     assert used(neftune_noise_alpha=5.0)["neftuneNoiseAlpha"] == "5.0"
+
+
+def test_kinds_of_adapters_are_told_where_they_are_used() -> None:
+    adapter = SimpleNamespace(r=16, lora_alpha=32, lora_dropout=0.05, use_rslora=True, use_dora=True)
+    training = Training(lora=LoraParameters(target_modules=("q_proj", "v_proj")))
+
+    found = used(model=SimpleNamespace(peft_config={"default": adapter}), method="LoRA", training=training)
+
+    assert (found["loraUseRslora"], found["loraUseDora"]) == ("true", "true")
+    assert found["loraTargets"] == "q_proj, v_proj"
+    assert not {"loraUseRslora", "loraUseDora"} & used().keys()
 
 
 def test_padding_is_told_with_its_reason() -> None:
