@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelgarden.api import base, common, evaluation, finetunejob, modeldeployment
+from modelgarden.api import access, addresses, base, evaluation, finetunejob, modeldeployment
 
 Schema = dict[str, Any]
 Mutation = Callable[[Any, Any, Schema], None]
@@ -141,11 +141,11 @@ POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("1", "4", "500m", "1.5", "0.25", "0.001", "16Gi", "999999999999", "2T"),
         ("0", "0.000", "-1", "1.2345", "01", "1 Gi", "1g", "1e3", "1GiB", "9999999999999", "16Gi\n"),
     ),
-    common.NAME_PATTERN: (
+    access.NAME_PATTERN: (
         ("s3", "a.b-c", "a" * 253),
         ("S3", "-a", "a_b", "a" * 254),
     ),
-    common.ENDPOINT_PATTERN: (
+    addresses.ENDPOINT_PATTERN: (
         ("https://s3.example.com", "http://10.0.0.1:9000/", "https://a:1", "https://s3.example.com./"),
         (
             "http://..",
@@ -161,7 +161,7 @@ POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "https://",
         ),
     ),
-    common.WEB_ADDRESS_PATTERN: (
+    addresses.WEB_ADDRESS_PATTERN: (
         ("https://mlflow.example.com", "http://10.0.0.1:5000/", "https://a:1/b/c_d.e~f-g", "http://a/b/"),
         (
             "http://..",
@@ -183,7 +183,7 @@ POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("numbers", "_a-b.c", "a" * 128),
         ("", ".a", "a b", "a/b", "ü", "a" * 129, "a\n"),
     ),
-    common.REGION_PATTERN: (("us-east-1", "garage", "a" * 64), ("EU", "a_b", "a" * 65)),
+    access.REGION_PATTERN: (("us-east-1", "garage", "a" * 64), ("EU", "a_b", "a" * 65)),
     finetunejob.REVISION_PATTERN: (
         ("main", "v1.0", "refs/pr/1", "feature/a_b-1.2", "0" * 40, "a" * 128),
         ("-a", "a b", "/a", "a" * 129, "a/../b", "a//b", "a/", "a..b", "a/.b", "a."),

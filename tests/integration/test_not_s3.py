@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hack.cluster import S3Server
-from modelgarden.api.common import Storage
+from modelgarden.api.access import Storage
 from modelgarden.api.layout import Location
 from modelgarden.api.pods import PodStorage
 from modelgarden.registry.errors import Refused, Unavailable

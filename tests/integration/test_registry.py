@@ -17,8 +17,8 @@ import boto3
 import pytest
 
 from hack.cluster import S3Server, start_s3
+from modelgarden.api.access import Storage
 from modelgarden.api.artifact import FileEntry, RunIdentity, VersionRecord
-from modelgarden.api.common import Storage
 from modelgarden.api.documents import OPERATOR
 from modelgarden.api.layout import LATEST, MANIFEST, Location, alias_key, listing_digest, version_key
 from modelgarden.finetune.emissions import read_attempts

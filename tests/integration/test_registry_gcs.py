@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from modelgarden.api.access import GcsStorage, Storage
 from modelgarden.api.artifact import FileEntry, RunIdentity
-from modelgarden.api.common import GcsStorage, Storage
 from modelgarden.api.layout import LATEST, MANIFEST, MERGED_DIR, Location, alias_key, run_uri
 from modelgarden.api.pods import PodStorage, TerminationMessage
 from modelgarden.registry.artifacts import Candidate, find

@@ -17,8 +17,8 @@ import boto3
 import pytest
 
 from hack.cluster import S3Server
+from modelgarden.api.access import Storage
 from modelgarden.api.artifact import FileEntry, RunIdentity
-from modelgarden.api.common import Storage
 from modelgarden.api.layout import MERGED_DIR
 from modelgarden.api.pods import PodStorage, ServeConfig, TerminationMessage
 from modelgarden.registry.lookups import Lookups

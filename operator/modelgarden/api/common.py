@@ -1,14 +1,14 @@
-"""Parts that the specs of both kinds share: storage, resources, the pods' template, carbon."""
+"""Parts that the specs of both kinds share: resources, the pods' template, carbon."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Final, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from modelgarden.api.access import LocalReference
 from modelgarden.api.base import (
     LABEL_KEY_PATTERN,
     ApiModel,
@@ -19,7 +19,6 @@ from modelgarden.api.base import (
     Rule,
     amount,
 )
-from modelgarden.api.gcs.key import CREDENTIALS_KEY
 from modelgarden.api.names import GROUP, MANAGED_BY_LABEL
 from modelgarden.api.zones import ZONES
 
@@ -31,107 +30,6 @@ def _known_zone(zone: str) -> str:
 
 
 Zone = Annotated[str, AfterValidator(_known_zone), Field(json_schema_extra={"enum": list(ZONES)})]
-
-NAME_PATTERN = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
-_HOST_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
-ENDPOINT_PATTERN = rf"^https?://{_HOST_LABEL}(\.{_HOST_LABEL})*\.?(:[0-9]{{1,5}})?/?$"
-WEB_ADDRESS_PATTERN = ENDPOINT_PATTERN.removesuffix("/?$") + r"(/[A-Za-z0-9._~-]+)*/?$"
-"""An endpoint that may lie below a path."""
-REGION_PATTERN = r"^[a-z0-9-]+$"
-
-SECRET_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-OPTIONAL_SECRET_KEYS = ("AWS_SESSION_TOKEN",)
-
-
-class LocalReference(ApiModel):
-    """A reference to an object in the same namespace."""
-
-    name: Annotated[str, Field(pattern=NAME_PATTERN, min_length=1, max_length=253)] = Field(
-        description="Name of the object."
-    )
-
-
-def port_exists(field: str) -> Rule:
-    """Return the CEL rule that the port of a URL is one, where it names any."""
-    port = f"url(self.{field}).getPort()"
-    return Rule(
-        rule=f"!has(self.{field}) || {port} == '' || (int({port}) >= 1 && int({port}) <= 65535)",
-        message=_no_port(field),
-        field_path=f".{field}",
-    )
-
-
-def require_port(field: str, url: str | None) -> None:
-    """Hold the rule of `port_exists`.
-
-    Raises:
-        ValueError: the URL names a port that there is not.
-    """
-    _, colon, port = urlsplit(url or "").netloc.partition(":")
-    if colon and not 1 <= int(port) <= 65535:
-        raise ValueError(_no_port(field))
-
-
-def _no_port(field: str) -> str:
-    return f"the port of {field} must be 1 to 65535"
-
-
-class GcsStorage(ApiModel):
-    """How to reach GCS. Without credentials the pods' service account is used (workload identity)."""
-
-    endpoint: Annotated[str, Field(pattern=ENDPOINT_PATTERN, max_length=256)] | None = Field(
-        default=None,
-        description="URL of another server that speaks GCS's JSON API; without credentials it is asked as anybody. "
-        "Default: Google's.",
-    )
-    credentials_secret_ref: LocalReference | None = Field(
-        default=None,
-        description=f"Secret with the key {CREDENTIALS_KEY}, the JSON key of a service account. Default: the service "
-        "account of the pods and of the operator.",
-    )
-
-    cel_rules: ClassVar[tuple[Rule, ...]] = (port_exists("endpoint"),)
-
-    @model_validator(mode="after")
-    def _port_exists(self) -> Self:
-        require_port("endpoint", self.endpoint)
-        return self
-
-
-class Storage(ApiModel):
-    """How to reach S3 and GCS. Without credentials the pods' service account is used (IRSA, workload identity)."""
-
-    endpoint: Annotated[str, Field(pattern=ENDPOINT_PATTERN, max_length=256)] | None = Field(
-        default=None, description="URL of the S3 service. Default: AWS."
-    )
-    region: Annotated[str, Field(pattern=REGION_PATTERN, max_length=64)] = Field(
-        default="us-east-1", description="Region of the S3 service. Default: us-east-1."
-    )
-    credentials_secret_ref: LocalReference | None = Field(
-        default=None,
-        description="Secret with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN if needed). "
-        "Default: the service account of the pods and of the operator.",
-    )
-
-    gcs: GcsStorage | None = Field(
-        default=None,
-        description="How to reach GCS, for gs:// URIs. Default: Google's, by the service account.",
-    )
-
-    cel_rules: ClassVar[tuple[Rule, ...]] = (port_exists("endpoint"),)
-
-    @model_validator(mode="after")
-    def _port_exists(self) -> Self:
-        require_port("endpoint", self.endpoint)
-        return self
-
-    @property
-    def secrets(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """Return the names of its secrets with the keys that each must have: that of S3, then that of GCS."""
-        gcs = self.gcs.credentials_secret_ref if self.gcs else None
-        given = ((self.credentials_secret_ref, SECRET_KEYS), (gcs, (CREDENTIALS_KEY,)))
-        return tuple((one.name, keys) for one, keys in given if one is not None)
-
 
 MOST: Final[Mapping[str, str]] = {"cpu": "4096", "memory": "64Ti"}
 """Twice what the largest nodes of the clouds have (AWS u7inh-32tb: 1,920 vCPUs, 32 TiB): more is a slip, such as cpu: 1Gi

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field
 
+from modelgarden.api.access import Storage
 from modelgarden.api.artifact import RunIdentity
 from modelgarden.api.base import ApiModel, ModelName, Sha256
-from modelgarden.api.common import Storage
 from modelgarden.api.documents import Configuration, Document
 from modelgarden.api.emissions import EmissionsRecord
 from modelgarden.api.evaluation import EvaluationStatus, with_metrics

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from modelgarden.api.common import SECRET_KEYS, Storage
+from modelgarden.api.access import SECRET_KEYS, Storage
 from modelgarden.api.conditions import Problem
 from modelgarden.api.gcs.key import CREDENTIALS_KEY
 from modelgarden.kube.client import Kube

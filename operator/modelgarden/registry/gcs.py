@@ -9,7 +9,7 @@ import hashlib
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from modelgarden.api.common import GcsStorage
+from modelgarden.api.access import GcsStorage
 from modelgarden.api.gcs.failures import failure_of
 from modelgarden.api.layout import SHA256_METADATA, Location
 from modelgarden.api.storage.failures import GCS, Service, StorageFailure

@@ -6,7 +6,7 @@ import hashlib
 import threading
 from typing import TYPE_CHECKING, Any
 
-from modelgarden.api.common import Storage
+from modelgarden.api.access import Storage
 from modelgarden.api.layout import SHA256_METADATA, Location
 from modelgarden.api.s3.failures import failure_of
 from modelgarden.api.s3.strangers import described, listed, refuse_strangers

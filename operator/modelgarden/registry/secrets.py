@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from modelgarden.api.common import OPTIONAL_SECRET_KEYS, SECRET_KEYS
+from modelgarden.api.access import OPTIONAL_SECRET_KEYS, SECRET_KEYS
 from modelgarden.api.credentials import fault_of
 from modelgarden.api.gcs.key import CREDENTIALS_KEY, secrets_of, service_account_of
 from modelgarden.api.redaction import keep_secret

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from modelgarden.api.common import GcsStorage, Storage
+from modelgarden.api.access import GcsStorage, Storage
 from modelgarden.registry.gcs import GcsObjects
 from modelgarden.registry.objects import Objects
 from modelgarden.registry.s3 import S3Objects

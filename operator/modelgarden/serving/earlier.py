@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from modelgarden.api import names
-from modelgarden.api.common import SECRET_KEYS
+from modelgarden.api.access import SECRET_KEYS
 from modelgarden.api.documents import OPERATOR, DocumentError
 from modelgarden.api.pods import ServeConfig
 from modelgarden.kube.quantities import quantity

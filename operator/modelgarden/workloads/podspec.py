@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from modelgarden.api import names
+from modelgarden.api.access import OPTIONAL_SECRET_KEYS, Storage
 from modelgarden.api.base import ApiModel
-from modelgarden.api.common import OPTIONAL_SECRET_KEYS, PodTemplate, Resources, Storage
+from modelgarden.api.common import PodTemplate, Resources
 
 USER: Final = 65532
 WORKSPACE: Final = "/workspace"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from modelgarden.api.common import GcsStorage, Storage
+from modelgarden.api.access import GcsStorage, Storage
 from modelgarden.api.layout import Location
 from modelgarden.api.redaction import redacted
 from modelgarden.registry.errors import Refused

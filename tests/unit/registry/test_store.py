@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from modelgarden.api.common import Storage
+from modelgarden.api.access import Storage
 from modelgarden.api.layout import Location
 from modelgarden.registry.errors import Missing, Refused, StorageError
 from modelgarden.registry.store import Store

@@ -7,12 +7,7 @@ from typing import Annotated, ClassVar, Final, Self
 from pydantic import Field, model_validator
 
 from modelgarden.api.base import ApiModel, Quantity, Rule
-from modelgarden.api.common import (
-    TrainingResources,
-    exactly_one,
-    require_within,
-    within,
-)
+from modelgarden.api.common import TrainingResources, exactly_one, require_within, within
 from modelgarden.api.finetunejob.quality import Quality
 from modelgarden.api.finetunejob.source import (
     FORMATS,

@@ -6,8 +6,9 @@ from typing import Annotated, ClassVar, Final, Self
 
 from pydantic import Field, model_validator
 
+from modelgarden.api.access import LocalReference
 from modelgarden.api.base import ApiModel, ModelName, ModelUri, Rule
-from modelgarden.api.common import LocalReference, exactly_one
+from modelgarden.api.common import exactly_one
 from modelgarden.api.layout import alias_key, version_key
 
 _REVISION_PART: Final = r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*"

@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from modelgarden.api.access import LocalReference
 from modelgarden.api.base import BUCKET_PATTERN, BUCKET_RULE, HF_PATTERN, IN_A_BUCKET, ApiModel, Rule
-from modelgarden.api.common import LocalReference
 from modelgarden.api.finetunejob.model import REVISION_PATTERN
 
 DatasetFormat = Literal[

@@ -10,8 +10,9 @@ from typing import Annotated, ClassVar, Final, Self
 
 from pydantic import Field, model_validator
 
+from modelgarden.api.access import Storage
 from modelgarden.api.base import ApiModel, Rule
-from modelgarden.api.common import Carbon, PodTemplate, Storage, TrainingResources
+from modelgarden.api.common import Carbon, PodTemplate, TrainingResources
 from modelgarden.api.finetunejob.dataset import Dataset
 from modelgarden.api.finetunejob.evaluation import Evaluation
 from modelgarden.api.finetunejob.model import BaseModelSource

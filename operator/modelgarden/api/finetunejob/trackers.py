@@ -6,8 +6,9 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from modelgarden.api.access import LocalReference
+from modelgarden.api.addresses import WEB_ADDRESS_PATTERN, port_exists, require_port
 from modelgarden.api.base import ApiModel, Rule
-from modelgarden.api.common import WEB_ADDRESS_PATTERN, LocalReference, port_exists, require_port
 from modelgarden.api.messages import Message
 
 TITLE_PATTERN: Final = r"^[A-Za-z0-9/]([A-Za-z0-9 @._/-]*[A-Za-z0-9])?$"

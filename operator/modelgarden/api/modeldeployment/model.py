@@ -6,8 +6,9 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from modelgarden.api.access import LocalReference
 from modelgarden.api.base import ApiModel, Rule, StorageUri
-from modelgarden.api.common import LocalReference, exactly_one
+from modelgarden.api.common import exactly_one
 
 
 class ModelSource(ApiModel):

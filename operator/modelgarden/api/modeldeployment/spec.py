@@ -6,8 +6,9 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from modelgarden.api.access import Storage
 from modelgarden.api.base import ApiModel, ModelName, Rule
-from modelgarden.api.common import Carbon, PodTemplate, Resources, Storage
+from modelgarden.api.common import Carbon, PodTemplate, Resources
 from modelgarden.api.modeldeployment.engine import (
     RESERVED_ARGS_RULE,
     TYPED_ARGS_RULES,
