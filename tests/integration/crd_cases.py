@@ -257,7 +257,9 @@ def _repaired(spec: dict[str, Any]) -> dict[str, Any]:
     _mend_output(spec)
     _mend_training(spec.get("training", {}))
     _mend_objective(spec.get("objective", {}))
-    if isinstance(wandb := spec.get("trackers", {}).get("wandb"), dict) and "secretRef" not in wandb:
+    trackers = spec.get("trackers")
+    wandb = trackers.get("wandb") if isinstance(trackers, dict) else None
+    if isinstance(wandb, dict) and "secretRef" not in wandb:
         wandb["mode"] = "Offline"
     for toleration in spec.get("podTemplate", {}).get("tolerations", ()):
         toleration["operator"] = "Equal" if "key" in toleration else "Exists"

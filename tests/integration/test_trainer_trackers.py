@@ -33,6 +33,7 @@ from tests.integration.trainer_process import (
 CANARY = f"Canary0Tracker9Value{'7' * 20}"
 """As long as a key of Weights & Biases."""
 WANDB_PROBE = Path(__file__).with_name("wandb_probe.py")
+WANDB_SILENCE_PROBE = Path(__file__).with_name("wandb_silence_probe.py")
 END_SECONDS = 20.0
 """What trackers may take at the end of an attempt."""
 NOISE_SECONDS = 20.0
@@ -164,11 +165,12 @@ def test_attempts_are_one_run_of_weights_and_biases_in_files(tmp_path: Path) -> 
     evicted = run.attempt("evicted")
     evicted.start("train")
     wait_for(lambda: evicted.reached(8), START_SECONDS, what="a checkpoint")
+    folder = tmp_path / "run" / "wandb"
+    wait_for(lambda: list(folder.glob("*/*.wandb")), START_SECONDS, what="the run's file")
     evicted.send(signal.SIGTERM)
     assert evicted.wait(60).exit_code == 143
     ended, _ = timed(run.attempt("finishing"))
 
-    folder = tmp_path / "run" / "wandb"
     assert ended.message.trackers == (TrackerStatus(name="Weights & Biases", url=folder.as_uri()),)
     told = [
         printed_by(WANDB_PROBE, str(file), folder=tmp_path / "probe") for file in sorted(folder.glob("*/*"))
@@ -218,6 +220,15 @@ def test_a_tracker_that_is_of_no_use_changes_neither_result_nor_time(
     want = f"{uri} refuses: " if trouble == "refuses" else f"{uri} does not answer: "
     assert want in status.problem or "was not done within" in status.problem
     assert CANARY not in ended.log + ended.message.encode()
+
+
+def test_weights_and_biases_is_asked_again_for_a_run_that_it_did_not_take(tmp_path: Path) -> None:
+    with silent_server() as silent:
+        found = printed_by(WANDB_SILENCE_PROBE, silent, folder=tmp_path)
+
+    for told in found["told"]:
+        assert told.startswith(f"{silent} does not answer: ")
+        assert "in use" not in told
 
 
 def problem_of(process: TrainerProcess) -> str | None:

@@ -83,10 +83,13 @@ class WandbRun:
             TemporaryError: the server, or storage, does not answer.
             UserError: it refuses.
         """
+        import wandb
+
         self.keep()
         if ended == "Terminated":
             self._run.mark_preempting()
         self._run.finish(exit_code=0 if ended == "Completed" else 1)
+        wandb.teardown()  # the library's process writes the end of its files when it ends
         self._upload()
 
     def _begin(self) -> None:
@@ -144,6 +147,8 @@ class WandbRun:
         try:
             yield
         except wandb.errors.CommError as error:
+            # The library's process holds on to the run, and would refuse to begin it again.
+            wandb.teardown()
             if not _REFUSED.search(str(error)):
                 raise TemporaryError(f"{self._asked.base_url} does not answer: {error}") from error
             raise self._refusal(error) from error
