@@ -13,10 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from modelgarden.api.finetunejob import ValidationStatus
 from modelgarden.api.pods import RunConfig
 from modelgarden_train.data.prepared import PreparedRow
+from modelgarden_train.evaluation.inference import completion_losses
 from modelgarden_train.models.environment import prepare_environment
-from modelgarden_train.models.loading import import_unsloth, load_model, load_tokenizer, with_adapters
+from modelgarden_train.models.loading import (
+    import_unsloth,
+    inference,
+    load_model,
+    load_tokenizer,
+    with_adapters,
+)
 from modelgarden_train.objectives.checkpoint import Checkpoint
 from modelgarden_train.objectives.fitting import train_within_memory
 from modelgarden_train.objectives.memory import first_plan
@@ -38,13 +46,25 @@ CASES: dict[str, dict[str, Any]] = {
     "few targets": {"lora": {"targetModules": ["q_proj", "down_proj"]}},
     "rsLoRA": {"lora": {"useRslora": True}},
     "DoRA": {"lora": {"useDora": True}},
+    "validated": {"validation": {"everySteps": 5}},
+    "stopped early": {
+        "learningRateSchedule": "Constant",
+        "warmupSteps": 0,
+        "learningRate": 0.03,
+        "validation": {"everySteps": 2},
+        "earlyStopping": {"patience": 2},
+    },
+    "stopped by little": {
+        "validation": {"everySteps": 3},
+        "earlyStopping": {"patience": 1, "minDelta": 50},
+    },
 }
 TRAINING = {"maxSteps": STEPS, "learningRate": 0.01, "effectiveBatchSize": 8, "maxSequenceLength": 64}
 
 
-def make_rows(count: int = 40) -> list[PreparedRow]:
+def make_rows(count: int = 40, *, seed: int = 3) -> list[PreparedRow]:
     """Return rows of many lengths, the loss on the second half of each."""
-    chance = random.Random(3)
+    chance = random.Random(seed)
     rows = []
     for _ in range(count):
         ids = [chance.randrange(10, 60) for _ in range(chance.randrange(6, 24))]
@@ -61,8 +81,15 @@ class Watching:
     newest: Checkpoint | None = None
     points: list[dict[str, Any]] = field(default_factory=list)
     hyperparameters: dict[str, str] = field(default_factory=dict)
+    validations: list[tuple[int, float]] = field(default_factory=list)
+    found: dict[str, Any] = field(default_factory=dict)
+    """What the validations have found."""
+    steps: int = 0
+    """In all, as it was told last."""
     trained: list[str] = field(default_factory=list)
     """Names of the parameters."""
+    held_out_loss: float = 0.0
+    """Of the model that the training gave, as the evaluation scores it."""
 
     @property
     def stopping(self) -> bool:
@@ -73,13 +100,24 @@ class Watching:
         """Keep the hyperparameters."""
         self.hyperparameters = hyperparameters
 
-    def step(self, step: int, **_: Any) -> None:
+    def step(self, step: int, **told: Any) -> None:
         """Note a step."""
-        self.step_done = step
+        self.step_done, self.steps = step, told["total"]
 
     def logged(self, step: int, **told: Any) -> None:
         """Keep a point of the curve."""
         self.points.append({"step": step, **told})
+
+    def validating(self) -> None:
+        """Take no notice."""
+
+    def validated(self, step: int, *, loss: float) -> None:
+        """Keep a validation."""
+        self.validations.append((step, loss))
+
+    def best(self, found: ValidationStatus) -> None:
+        """Keep what was found."""
+        self.found = found.to_dict()
 
     def gpu_memory(self, mib: int | None) -> None:
         """Take no notice."""
@@ -95,7 +133,7 @@ class Probe:
     def __init__(self, model: Path, folder: Path) -> None:
         self._model = model
         self._folder = folder
-        self._rows = make_rows()
+        self._rows, self._held_out = make_rows(), make_rows(12, seed=4)
         prepare_environment(self.config({}), folder)
         import_unsloth(self.config({}))
 
@@ -131,6 +169,7 @@ class Probe:
             checkpoints=self._folder / name,
             base_scores=self._folder / "none",
             watcher=watching,
+            held_out=self._held_out if config.training.validation else (),
         )
 
         def load(plan: Any) -> Any:
@@ -142,6 +181,9 @@ class Probe:
         plan = first_plan(effective_batch=8, longest_row=longest, gpu=False)
         model = train_within_memory(scope, sft_trainer, load, plan=plan, resume=resume)
         watching.trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
+        with inference(model):
+            losses = completion_losses(model, scope.tokenizer, self._held_out)
+        watching.held_out_loss = sum(map(sum, losses)) / sum(map(len, losses))
         return watching
 
     def case(self, name: str, training: dict[str, Any]) -> dict[str, Any]:
@@ -149,12 +191,19 @@ class Probe:
         whole = self.attempt(f"{name}-whole", training)
         first = self.attempt(f"{name}-first", training, ends_at=STOP)
         second = self.attempt(f"{name}-second", training, resume=first.newest)
+        third = self.attempt(f"{name}-third", training, resume=second.newest)
         return {
             "hyperparameters": whole.hyperparameters,
             "trained": whole.trained,
             "whole": whole.points,
             "stopped": [point["step"] for point in first.points],
             "resumed": first.points + second.points,
+            "after the end": third.points,
+            "steps": whole.steps,
+            "validations": whole.validations,
+            "resumed validations": first.validations + second.validations + third.validations,
+            "found": [one.found for one in (whole, second, third)],
+            "held-out losses": [one.held_out_loss for one in (whole, second, third)],
         }
 
 

@@ -97,7 +97,7 @@ class Step:
         trainer.current_gradient_accumulation_steps = 1
         self.model.train()
         self.loss = float(trainer.training_step(self.model, collate(list(trainer.train_dataset))))
-        self.passes = len(trainer.passes._passes(list(trainer.train_dataset)))
+        self.passes = len(trainer.passes.split(list(trainer.train_dataset)))
 
     def gradients(self) -> torch.Tensor:
         """Return those of all that is trained."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from modelgarden.api.base import ApiModel, ModelName, Sha256, Timestamp
+from modelgarden.api.curve import Number
 from modelgarden.api.documents import Document
 from modelgarden.api.emissions import EmissionsRecord
 from modelgarden.api.evaluation import EvaluationStatus, Score, with_metrics
@@ -19,6 +20,7 @@ from modelgarden.api.finetunejob import (
     Method,
     Needs,
     Parent,
+    ValidationStatus,
 )
 
 
@@ -64,6 +66,20 @@ class BaseEvaluation(Document):
             return value
         named = {name: {"value": one} if isinstance(one, str) else one for name, one in scores.items()}
         return {**value, "scores": named}
+
+
+class ValidationRecord(Document):
+    """`validation.json` in a checkpoint's folder: what the validations up to it have found, for the next attempt.
+
+    The weights of the best one, where they are wanted at the end, lie beside it as `best*.safetensors`.
+    """
+
+    step: Annotated[int, Field(ge=1)]
+    loss: Number
+    best_step: Annotated[int, Field(ge=1)]
+    best_loss: Number
+    without_improvement: Annotated[int, Field(ge=0)]
+    """Validations in a row, the newest among them, that were none by minDelta."""
 
 
 class SourceRecord(ApiModel):
@@ -158,7 +174,7 @@ class ListedSources(Document):
 class Manifest(Document):
     """`manifest.json`, written last: the commit marker of a run."""
 
-    schema_version: str = Field(default="1.1")
+    schema_version: str = Field(default="1.2")
     run: RunIdentity
     model_name: ModelName
     created_at: Timestamp
@@ -171,6 +187,8 @@ class Manifest(Document):
     image: str | None = None
     versions: dict[str, str]
     """Versions of the libraries that made the artifact."""
+    validation: ValidationStatus | None = None
+    """What the validations while training have found, in manifests from 1.2 on."""
     evaluation: EvaluationStatus
     emissions: EmissionsRecord
     formats: dict[ArtifactFormat, str]

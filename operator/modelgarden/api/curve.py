@@ -28,7 +28,9 @@ class CurvePoint(ApiModel):
     tokens_per_second: Annotated[int, Field(ge=0)] | None = None
     """Trained on lately, padding left out; None at the start of an attempt."""
     validation_loss: Number | None = None
-    """Of the held-out rows, where they were scored: the logarithm of the perplexity."""
+    """Of the held-out rows, where they were scored: the objective's own loss where training.validation is set, else the
+    logarithm of the perplexity, in nats per token.
+    """
 
 
 class TrainingCurve(Document):

@@ -1,7 +1,7 @@
 """The layout in object storage. Everything is immutable but the aliases and the running emissions of an attempt.
 
 <output.uri>/runs/<namespace>/<job>/<uid>/dataset/{train,validation,test}.parquet, report.html, report.json (written last)
-                                          checkpoints/<step>/...  with checkpoint.json, written last
+                                          checkpoints/<step>/...  validation.json, best*.safetensors; checkpoint.json, written last
                                           emissions/<attempt>.json  one EmissionsRecord per attempt
                                           tensorboard/...  event files
                                           wandb/...  offline files of Weights & Biases
@@ -41,6 +41,7 @@ TENSORBOARD: Final = "tensorboard"
 WANDB: Final = "wandb"
 CHECKPOINTS: Final = "checkpoints"
 CHECKPOINT_MARKER: Final = "checkpoint.json"
+CHECKPOINT_VALIDATION: Final = "validation.json"
 ATTEMPT_EMISSIONS: Final = "emissions"
 WRITE_PROOF: Final = "write-proof.json"
 """Below an output: what the operator writes to prove that its storage minds conditions."""

@@ -30,6 +30,7 @@ from modelgarden.api.finetunejob import (
     Trackers,
     TrackerStatuses,
     Training,
+    ValidationStatus,
 )
 from modelgarden.api.messages import Message
 
@@ -165,7 +166,7 @@ class ServeConfig(Configuration):
 class TrainReport(Document):
     """Body of GET /progress of a pod that prepares or trains."""
 
-    schema_version: str = Field(default="1.1")
+    schema_version: str = Field(default="1.2")
     attempt: str
     progress: Progress
     resolved_hyperparameters: dict[str, str] = Field(default_factory=dict)
@@ -176,6 +177,8 @@ class TrainReport(Document):
     """What storage or hub last failed with, while the pod waits for it to answer again."""
     trackers: TrackerStatuses = ()
     """Of this attempt, in reports from 1.1 on."""
+    validation: ValidationStatus | None = None
+    """What the validations so far have found, in reports from 1.2 on."""
 
 
 class ServeReport(Document):

@@ -13,7 +13,7 @@ from modelgarden.api.finetunejob import Estimate, FineTuneJobSpec, Method, Needs
 from modelgarden.carbon.factors import carbon_factors
 from modelgarden.carbon.intensity import intensity_of
 from modelgarden.settings import Settings
-from modelgarden.workloads.gpus import Card, Gpu, card_of
+from modelgarden.workloads.gpus import Gpu, card_of
 
 UTILISATION: Final = 0.45
 """Share of a card's FLOPs that a training reaches: an 8B Llama on an H100 in docs/benchmarks.md, 15,303 tokens/s."""
@@ -24,6 +24,8 @@ _AGAIN: Final = 2
 """The pass forward once more, with gradient checkpointing."""
 _REFERENCE: Final[dict[ObjectiveType, int]] = {"SFT": 0, "DPO": 2, "ORPO": 0, "KTO": 6}
 """Passes forward of the base model that the trained one is held against; KTO's distance between both takes one of each."""
+_FORWARD: Final = 2
+"""FLOPs of a pass forward, per parameter and token."""
 _LIGHTER: Final[dict[Method, tuple[str, ...]]] = {
     "Full": ("method LoRA or QLoRA",),
     "LoRA": ("method QLoRA", "a smaller training.lora.rank"),
@@ -42,6 +44,8 @@ class Work:
     """To train on."""
     tokens: int
     """Of one epoch."""
+    validation_rows: int = 0
+    """Held out."""
 
 
 def estimate_of(work: Work, gpus: Sequence[Gpu], settings: Settings) -> Estimate:
@@ -94,13 +98,15 @@ def _time_and_energy(work: Work, largest: Pass, gpu: Gpu | None, settings: Setti
     flops = _FLOPS[work.spec.method] + _REFERENCE[work.spec.objective.type]
     if largest.gradient_checkpointing:
         flops += _AGAIN
-    seconds = _seconds(work, card, flops=flops)
+    validating = _FORWARD + _REFERENCE[work.spec.objective.type]
+    computed = flops * _tokens(work) + validating * _validated_tokens(work)
+    seconds = computed * work.needs.active_parameters / (UTILISATION * card.teraflops * 1e12)
     joules = round(seconds * card.watts)
     carbon = carbon_factors(work.spec.carbon, settings)
     intensity = intensity_of(carbon.zone)
     time = (
-        f"seconds = {flops} FLOPs x needs.activeParameters x tokens x epochs / ({UTILISATION:.0%} of {card.teraflops:g} "
-        f"TFLOPS). energyJoules = seconds x {card.watts} W, the board's limit."
+        f"seconds = {_counted(work, flops, validating)} / ({UTILISATION:.0%} of {card.teraflops:g} TFLOPS). "
+        f"energyJoules = seconds x {card.watts} W, the board's limit."
     )
     return {
         "seconds": round(seconds),
@@ -114,10 +120,27 @@ def _time_and_energy(work: Work, largest: Pass, gpu: Gpu | None, settings: Setti
     }
 
 
-def _seconds(work: Work, card: Card, *, flops: int) -> float:
+def _tokens(work: Work) -> float:
+    """Return the tokens that are trained on, where the training does not stop early."""
     training = work.spec.training
-    tokens = work.tokens * training.epochs_in(training.steps(work.rows), work.rows)
-    return flops * work.needs.active_parameters * tokens / (UTILISATION * card.teraflops * 1e12)
+    return work.tokens * training.epochs_in(training.steps(work.rows), work.rows)
+
+
+def _validated_tokens(work: Work) -> float:
+    """Return the tokens of all validations; held-out rows are as long as the others."""
+    training = work.spec.training
+    if training.validation is None:
+        return 0.0
+    rows = min(work.validation_rows, work.spec.evaluation.max_rows)
+    return training.validation.times(training.steps(work.rows)) * rows * work.tokens / work.rows
+
+
+def _counted(work: Work, training: int, validating: int) -> str:
+    """Return in words which FLOPs are counted."""
+    told = f"{training} FLOPs x needs.activeParameters x tokens x epochs"
+    if work.spec.training.validation is None:
+        return told
+    return f"({told} + {validating} x needs.activeParameters x tokens of all validations)"
 
 
 def _cost(seconds: float, gpu: Gpu, settings: Settings) -> dict[str, Any]:

@@ -219,6 +219,7 @@ def _schema_version(subject: Subject) -> str:
     if any(map(in_gcs, (subject.base, spec.output.uri, *sources))):
         return "5.0"
     needs = {
+        6: spec.training.validation is not None,
         5: spec.trackers.wandb is not None,
         4: spec.trackers.mlflow is not None,
         3: spec.objective != Objective(),

@@ -25,6 +25,8 @@ def reported(subject: Subject, job: JobState, report: TrainReport | None) -> dic
         fields["trackers"] = trackers
     if report is not None:
         fields["progress"] = report.progress
+        if report.validation is not None:
+            fields["validation"] = report.validation
         if report.emissions is not None:
             fields["carbon"] = continued(subject.status.carbon, report.emissions)
     return fields
@@ -34,12 +36,15 @@ def recorded(subject: Subject, manifest: Manifest) -> dict[str, Any]:
     """Return the fields that the manifest of a finished training settles."""
     # A short training may end before its first report was read.
     progress = subject.status.progress or Progress(stage=DONE)
-    end = {"stage": DONE, "step": progress.total_steps, "percent": 100, "eta_seconds": None}
+    found = manifest.validation
+    steps = found.step if found is not None and found.stopped_early else progress.total_steps
+    end = {"stage": DONE, "step": steps, "total_steps": steps, "percent": 100, "eta_seconds": None}
     settled = {
         "revision": manifest.base_model.revision,
         "hyperparameters": _short(manifest.hyperparameters),
     }
     return {
+        "validation": found,
         "evaluation": manifest.evaluation,
         "dataset": manifest.dataset.status,
         "carbon": continued(subject.status.carbon, manifest.emissions),

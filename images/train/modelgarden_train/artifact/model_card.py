@@ -42,7 +42,7 @@ Dataset: `{results.dataset.source}`, {dataset.training_rows} rows and {dataset.t
 | hyperparameter | value |
 |---|---|
 {settings}
-
+{_validation(config, results)}
 {_energy(emissions)}
 """
 
@@ -87,6 +87,19 @@ def _score(score: Score) -> str:
     if score.interval is not None:
         return f"{score.value} (95 %: {score.interval.low} to {score.interval.high})"
     return score.value
+
+
+def _validation(config: RunConfig, results: Results) -> str:
+    """Return which step's weights these are, where that was chosen by the validation loss."""
+    found = results.validation
+    if found is None or config.training.early_stopping is None:
+        return ""
+    total = results.hyperparameters["steps"]
+    ended = f"stopped early at step {found.step} of {total}" if found.stopped_early else f"had {total} steps"
+    return (
+        f"\nThe training {ended}; the weights are those of step {found.best_step}, whose validation loss was the lowest, "
+        f"{found.best_loss}.\n"
+    )
 
 
 def _energy(emissions: EmissionsRecord) -> str:

@@ -80,6 +80,7 @@ def publish(
         hyperparameters=results.hyperparameters,
         image=config.image,
         versions=library_versions(),
+        validation=results.validation,
         evaluation=results.evaluation.scores,
         emissions=emissions,
         formats=results.formats,

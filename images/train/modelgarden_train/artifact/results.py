@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelgarden.api.artifact import DatasetReport, Evaluation
-from modelgarden.api.finetunejob import ArtifactFormat, BaseModelRecord
+from modelgarden.api.finetunejob import ArtifactFormat, BaseModelRecord, ValidationStatus
 
 
 @dataclass(frozen=True)
@@ -20,3 +20,5 @@ class Results:
     formats: dict[ArtifactFormat, str]
     artifact: Path
     """Local folder with the formats, in the layout of the run."""
+    validation: ValidationStatus | None = None
+    """What the validations while training have found."""

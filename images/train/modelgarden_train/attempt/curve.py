@@ -32,9 +32,11 @@ class CurveRecorder:
             logger.warning("The loss curve begins anew", extra={"error": str(error)})
 
     def add(self, point: CurvePoint) -> None:
-        """Note a point; those of steps that are done again give way."""
-        while self._points and self._points[-1].step >= point.step:
+        """Note a point, or more of the newest one; those of steps that are done again give way."""
+        while self._points and self._points[-1].step > point.step:
             self._points.pop()
+        if self._points and self._points[-1].step == point.step:
+            point = self._points.pop().model_copy(update=point.model_dump(exclude_none=True))
         self._points.append(point)
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -42,7 +44,9 @@ class CurveRecorder:
         (checkpoint.path / CURVE).write_bytes(encoded(thinned(self._points, most=MOST_POINTS)))
 
     def finished(self, evaluation: EvaluationStatus, *, steps: int) -> list[CurvePoint]:
-        """Return the points of a run of so many steps, its ends with the held-out rows' loss."""
+        """Return the points of a run of so many steps, its ends with the held-out rows' loss where none was validated."""
+        if any(point.validation_loss is not None for point in self._points):
+            return thinned(self._points, most=MOST_POINTS)
         return with_validation(thinned(self._points, most=MOST_POINTS - 2), evaluation, steps=steps)
 
 
@@ -52,7 +56,20 @@ def encoded(points: Sequence[CurvePoint]) -> bytes:
 
 
 def thinned(points: Sequence[CurvePoint], *, most: int) -> list[CurvePoint]:
-    """Return at most so many of the points (at least 2), evenly over them, with the first and the last."""
+    """Return at most so many of the points (at least 2), evenly over them, with the first and the last.
+
+    Those with a validation loss, which are few, come before the others.
+    """
+    if len(points) <= most:
+        return list(points)
+    validated = [point for point in points if point.validation_loss is not None]
+    others = [point for point in points if point.validation_loss is None]
+    if len(validated) > most - 2 or not others:
+        return _evenly(validated or others, most=most)
+    return sorted([*validated, *_evenly(others, most=most - len(validated))], key=lambda point: point.step)
+
+
+def _evenly(points: Sequence[CurvePoint], *, most: int) -> list[CurvePoint]:
     if len(points) <= most:
         return list(points)
     last = len(points) - 1

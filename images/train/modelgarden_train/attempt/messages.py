@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from modelgarden.api.finetunejob import ArtifactFormat
+from modelgarden.api.finetunejob import ArtifactFormat, ValidationStatus
 from modelgarden.api.pods import RunConfig
 from modelgarden_pod.errors import PodError, Terminated, UserError
 
@@ -89,6 +89,22 @@ class Logged(Message):
     gradient_norm: float | None
 
 
+class Validated(Message):
+    """The held-out rows were scored."""
+
+    kind: Literal["validated"] = "validated"
+    step: int
+    """Done before; 0 is the untrained model."""
+    loss: float
+
+
+class Best(Message):
+    """What all validations so far have found."""
+
+    kind: Literal["best"] = "best"
+    found: ValidationStatus
+
+
 class GpuMemory(Message):
     """The peak of the GPU's memory."""
 
@@ -103,6 +119,7 @@ class Made(Message):
     artifact: Path
     formats: dict[ArtifactFormat, str]
     hyperparameters: dict[str, str]
+    validation: ValidationStatus | None = None
     evaluation: Path
     """File with the scores of base and tuned model."""
 
@@ -130,14 +147,15 @@ class Failed(Message):
 Order = Annotated[Begin | Inputs, Field(discriminator="kind")]
 """What a worker is told."""
 Report = Annotated[
-    Stage | Resolved | Stepped | Logged | GpuMemory | Saved | Made | Failed, Field(discriminator="kind")
+    Stage | Resolved | Stepped | Logged | Validated | Best | GpuMemory | Saved | Made | Failed,
+    Field(discriminator="kind"),
 ]
 """What a worker tells."""
 
 ORDERS: TypeAdapter[Begin | Inputs] = TypeAdapter(Order)
-REPORTS: TypeAdapter[Stage | Resolved | Stepped | Logged | GpuMemory | Saved | Made | Failed] = TypeAdapter(
-    Report
-)
+REPORTS: TypeAdapter[
+    Stage | Resolved | Stepped | Logged | Validated | Best | GpuMemory | Saved | Made | Failed
+] = TypeAdapter(Report)
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from modelgarden.api.emissions import EmissionsRecord
-from modelgarden.api.finetunejob import Progress, TrackerStatus
+from modelgarden.api.finetunejob import Progress, TrackerStatus, ValidationStatus
 from modelgarden.api.pods import TrainReport
 from modelgarden_pod.retry import Outage
 
@@ -43,6 +43,7 @@ class ProgressBoard:
         self._progress = Progress(stage=stage)
         self._hyperparameters: dict[str, str] = {}
         self._revision: str | None = None
+        self._validation: ValidationStatus | None = None
         self._window: list[tuple[float, int, int]] = []
         self.tokens = 0
 
@@ -91,6 +92,13 @@ class ProgressBoard:
             fields["eta_seconds"] = round((total - step) * (now - began) / (step - first_step))
         self.update(**fields)
 
+    def validated(self, found: ValidationStatus) -> None:
+        """Tell what the validations have found; a training that stopped early has no more steps than it did."""
+        with self._lock:
+            self._validation = found
+        if found.stopped_early:
+            self.update(total_steps=found.step, percent=100, eta_seconds=0)
+
     @property
     def tokens_per_second(self) -> int | None:
         """Speed of the newest steps, None before there are two."""
@@ -119,6 +127,7 @@ class ProgressBoard:
                 emissions=emissions,
                 outage=next((one.message for one in self._outages if one.message), None),
                 trackers=self._trackers(),
+                validation=self._validation,
             )
 
     def metrics(self) -> CollectorRegistry:
@@ -153,6 +162,11 @@ class _BoardMetrics(Collector):
             GaugeMetricFamily("modelgarden_train_step", "Optimizer steps done.", progress.step),
             GaugeMetricFamily("modelgarden_train_steps", "Optimizer steps in all.", progress.total_steps),
             GaugeMetricFamily("modelgarden_train_loss", "Training loss.", float(progress.loss or "nan")),
+            GaugeMetricFamily(
+                "modelgarden_train_validation_loss",
+                "Validation loss, where the training is validated.",
+                float(report.validation.loss if report.validation is not None else "nan"),
+            ),
             GaugeMetricFamily(
                 "modelgarden_train_checkpoint_step",
                 "Step of the newest complete checkpoint.",

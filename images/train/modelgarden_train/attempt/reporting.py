@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from modelgarden.api.finetunejob import ValidationStatus
 from modelgarden_train.attempt.messages import (
+    Best,
     Channel,
     GpuMemory,
     Logged,
@@ -10,6 +12,7 @@ from modelgarden_train.attempt.messages import (
     Saved,
     Stage,
     Stepped,
+    Validated,
 )
 from modelgarden_train.attempt.signals import StopRequest
 from modelgarden_train.objectives.checkpoint import Checkpoint
@@ -25,6 +28,8 @@ class Reporter:
         """The newest checkpoint of this attempt; the supervisor leaves it on the disk."""
         self.hyperparameters: dict[str, str] = {}
         """Of the training that began last."""
+        self.validation: ValidationStatus | None = None
+        """What its validations have found."""
 
     @property
     def stopping(self) -> bool:
@@ -56,6 +61,20 @@ class Reporter:
         self._channel.send(
             Logged(step=step, loss=loss, learning_rate=learning_rate, gradient_norm=gradient_norm)
         )
+
+    def validating(self) -> None:
+        """Tell the stage alone: who validates looks at `stopping`."""
+        self._channel.send(Stage(name="Validating"))
+
+    def validated(self, step: int, *, loss: float) -> None:
+        """Tell the held-out rows' loss; the training goes on."""
+        self._channel.send(Validated(step=step, loss=loss))
+        self._channel.send(Stage(name="Training"))
+
+    def best(self, found: ValidationStatus) -> None:
+        """Tell what all validations so far have found."""
+        self.validation = found
+        self._channel.send(Best(found=found))
 
     def gpu_memory(self, mib: int | None) -> None:
         """Tell the peak of the GPU's memory."""

@@ -21,6 +21,7 @@ from modelgarden_train.attempt.checkpoints import restore_newest
 from modelgarden_train.attempt.curve import CurveRecorder, encoded
 from modelgarden_train.attempt.emissions import Attempts
 from modelgarden_train.attempt.messages import (
+    Best,
     GpuMemory,
     Inputs,
     Logged,
@@ -30,6 +31,7 @@ from modelgarden_train.attempt.messages import (
     Saved,
     Stage,
     Stepped,
+    Validated,
 )
 from modelgarden_train.attempt.progress import ProgressBoard
 from modelgarden_train.attempt.run import Run
@@ -163,6 +165,7 @@ class Supervisor:
             base_model=base.record(),
             dataset=dataset.report,
             hyperparameters=made.hyperparameters,
+            validation=made.validation,
             evaluation=Evaluation.model_validate_json(made.evaluation.read_bytes()),
             formats=made.formats,
             artifact=made.artifact,
@@ -198,6 +201,10 @@ class Supervisor:
                 )
             case Logged():
                 self._log(message)
+            case Validated():
+                self._take(CurvePoint(step=message.step, validation_loss=message.loss))
+            case Best():
+                self._board.validated(message.found)
             case GpuMemory():
                 self._board.update(gpu_memory_mib=message.mib)
             case Saved():
@@ -213,6 +220,9 @@ class Supervisor:
             gradient_norm=message.gradient_norm,
             tokens_per_second=self._board.tokens_per_second,
         )
+        self._take(point)
+
+    def _take(self, point: CurvePoint) -> None:
         self._curve.add(point)
         self._tracking.log(point, epoch=self._epoch, gpus=self._attempts.gpu_load)
 

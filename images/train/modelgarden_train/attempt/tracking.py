@@ -35,6 +35,7 @@ class Tracking:
 
     def __init__(self, run: Run) -> None:
         self._following = _asked(run)
+        self._validates = run.config.training.validation is not None
         self._from_step = 0
 
     def resumed(self, step: int) -> None:
@@ -62,9 +63,9 @@ class Tracking:
             one.keep()
 
     def found(self, points: Sequence[CurvePoint], emissions: EmissionsRecord) -> None:
-        """Tell what was found at the end, over all attempts."""
+        """Tell what was found at the end, over all attempts; what was validated on the way is told already."""
         for point in points:
-            if point.validation_loss is not None:
+            if point.validation_loss is not None and not self._validates:
                 self.log(CurvePoint(step=point.step, validation_loss=point.validation_loss))
         if points:
             for one in self._following:

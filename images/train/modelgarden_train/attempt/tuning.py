@@ -74,7 +74,7 @@ class Tuning:
         before = self._evaluate_base(tokenizer, held_out)
 
         self._reporter.stage("Training")
-        model = self._train(tokenizer, export)
+        model = self._train(tokenizer, export, held_out)
         self._reporter.stage("EvaluatingTuned")
         after = self._evaluate(model, tokenizer, held_out)
 
@@ -89,6 +89,7 @@ class Tuning:
             artifact=target,
             formats=formats,
             hyperparameters=self._reporter.hyperparameters,
+            validation=self._reporter.validation,
             evaluation=scores,
         )
 
@@ -120,7 +121,7 @@ class Tuning:
         complete = known.scores.keys() >= metrics_of(rows).keys()
         return ModelResult(scores=known.scores, answers=known.answers) if complete else None
 
-    def _train(self, tokenizer: PreTrainedTokenizerBase, export: Export) -> Any:
+    def _train(self, tokenizer: PreTrainedTokenizerBase, export: Export, held_out: Rows) -> Any:
         """Train to the end and return the model; on SIGTERM leave with the step saved."""
         scope = Scope(
             config=self._config,
@@ -129,6 +130,7 @@ class Tuning:
             checkpoints=self._workspace / CHECKPOINTS,
             base_scores=self._base_scores,
             watcher=self._reporter,
+            held_out=held_out if self._config.training.validation else (),
         )
         first = first_plan(
             effective_batch=self._config.training.effective_batch_size,

@@ -49,7 +49,7 @@ def dpo_trainer(scope: Scope, model: Any, plan: StepPlan) -> Any:
             disable_dropout=scope.config.training.lora.dropout == 0,
             precompute_ref_log_probs=scope.config.method == "Full",
         ),
-        rows=map(pair, scope.rows),
+        rows=lambda rows: map(pair, rows),
     )
 
 

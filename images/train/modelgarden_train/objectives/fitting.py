@@ -59,7 +59,9 @@ def _fit(trainer: Any, *, resume: Checkpoint | None) -> None:
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
+    trainer.validator.resume(resume.path if resume else None)
     trainer.train(resume_from_checkpoint=str(resume.path) if resume else None)
+    trainer.validator.finish()
 
 
 def _does_not_fit(scope: Scope, model: Any, *, plan: StepPlan) -> UserError:

@@ -13,16 +13,17 @@ from modelgarden_train.objectives.hyperparameters import hyperparameters
 from modelgarden_train.objectives.memory import StepPlan
 from modelgarden_train.objectives.passes import Passes
 from modelgarden_train.objectives.scope import Scope, TokenCount
+from modelgarden_train.objectives.validator import Validator
 
 
-def follower(scope: Scope, counted: TokenCount, passes: Passes) -> Any:
+def follower(scope: Scope, counted: TokenCount, passes: Passes, validator: Validator) -> Any:
     """Return the callback that a trainer of Transformers takes."""
     from transformers import TrainerCallback
 
     told = _Hyperparameters(scope, passes)
 
     class Follow(TrainerCallback):  # type: ignore[misc]
-        """Shows progress, has checkpoints uploaded, and stops at a step where SIGTERM has come."""
+        """Shows progress, has steps validated and checkpoints uploaded, and stops at a step where SIGTERM has come."""
 
         def __init__(self) -> None:
             self.loss: float | None = None
@@ -31,15 +32,21 @@ def follower(scope: Scope, counted: TokenCount, passes: Passes) -> Any:
             self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
         ) -> None:
             told.tell(args, steps=state.max_steps, model=model)
+            validator.begin(step=state.global_step, steps=state.max_steps)
+            control.should_training_stop = validator.over or state.global_step >= state.max_steps
 
         def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
             told.tell(args, steps=state.max_steps, model=model)
-            control.should_save |= state.global_step >= state.max_steps
+            if not scope.watcher.stopping:
+                validator.validate(step=state.global_step, steps=state.max_steps)
+            ended = validator.over or state.global_step >= state.max_steps
+            control.should_save |= ended
+            control.should_training_stop |= ended
             if scope.watcher.stopping:
                 control.should_save = control.should_training_stop = True
             scope.watcher.step(
                 state.global_step,
-                total=state.max_steps,
+                total=state.global_step if ended else state.max_steps,
                 epoch=state.epoch or 0.0,
                 tokens=counted.tokens,
                 loss=self.loss,
@@ -50,12 +57,7 @@ def follower(scope: Scope, counted: TokenCount, passes: Passes) -> Any:
             loss = logs.get("loss")
             if loss is None:
                 return
-            self.loss = float(loss)
-            if not math.isfinite(self.loss):
-                raise UserError(
-                    "TrainingFailed",
-                    f"the loss became {loss} at step {state.global_step}; lower training.learningRate",
-                )
+            self.loss = _finite(float(loss), step=state.global_step)
             scope.watcher.logged(
                 state.global_step,
                 loss=self.loss,
@@ -68,9 +70,18 @@ def follower(scope: Scope, counted: TokenCount, passes: Passes) -> Any:
             path = scope.checkpoints / f"checkpoint-{state.global_step}"
             if scope.base_scores.exists():
                 shutil.copy(scope.base_scores, path / scope.base_scores.name)
+            validator.save(path)
             scope.watcher.saved(Checkpoint(step=state.global_step, path=path))
 
     return Follow()
+
+
+def _finite(loss: float, *, step: int) -> float:
+    if not math.isfinite(loss):
+        raise UserError(
+            "TrainingFailed", f"the loss became {loss} at step {step}; lower training.learningRate"
+        )
+    return loss
 
 
 def _number(value: Any) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
-from modelgarden.api.finetunejob import Objective
+from modelgarden.api.finetunejob import Objective, Training
 from modelgarden.api.pods import RunConfig
 from modelgarden_train.data.chat import PLAIN_TEMPLATE
 from modelgarden_train.models.loading import ALL_LINEAR
@@ -46,6 +46,7 @@ def hyperparameters(
     }
     if arguments.neftune_noise_alpha is not None:
         used["neftuneNoiseAlpha"] = arguments.neftune_noise_alpha
+    used |= _of_the_validation(config.training)
     adapters = getattr(model, "peft_config", None)
     if adapters:
         adapter = next(iter(adapters.values()))
@@ -67,6 +68,16 @@ def _of_the_objective(objective: Objective) -> dict[str, Any]:
     """Return the settings of the objective's own block, by their names there."""
     settings = objective.settings
     return settings.model_dump(by_alias=True) if settings is not None else {}
+
+
+def _of_the_validation(training: Training) -> dict[str, Any]:
+    used: dict[str, Any] = {}
+    if training.validation is not None:
+        used["validationEverySteps"] = training.validation.every_steps
+    if training.early_stopping is not None:
+        used["earlyStoppingPatience"] = training.early_stopping.patience
+        used["earlyStoppingMinDelta"] = training.early_stopping.min_delta
+    return used
 
 
 def _targets(config: RunConfig) -> str:

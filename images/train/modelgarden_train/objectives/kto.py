@@ -38,7 +38,7 @@ def kto_trainer(scope: Scope, model: Any, plan: StepPlan) -> Any:
             disable_dropout=scope.config.training.lora.dropout == 0,
             precompute_ref_log_probs=scope.config.method == "Full",
         ),
-        rows=judged(scope.rows),
+        rows=judged,
     )
 
 

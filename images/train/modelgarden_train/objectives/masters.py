@@ -65,6 +65,11 @@ class Masters:
 
         return torch.nn.utils.clip_grad_norm_([self._all], most)
 
+    def of(self, parameter: Any) -> Any:
+        """Return a copy of one of the model's weights in 32 bits."""
+        held = next(place for place, one in enumerate(self._held) if one is parameter)
+        return self._masters[held].data.clone()
+
     def restore(self) -> None:
         """Give the model its weights in 32 bits."""
         for parameter, master in zip(self._held, self._masters, strict=True):

@@ -36,7 +36,7 @@ def orpo_trainer(scope: Scope, model: Any, plan: StepPlan) -> Any:
             disable_dropout=scope.config.training.lora.dropout == 0,
             precompute_ref_log_probs=True,  # there is no reference: else one would be kept in memory
         ),
-        rows=map(pair, scope.rows),
+        rows=lambda rows: map(pair, rows),
     )
 
 

@@ -84,6 +84,12 @@ class Passes:
         self.form = form
         self._steps = 0
 
+    def split(self, rows: Sequence[StepRow]) -> list[list[StepRow]]:
+        """Return the rows of a step in passes, by the plan as it is now."""
+        widths = [self.form.width(row) for row in rows]
+        split = parts(widths, budget=self.plan.budget, padded=self.form.why_padded is not None)
+        return [[rows[place] for place in places] for places in split]
+
     def run(
         self,
         rows: Sequence[StepRow],
@@ -97,7 +103,7 @@ class Passes:
             torch.OutOfMemoryError: a single row does not fit, with or without gradient checkpointing as the plan has it.
         """
         while True:
-            passes = self._passes(rows)
+            passes = self.split(rows)
             measured = self._steps + 1 == _MEASURED_STEP and len(passes) > 1
             before = _start_measuring() if measured else None
             loss, done = _loss_of(map(self.form.tensors, passes), forward_and_back)
@@ -109,11 +115,6 @@ class Passes:
             forget()
             release_memory()
             self._shrink(self._tokens(passes[done]))
-
-    def _passes(self, rows: Sequence[StepRow]) -> list[list[StepRow]]:
-        widths = [self.form.width(row) for row in rows]
-        split = parts(widths, budget=self.plan.budget, padded=self.form.why_padded is not None)
-        return [[rows[place] for place in places] for places in split]
 
     def _tokens(self, rows: Sequence[StepRow]) -> int:
         widths = [self.form.width(row) for row in rows]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from modelgarden.api.finetunejob import ValidationStatus
 from modelgarden.api.pods import RunConfig
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.objectives.checkpoint import Checkpoint
@@ -42,6 +43,18 @@ class Watcher(Protocol):
         """Hear the mean loss since it was last told, with what went with it at this step."""
         ...
 
+    def validating(self) -> None:
+        """Hear that the held-out rows are scored from now on."""
+        ...
+
+    def validated(self, step: int, *, loss: float) -> None:
+        """Hear the held-out rows' loss after a step, 0 before the first; the training goes on."""
+        ...
+
+    def best(self, found: ValidationStatus) -> None:
+        """Hear what all validations so far have found."""
+        ...
+
     def gpu_memory(self, mib: int | None) -> None:
         """Hear of the peak of the GPU's memory, None on a CPU."""
         ...
@@ -63,6 +76,8 @@ class Scope:
     base_scores: Path
     """File with the base model's scores, kept in every checkpoint so that no attempt scores it again."""
     watcher: Watcher
+    held_out: Sequence[PreparedRow] = ()
+    """Those that the training is validated on."""
 
 
 @dataclass

@@ -33,5 +33,5 @@ def sft_trainer(scope: Scope, model: Any, plan: StepPlan) -> Any:
             max_length=None,
             packing=False,
         ),
-        rows=map(labelled, scope.rows),
+        rows=lambda rows: map(labelled, rows),
     )

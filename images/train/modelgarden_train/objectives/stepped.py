@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
+from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.objectives.follow import follower
 from modelgarden_train.objectives.masters import Masters, led
 from modelgarden_train.objectives.order import ShuffledSampler
 from modelgarden_train.objectives.passes import Passes, StepRow, StepRows, collate, on_device
 from modelgarden_train.objectives.scope import Scope, TokenCount
+from modelgarden_train.objectives.validator import Validator
+
+MakeRows = Callable[[Sequence[PreparedRow]], Iterable[StepRow]]
+"""Makes prepared rows such as an objective takes."""
 
 
 def stepped(
-    trainer: type, scope: Scope, model: Any, *, passes: Passes, arguments: Any, rows: Iterable[StepRow]
+    trainer: type, scope: Scope, model: Any, *, passes: Passes, arguments: Any, rows: MakeRows
 ) -> Any:
-    """Return a trainer of this class; its `passes` know the plan as it is later, and its `step` the rows of a step."""
+    """Return a trainer of this class; its `passes` know the plan as it is later, its `step` the rows of a step, and its
+    `validator` what the held-out rows tell.
+    """
     import torch
-    from datasets import Dataset
 
     counted = TokenCount()
     form = passes.form
     in_16_bits = arguments.bf16 and scope.config.method != "Full"
     steps = passes
+    watching = Validator(scope)
 
-    class Stepped(led(trainer, torch.bfloat16) if in_16_bits else trainer):  # type: ignore[misc]
+    ends = ending(trainer)
+
+    class Stepped(led(ends, torch.bfloat16) if in_16_bits else ends):  # type: ignore[misc]
         """The trainer with our steps."""
 
         passes = steps
+        validator = watching
         masters: Masters | None = None
         step: StepRows
 
@@ -42,11 +52,7 @@ def stepped(
             return batches, torch.full((), max(1, weight), device=device)
 
         def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
-            self.step = inputs["rows"]
-            if begin := getattr(
-                self, "begin_step", None
-            ):  # what an objective does with all rows of a step first
-                begin()
+            self.begin(inputs["rows"])
             loss = steps.run(
                 self.step.rows,
                 forward_and_back=lambda part: super(Stepped, self).training_step(
@@ -57,6 +63,12 @@ def stepped(
             counted.tokens += sum(map(form.tokens, self.step.rows))
             return loss
 
+        def begin(self, rows: StepRows) -> None:
+            """Know the rows of a step, and do what an objective does with all of them first."""
+            self.step = rows
+            if begin_step := getattr(self, "begin_step", None):
+                begin_step()
+
         def _forget(self, model: Any) -> None:
             model.zero_grad(set_to_none=True)
             if self.masters:
@@ -65,11 +77,36 @@ def stepped(
         def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
             return on_device(inputs, self.args.device)
 
-    return Stepped(
+    made = Stepped(
         model=model,
         args=arguments,
-        train_dataset=Dataset.from_list(list(rows)),
+        train_dataset=_dataset(rows(scope.rows)),
+        eval_dataset=_dataset(rows(scope.held_out)) if scope.held_out else None,
         processing_class=scope.tokenizer,
         data_collator=collate,
-        callbacks=[follower(scope, counted, steps)],
+        callbacks=[follower(scope, counted, steps, watching)],
     )
+    watching.watch(made)
+    return made
+
+
+def ending(trainer: type) -> type:
+    """Return a class of trainers that do no step where the training is over as it begins.
+
+    Transformers looks after a step only: an attempt that resumes at the last step, within an epoch, would do another.
+    """
+
+    class Ending(trainer):  # type: ignore[misc]
+        """The trainer, which looks before."""
+
+        def _run_epoch(self, **arguments: Any) -> None:
+            if not self.control.should_training_stop:
+                super()._run_epoch(**arguments)
+
+    return Ending
+
+
+def _dataset(rows: Iterable[StepRow]) -> Any:
+    from datasets import Dataset
+
+    return Dataset.from_list(list(rows))

@@ -59,6 +59,7 @@ from modelgarden.api.finetunejob.training import (
     Schedule,
     Training,
 )
+from modelgarden.api.finetunejob.validation import EarlyStopping, Validation, ValidationStatus
 
 __all__ = [
     "BAD_ROWS_PATTERN",
@@ -90,6 +91,7 @@ __all__ = [
     "DatasetStatus",
     "Dpo",
     "DpoLoss",
+    "EarlyStopping",
     "Estimate",
     "Evaluation",
     "FineTuneJobSpec",
@@ -122,5 +124,7 @@ __all__ = [
     "TrackerStatuses",
     "Trackers",
     "Training",
+    "Validation",
+    "ValidationStatus",
     "WeightsAndBiases",
 ]

@@ -29,7 +29,8 @@ class Estimate(ApiModel):
         default=False, description="Whether the training fits with gradient checkpointing only."
     )
     seconds: Count | None = Field(
-        default=None, description="Seconds of training alone: without start, scoring, export and upload."
+        default=None,
+        description="Seconds of training to its last step, validations included: without start, scoring, export and upload.",
     )
     energy_joules: Joules | None = Field(
         default=None, description="Energy of the GPU in these seconds in joules, before PUE."

@@ -16,6 +16,7 @@ from modelgarden.api.finetunejob.output import ArtifactFormat
 from modelgarden.api.finetunejob.parent import Parent
 from modelgarden.api.finetunejob.source import DatasetFormat
 from modelgarden.api.finetunejob.trackers import TrackerStatuses
+from modelgarden.api.finetunejob.validation import ValidationStatus
 from modelgarden.api.messages import Message
 
 Phase = Literal[
@@ -28,10 +29,15 @@ class Progress(ApiModel):
 
     stage: str = Field(
         max_length=32,
-        description="Restoring, Loading, EvaluatingBase, Training, EvaluatingTuned, Exporting, Uploading or Done.",
+        description="Restoring, Loading, EvaluatingBase, Training, Validating, EvaluatingTuned, Exporting, Uploading or "
+        "Done.",
     )
     step: int = Field(default=0, ge=0, description="Optimizer steps done.")
-    total_steps: int = Field(default=0, ge=0, description="Optimizer steps in all.")
+    total_steps: int = Field(
+        default=0,
+        ge=0,
+        description="Optimizer steps in all; of a training that stopped early those that it did.",
+    )
     percent: int = Field(default=0, ge=0, le=100, description="Share of the steps that is done.")
     epoch: Decimal | None = Field(default=None, description="Epochs done.")
     loss: Decimal | None = Field(default=None, description="Training loss of the newest logged step.")
@@ -163,6 +169,9 @@ class FineTuneJobStatus(ApiModel):
         default=None,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
         description="Where the training is followed, each tracker once.",
+    )
+    validation: ValidationStatus | None = Field(
+        default=None, description="What the validations while training have found."
     )
     evaluation: EvaluationStatus | None = Field(default=None, description="Held-out scores.")
     artifact: ArtifactStatus | None = Field(default=None, description="The registered artifact.")

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from modelgarden.api.base import ApiModel, Rule
+from modelgarden.api.finetunejob.validation import EarlyStopping, Validation
 
 Method = Literal["LoRA", "QLoRA", "Full"]
 Schedule = Literal["Cosine", "Linear", "Constant", "InverseSqrt", "WarmupStableDecay"]
@@ -21,6 +22,7 @@ WARMUP_RATIO: Final = 0.05
 
 _ONE_END: Final = "set either epochs or maxSteps"
 _ONE_WARMUP: Final = "set either warmupRatio or warmupSteps"
+_STOPS_BLIND: Final = "earlyStopping goes by the validation loss; set validation.everySteps"
 
 
 class LoraParameters(ApiModel):
@@ -116,6 +118,15 @@ class Training(ApiModel):
         description="NEFTune (https://arxiv.org/abs/2310.05914): noise on the embeddings while training, of this alpha, "
         "such as 5; rows are padded then. Default: none.",
     )
+    validation: Validation | None = Field(
+        default=None,
+        description="Scores the held-out rows while training: the validation loss of the curve. Default: none.",
+    )
+    early_stopping: EarlyStopping | None = Field(
+        default=None,
+        description="Stops a training whose validation loss falls no more; the weights with the lowest one are scored and "
+        "exported. Default: none, those of the last step are.",
+    )
     lora: LoraParameters = Field(default=LoraParameters(), description="Adapters, for LoRA and QLoRA.")
     seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = Field(
         default=3407, description="Seed of split, shuffling and initialisation. Default: 3407."
@@ -128,6 +139,11 @@ class Training(ApiModel):
             message=_ONE_WARMUP,
             field_path=".warmupSteps",
         ),
+        Rule(
+            rule="!has(self.earlyStopping) || has(self.validation)",
+            message=_STOPS_BLIND,
+            field_path=".earlyStopping",
+        ),
     )
 
     @model_validator(mode="after")
@@ -136,6 +152,12 @@ class Training(ApiModel):
             raise ValueError(_ONE_END)
         if self.warmup_ratio is not None and self.warmup_steps is not None:
             raise ValueError(_ONE_WARMUP)
+        return self
+
+    @model_validator(mode="after")
+    def _stops_by_what_it_sees(self) -> Self:
+        if self.early_stopping is not None and self.validation is None:
+            raise ValueError(_STOPS_BLIND)
         return self
 
     @property

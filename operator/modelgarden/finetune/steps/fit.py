@@ -55,7 +55,13 @@ def _work(view: FineTuneView) -> Work | None:
     dataset = prepared(view.seen)[0] or view.subject.status.dataset
     if needs is None or dataset is None:
         return None
-    return Work(view.subject.spec, needs, rows=dataset.training_rows, tokens=dataset.tokens)
+    return Work(
+        view.subject.spec,
+        needs,
+        rows=dataset.training_rows,
+        tokens=dataset.tokens,
+        validation_rows=dataset.validation_rows,
+    )
 
 
 def _needs(subject: Subject, seen: Observation) -> Needs | None:
