@@ -519,6 +519,13 @@ RULE_CASES: tuple[RuleCase, ...] = (
     ),
     RuleCase(
         FINETUNEJOB,
+        "earlyStopping goes by the validation loss",
+        "spec.training.earlyStopping",
+        {"training": {"earlyStopping": {"patience": 2}}},
+        {"training": {"earlyStopping": {"patience": 2}, "validation": {"everySteps": 10}}},
+    ),
+    RuleCase(
+        FINETUNEJOB,
         "must be at least 0.1",
         "spec.training.neftuneNoiseAlpha",
         {"training": {"neftuneNoiseAlpha": 0}},

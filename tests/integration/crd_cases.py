@@ -280,7 +280,9 @@ def _mend_objective(objective: dict[str, Any]) -> None:
 
 
 def _mend_training(training: dict[str, Any]) -> None:
-    """Leave one way to say how long a training is, and how its learning rate rises."""
+    """Leave one way to say how long a training is, and how its learning rate rises; stop early by what is seen."""
+    if "validation" not in training:
+        training.pop("earlyStopping", None)
     for one, other in (("epochs", "maxSteps"), ("warmupRatio", "warmupSteps")):
         if one in training:
             training.pop(other, None)

@@ -52,11 +52,12 @@ CASES: dict[str, dict[str, Any]] = {
         "warmupSteps": 0,
         "learningRate": 0.03,
         "validation": {"everySteps": 2},
-        "earlyStopping": {"patience": 2},
+        "earlyStopping": {"patience": 1},
     },
+    "ended as it was to be validated": {"validation": {"everySteps": STOP}},
     "stopped by little": {
         "validation": {"everySteps": 3},
-        "earlyStopping": {"patience": 1, "minDelta": 50},
+        "earlyStopping": {"patience": 2, "minDelta": 50},
     },
 }
 TRAINING = {"maxSteps": STEPS, "learningRate": 0.01, "effectiveBatchSize": 8, "maxSequenceLength": 64}

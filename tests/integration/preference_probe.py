@@ -24,6 +24,7 @@ from modelgarden.api.pods import RunConfig
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.models.loading import load_model, load_tokenizer, with_adapters
 from modelgarden_train.objectives.choice import trainer_of
+from modelgarden_train.objectives.held_out import held_out_loss
 from modelgarden_train.objectives.memory import StepPlan
 from modelgarden_train.objectives.passes import collate
 from modelgarden_train.objectives.scope import Scope, Watcher
@@ -91,10 +92,12 @@ class Step:
             checkpoints=scratch,
             base_scores=scratch / "scores",
             watcher=cast(Watcher, SimpleNamespace(stopping=False)),
+            held_out=rows,
         )
         plan = StepPlan(effective_batch=ROWS, budget=budget, longest_row=1)
         trainer = trainer_of(config.objective.type)(scope, self.model, plan)
         trainer.current_gradient_accumulation_steps = 1
+        self.held_out = held_out_loss(trainer, stopping=lambda: False)
         self.model.train()
         self.loss = float(trainer.training_step(self.model, collate(list(trainer.train_dataset))))
         self.passes = len(trainer.passes.split(list(trainer.train_dataset)))
@@ -171,13 +174,14 @@ def kto_by_hand(told: Told) -> torch.Tensor:
 BY_HAND = {"DPO": dpo_by_hand, "ORPO": orpo_by_hand, "KTO": kto_by_hand}
 
 
-def examined(folder: Path, kind: str) -> dict[str, float]:
+def examined(folder: Path, kind: str) -> dict[str, Any]:
     """Return a step's loss whole, split and by hand, and how far the gradients of both ways lie apart."""
     whole, split = Step(folder, kind, budget=100_000), Step(folder, kind, budget=150)
     gradients = whole.gradients()
     return {
         "whole": whole.loss,
         "split": split.loss,
+        "held_out": [whole.held_out, split.held_out],
         "by_hand": float(BY_HAND[kind](Told(whole.model))),
         "passes": split.passes - whole.passes,
         "unmoved": Step(folder, kind, budget=150, moved=False).loss,

@@ -60,7 +60,12 @@ def test_a_run_of_so_many_steps_tells_the_epochs_that_they_are(found: dict[str, 
 
 
 @pytest.mark.parametrize(
-    "case", [*SCHEDULES, "clipped", "not clipped", "padded", "noisy", "few targets", "rsLoRA", "DoRA"]
+    "case",
+    [
+        *SCHEDULES,
+        *("clipped", "not clipped", "padded", "noisy", "few targets", "rsLoRA", "DoRA"),
+        *("validated", "ended as it was to be validated", "stopped early", "stopped by little"),
+    ],
 )
 def test_a_training_in_two_attempts_has_the_curve_of_one(case: str, found: dict[str, Any]) -> None:
     whole, resumed = found[case]["whole"], found[case]["resumed"]
@@ -69,6 +74,60 @@ def test_a_training_in_two_attempts_has_the_curve_of_one(case: str, found: dict[
     assert values(resumed, "step") == values(whole, "step")
     for name in ("loss", "learning_rate", "gradient_norm"):
         assert values(resumed, name) == pytest.approx(values(whole, name), rel=1e-5)
+    assert found[case]["after the end"] == [], "an attempt that finds the last step done does no other"
+
+
+@pytest.mark.parametrize(
+    ("case", "want"),
+    [
+        ("validated", [0, 5, 10, 12]),
+        ("ended as it was to be validated", [0, 7, 12]),
+        ("stopped early", [0, 2, 4, 6, 8]),
+        ("stopped by little", [0, 3, 6, 9]),
+    ],
+)
+def test_held_out_rows_are_scored_every_so_many_steps(
+    case: str, want: list[int], found: dict[str, Any]
+) -> None:
+    told = found[case]["validations"]
+
+    assert [step for step, _ in told] == want
+    assert found[case]["resumed validations"] == [
+        [step, pytest.approx(loss, rel=1e-5)] for step, loss in told
+    ]
+
+
+def test_validations_change_nothing_of_a_training(found: dict[str, Any]) -> None:
+    validated, plain = found["validated"], found["Cosine"]
+
+    assert values(validated["whole"], "loss") == values(plain["whole"], "loss")
+    assert validated["held-out losses"] == pytest.approx([validated["validations"][-1][1]] * 3, rel=1e-5)
+    assert validated["hyperparameters"]["validationEverySteps"] == "5"
+
+
+def test_a_training_stops_where_held_out_rows_get_no_better_with_the_best_weights(
+    found: dict[str, Any],
+) -> None:
+    """Also where it was interrupted between the best step and the last one, and after the last one."""
+    stopped = found["stopped early"]
+    losses = dict(stopped["validations"])
+
+    assert losses[6] < min(losses[2], losses[4], losses[8])
+    assert (values(stopped["whole"], "step")[-1], stopped["steps"]) == (8, 8)
+    for told in stopped["found"]:
+        assert (told["bestStep"], told["step"], told["stoppedEarly"]) == (6, 8, True)
+        assert float(told["bestLoss"]) == pytest.approx(losses[6], rel=1e-5)
+    assert stopped["held-out losses"] == pytest.approx([losses[6]] * 3, rel=1e-5)
+    used = stopped["hyperparameters"]
+    assert (used["steps"], used["earlyStoppingPatience"], used["earlyStoppingMinDelta"]) == ("12", "1", "0.0")
+
+
+def test_improvements_that_are_too_small_count_for_nothing_but_the_best_step(found: dict[str, Any]) -> None:
+    stopped = found["stopped by little"]
+    losses = dict(stopped["validations"])
+
+    assert losses[9] < losses[6] < losses[3]
+    assert [(told["bestStep"], told["stoppedEarly"]) for told in stopped["found"]] == [(9, True)] * 3
 
 
 def test_gradients_are_clipped_where_it_is_asked_for(found: dict[str, Any]) -> None:

@@ -132,6 +132,9 @@ def test_the_loss_is_of_the_paper_however_a_step_is_split(tmp_path: Path) -> Non
         assert step["passes"] > 0, kind
         assert step["whole"] == pytest.approx(step["by_hand"], rel=1e-5), kind
         assert step["split"] == pytest.approx(step["whole"], rel=1e-5), kind
+        assert step["held_out"] == pytest.approx([step["whole"]] * 2, rel=1e-5), (
+            "of the same rows, as held-out ones"
+        )
         assert step["farthest_gradient"] < 1e-5 * step["largest_gradient"], kind
 
 

@@ -1,7 +1,7 @@
 """The layout in object storage. Everything is immutable but the aliases and the running emissions of an attempt.
 
 <output.uri>/runs/<namespace>/<job>/<uid>/dataset/{train,validation,test}.parquet, report.html, report.json (written last)
-                                          checkpoints/<step>/...  validation.json, best*.safetensors; checkpoint.json, written last
+                                          checkpoints/<step>/...  with checkpoint.json, written last
                                           emissions/<attempt>.json  one EmissionsRecord per attempt
                                           tensorboard/...  event files
                                           wandb/...  offline files of Weights & Biases

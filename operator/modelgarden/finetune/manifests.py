@@ -217,7 +217,7 @@ def _schema_version(subject: Subject) -> str:
     """Return the lowest version of the configuration that says all that a job needs."""
     spec, sources = subject.spec, (source.uri for source in subject.spec.dataset.all_sources)
     if any(map(in_gcs, (subject.base, spec.output.uri, *sources))):
-        return "5.0"
+        return "5.0" if spec.training.validation is None else "5.1"
     needs = {
         6: spec.training.validation is not None,
         5: spec.trackers.wandb is not None,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from modelgarden.api.finetunejob import LoraParameters, Training
+from modelgarden.api.finetunejob import EarlyStopping, LoraParameters, Training, Validation
 
 
 @pytest.mark.parametrize(
@@ -55,9 +55,20 @@ def test_the_warm_up(fields: dict[str, Any], steps: int, want: int) -> None:
         (Training(packing=False), False),
         (Training(neftune_noise_alpha=5.0), False),
         (Training(lora=LoraParameters(use_dora=True)), False),
+        (Training(validation=Validation(every_steps=5)), False),
     ],
 )
 def test_only_what_a_trainer_of_before_would_overlook_needs_another_one(
     training: Training, want: bool
 ) -> None:
     assert training.of_first_form is want
+
+
+@pytest.mark.parametrize(("every", "steps", "want"), [(5, 12, 4), (5, 10, 3), (100, 12, 2), (1, 1, 2)])
+def test_how_often_a_run_is_validated(every: int, steps: int, want: int) -> None:
+    assert Validation(every_steps=every).times(steps) == want, "before the first step, and after the last"
+
+
+def test_nothing_stops_early_that_is_not_validated() -> None:
+    with pytest.raises(ValueError, match=r"set validation\.everySteps"):
+        Training(early_stopping=EarlyStopping())

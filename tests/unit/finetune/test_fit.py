@@ -89,6 +89,24 @@ def test_a_training_of_so_many_steps_takes_the_epochs_that_they_are() -> None:
     assert half["seconds"] == pytest.approx(whole["seconds"] / 2, abs=1)
 
 
+def test_validations_take_their_time_too() -> None:
+    training = {"maxSteps": 20, "effectiveBatchSize": 10}
+    plain = estimate_in(planned(training_job(training=training), H100))
+    validated = training_job(
+        training=training | {"validation": {"everySteps": 5}}, evaluation={"maxRows": 10}
+    )
+
+    found = estimate_in(planned(validated, H100))
+
+    dataset = make_dataset()
+    rows = min(10, dataset.validation_rows)
+    tokens = 5 * rows * dataset.tokens / dataset.training_rows
+    joules = 700 * 2 * 7.5e9 * tokens / (0.45 * 989e12)
+    assert found["energyJoules"] - plain["energyJoules"] == pytest.approx(joules, abs=1)
+    assert joules > 10
+    assert "tokens of all validations" in found["method"]
+
+
 def test_the_price_of_the_operator_makes_a_cost() -> None:
     subject = training_job()
     priced = SETTINGS.model_copy(update={"gpu_prices": {"NVIDIA-L4": Decimal(3_600_000)}, "currency": "EUR"})

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from modelgarden.api.finetunejob import Dpo, Objective, TensorBoard, Trackers
+from modelgarden.api.finetunejob import Dpo, EarlyStopping, Objective, TensorBoard, Trackers
 from modelgarden.api.pods import RunConfig
 from modelgarden.finetune.manifests import prepare_job, train_job
 from modelgarden.settings import Settings
@@ -259,6 +259,9 @@ def test_the_pods_are_told_of_trackers_where_there_are_any() -> None:
 def test_what_a_trainer_of_before_would_overlook_needs_one_that_knows_it() -> None:
     changed = config_of(train_job(make_subject(training={"maxSteps": 5}), SETTINGS))
 
+    seen = {"validation": {"everySteps": 5}, "earlyStopping": {"patience": 1}}
+    validated = config_of(train_job(make_subject(training=seen), SETTINGS))
+    assert (validated.schema_version, validated.training.early_stopping) == ("4.4", EarlyStopping(patience=1))
     assert changed.schema_version == "4.0"
     assert changed.training.max_steps == 5
     assert config_of(train_job(make_subject(training={"epochs": 5}), SETTINGS)).schema_version == "2.0"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelgarden.api.finetunejob import BaseModelRecord, Progress, Resolved, TrackerStatus
+from modelgarden.api.finetunejob import BaseModelRecord, Progress, Resolved, TrackerStatus, ValidationStatus
 from modelgarden.api.pods import TerminationMessage
 from modelgarden.finetune.reported import recorded, reported
 from tests.unit.builders import (
@@ -57,6 +57,29 @@ def test_a_training_that_nobody_saw_run_is_done_all_the_same() -> None:
 
     assert found["progress"] == Progress(stage="Done", percent=100)
     assert found["resolved"] == Resolved(hyperparameters={"micro_batch_size": "4"})
+
+
+def test_a_training_that_stopped_early_had_no_more_steps_than_it_did() -> None:
+    running = make_report(step=60).progress.model_copy(update={"total_steps": 100})
+    subject = with_status(make_subject(), progress=running)
+    found = ValidationStatus(step=70, loss="1.5", best_step=50, best_loss="1.25", stopped_early=True)
+
+    fields = recorded(subject, make_manifest(run=subject.run, validation=found))
+
+    assert fields["validation"] == found
+    progress = fields["progress"]
+    assert (progress.step, progress.total_steps, progress.percent) == (70, 70, 100)
+    whole = found.model_copy(update={"stopped_early": False})
+    assert recorded(subject, make_manifest(run=subject.run, validation=whole))["progress"].step == 100
+
+
+def test_what_the_validations_find_is_told_while_the_training_runs() -> None:
+    subject = make_subject()
+    running = JobBuilder(subject, "train").with_pod(running_pod("train")).state()
+    found = ValidationStatus(step=70, loss="1.5", best_step=50, best_loss="1.25")
+
+    assert reported(subject, running, make_report(validation=found))["validation"] == found
+    assert "validation" not in reported(subject, running, make_report())
 
 
 def test_the_trackers_stand_as_the_running_pod_tells_and_at_last_as_it_said_at_its_end() -> None:

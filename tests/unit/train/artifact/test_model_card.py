@@ -5,11 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import yaml
 
 from modelgarden.api.artifact import Evaluation
 from modelgarden.api.emissions import EmissionsRecord
-from modelgarden.api.finetunejob import BaseModelRecord
+from modelgarden.api.finetunejob import (
+    BaseModelRecord,
+    EarlyStopping,
+    Training,
+    Validation,
+    ValidationStatus,
+)
 from modelgarden_train.artifact.model_card import model_card
 from modelgarden_train.artifact.results import Results
 from tests.unit.builders import make_dataset_report, make_evaluation, make_parent
@@ -87,3 +94,25 @@ def test_a_chain_that_began_outside_of_the_hub_has_no_base_model_there() -> None
 
     assert "base_model" not in yaml.safe_load(card.split("---\n")[1])
     assert "`s3://models/tiny`, revision `none`" in card
+
+
+@pytest.mark.parametrize(
+    ("stopped", "want"),
+    [
+        (
+            True,
+            "The training stopped early at step 40 of 100; the weights are those of step 20, whose validation",
+        ),
+        (False, "The training had 100 steps; the weights are those of step 20, whose validation"),
+    ],
+)
+def test_the_card_says_which_weights_these_are(stopped: bool, want: str) -> None:
+    found = ValidationStatus(step=40, loss="1.5", best_step=20, best_loss="1.25", stopped_early=stopped)
+    results = replace(make_results(), validation=found, hyperparameters={"steps": "100"})
+    seen = Training(validation=Validation(every_steps=20))
+    stops = seen.model_copy(update={"early_stopping": EarlyStopping()})
+
+    assert f"{want} loss was the lowest, 1.25." in model_card(
+        make_config(training=stops), results, make_record(1)
+    )
+    assert "the weights are those" not in model_card(make_config(training=seen), results, make_record(1))

@@ -103,6 +103,38 @@ def test_an_attempt_that_resumes_goes_on_with_the_curve_of_its_checkpoint(tmp_pa
     assert resumed.finished(SCORES, steps=4) == whole.finished(SCORES, steps=4)
 
 
+def test_a_step_that_was_validated_is_one_point_with_its_loss() -> None:
+    curve = CurveRecorder()
+    for point in (
+        CurvePoint(step=0, validation_loss=3.0),
+        CurvePoint(step=1, loss=2.5),
+        CurvePoint(step=2, validation_loss=2.0),
+        CurvePoint(step=2, loss=2.25, learning_rate=0.1),
+    ):
+        curve.add(point)
+
+    assert curve.finished(SCORES, steps=2) == [
+        CurvePoint(step=0, validation_loss=3.0),
+        CurvePoint(step=1, loss=2.5),
+        CurvePoint(step=2, loss=2.25, learning_rate=0.1, validation_loss=2.0),
+    ], "no end has another loss than the one that was validated"
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 100, 5_000])
+def test_what_was_validated_comes_first_where_a_curve_is_thinned(every: int) -> None:
+    points = [
+        point.model_copy(update={"validation_loss": 1.0} if point.step % every == 0 else {})
+        for point in make_points(*range(1, 2_001))
+    ]
+
+    kept = thinned(points, most=500)
+
+    assert len(kept) == 500
+    assert [point.step for point in kept] == sorted({point.step for point in kept})
+    validated = [point.step for point in kept if point.validation_loss is not None]
+    assert validated == [step for step in range(1, 2_001) if step % every == 0] or len(validated) == 500
+
+
 def test_steps_that_are_done_again_replace_their_points() -> None:
     curve = CurveRecorder()
     for point in make_points(1, 2, 3):

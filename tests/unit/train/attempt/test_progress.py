@@ -6,6 +6,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from modelgarden.api.emissions import merge_records
+from modelgarden.api.finetunejob import ValidationStatus
 from modelgarden_pod.retry import Outage
 from modelgarden_train.attempt.progress import ProgressBoard
 from tests.unit.train.builders import make_record
@@ -44,6 +45,21 @@ def test_an_attempt_that_resumes_is_as_far_as_its_checkpoint(board: ProgressBoar
     shown = board.report().progress
     assert (shown.step, shown.total_steps, shown.percent) == (90, 90, 100)
     assert (shown.resumed_from_step, shown.checkpoint_step) == (90, 90)
+
+
+def test_validations_are_told_and_a_training_that_stopped_early_is_at_its_end(board: ProgressBoard) -> None:
+    found = ValidationStatus(step=40, loss="1.5", best_step=20, best_loss="1.25")
+    board.step(40, total=100, epoch=0.4, tokens=10, loss=1.5)
+    board.validated(found)
+
+    assert board.report().validation == found
+    assert board.report().progress.total_steps == 100
+    assert "modelgarden_train_validation_loss 1.5" in generate_latest(board.metrics()).decode()
+
+    board.validated(found.model_copy(update={"stopped_early": True}))
+
+    shown = board.report().progress
+    assert (shown.step, shown.total_steps, shown.percent, shown.eta_seconds) == (40, 40, 100, 0)
 
 
 def test_a_loss_that_is_no_number_is_not_shown(board: ProgressBoard) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from modelgarden.api.curve import CurvePoint
 from modelgarden.api.emissions import merge_records
-from modelgarden.api.finetunejob import TensorBoard, Trackers
+from modelgarden.api.finetunejob import TensorBoard, Trackers, Training, Validation
 from modelgarden_pod.errors import Terminated, UserError
 from modelgarden_train.attempt import tracking
 from modelgarden_train.attempt.run import open_run
@@ -69,6 +70,33 @@ def test_the_end_of_an_attempt_is_told(
 
     assert told == [want, pytest.approx(5.0, abs=1.0)]
     assert [one.name for one in following.status()] == ["TensorBoard"]
+
+
+@pytest.mark.parametrize(
+    ("training", "want"),
+    [(Training(), [(0, 3.0), (2, 1.0)]), (Training(validation=Validation(every_steps=2)), [])],
+)
+def test_what_was_validated_on_the_way_is_not_told_again_at_the_end(
+    training: Training, want: list[tuple[int, float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, float]] = []
+
+    class Told(Following):
+        def log(self, step: int, metrics: Mapping[str, float]) -> None:
+            told.extend((step, value) for name, value in metrics.items() if name == "validation/loss")
+
+    monkeypatch.setattr(tracking, "Following", Told)
+    config = make_config(
+        run_uri=str(tmp_path / "run"), trackers=Trackers(tensorboard=TensorBoard()), training=training
+    )
+    following = Tracking(open_run(config, workspace=tmp_path / "workspace", attempt="a"))
+
+    following.found(
+        [CurvePoint(step=0, validation_loss=3.0), CurvePoint(step=2, validation_loss=1.0)],
+        merge_records([make_record(1)]),
+    )
+
+    assert told == want
 
 
 def test_nothing_follows_where_nothing_is_asked_for(tmp_path: Path) -> None:
