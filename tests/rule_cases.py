@@ -519,6 +519,20 @@ RULE_CASES: tuple[RuleCase, ...] = (
     ),
     RuleCase(
         FINETUNEJOB,
+        "optimizer AdamW8bit is for method Full",
+        "spec.training.optimizer",
+        {"training": {"optimizer": "AdamW8bit"}},
+        {"training": {"optimizer": "AdamW8bit"}, "method": "Full"},
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "optimizer AdamW8bit is for method Full on a GPU",
+        "spec.training.optimizer",
+        {"training": {"optimizer": "AdamW8bit"}, "method": "Full", "resources": {"gpus": 0}},
+        {"training": {"optimizer": "AdamW"}, "method": "Full", "resources": {"gpus": 0}},
+    ),
+    RuleCase(
+        FINETUNEJOB,
         "earlyStopping goes by the validation loss",
         "spec.training.earlyStopping",
         {"training": {"earlyStopping": {"patience": 2}}},

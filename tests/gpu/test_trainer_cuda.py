@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,15 +67,18 @@ def training(**fields: Any) -> dict[str, Any]:
     } | fields
 
 
-@pytest.mark.parametrize("method", ["LoRA", "QLoRA", "Full"])
+@pytest.mark.parametrize(
+    ("method", "optimizer"),
+    [("LoRA", "AdamW"), ("QLoRA", "AdamW"), ("Full", "AdamW"), ("Full", "AdamW8bit")],
+)
 def test_a_run_on_cuda_survives_eviction_and_is_metered(
-    method: str, python: Path, model: Path, tmp_path: Path
+    method: str, optimizer: str, python: Path, model: Path, tmp_path: Path
 ) -> None:
     config = make_job(
         model,
         tmp_path,
         method=method,
-        training=training(epochs=120, learningRate=1e-4 if method == "Full" else 1e-3),
+        training=training(epochs=120, learningRate=1e-4 if method == "Full" else 1e-3, optimizer=optimizer),
         formats=["Merged16Bit"],
         checkpoint={"everySteps": 20, "keep": 2},
     )
@@ -91,6 +96,7 @@ def test_a_run_on_cuda_survives_eviction_and_is_metered(
     assert ended.exit_code == 0, ended.log
     manifest = Manifest.model_validate_json((tmp_path / "run" / "manifest.json").read_bytes())
     emissions = manifest.emissions
+    assert manifest.hyperparameters["optimizer"] == optimizer
     print(method, manifest.evaluation.model_dump(), emissions.model_dump_json())
     perplexity, _ = manifest.evaluation.metrics
     assert float(perplexity.tuned.value) < float(perplexity.base.value)
@@ -101,6 +107,57 @@ def test_a_run_on_cuda_survives_eviction_and_is_metered(
     assert emissions.methods.gpu == "nvml-energy-counter"
     assert emissions.energy_joules.gpu > 0
     assert len(emissions.devices) == 1
+
+
+def test_moments_of_8_bits_take_less_of_the_gpu(python: Path, model: Path, tmp_path: Path) -> None:
+    peaks = {}
+    for optimizer in ("AdamW", "AdamW8bit"):
+        folder = tmp_path / optimizer
+        config = make_job(
+            model, folder, method="Full", training=training(optimizer=optimizer), formats=["Merged16Bit"],
+            checkpoint={"everySteps": 5, "keep": 1},
+        )  # fmt: skip
+        assert TrainerProcess(python, folder / "a", config, attempt="a").run("prepare").exit_code == 0
+        process = TrainerProcess(python, folder / "b", config, attempt="b")
+        process.start("train")
+        wait_for(partial(process.reached, 5), START_SECONDS, what="a checkpoint")
+        report = process.report()
+        assert report is not None
+        peaks[optimizer] = report.progress.gpu_memory_mib or 0
+        process.send(signal.SIGTERM)
+        process.wait(90)
+
+    print(peaks)
+    assert 0 < peaks["AdamW8bit"] < peaks["AdamW"]
+
+
+@pytest.mark.parametrize("method", ["LoRA", "QLoRA", "Full"])
+def test_on_cuda_a_training_stops_early_with_its_best_weights(
+    method: str, python: Path, model: Path, tmp_path: Path
+) -> None:
+    """The validation loss is what the evaluation finds of the same rows, with the weights of the best step."""
+    seen = {"validation": {"everySteps": 10}, "earlyStopping": {"patience": 3}}
+    config = make_job(
+        model,
+        tmp_path,
+        method=method,
+        training=training(epochs=60, learningRateSchedule="Constant", learningRate=3e-3, **seen),
+        formats=["Merged16Bit"],
+    )
+    process = TrainerProcess(python, tmp_path / "process", config, attempt="only")
+    assert process.run("prepare").exit_code == 0
+
+    ended = process.run("train")
+
+    assert ended.exit_code == 0, ended.log
+    manifest = Manifest.model_validate_json((tmp_path / "run" / "manifest.json").read_bytes())
+    found = manifest.validation
+    assert found is not None
+    print(method, found)
+    assert found.stopped_early
+    assert found.best_step == found.step - 30
+    perplexity, _ = manifest.evaluation.metrics
+    assert math.log(float(perplexity.tuned.value)) == pytest.approx(float(found.best_loss), abs=0.05)
 
 
 def test_too_large_a_step_is_split_until_it_fits(python: Path, model: Path, tmp_path: Path) -> None:

@@ -280,7 +280,12 @@ def _mend_objective(objective: dict[str, Any]) -> None:
 
 
 def _mend_training(training: dict[str, Any]) -> None:
-    """Leave one way to say how long a training is, and how its learning rate rises; stop early by what is seen."""
+    """Leave one way to say how long a training is, and how its learning rate rises; stop early by what is seen.
+
+    Adapters, which every random spec has, are not trained by AdamW8bit.
+    """
+    if training.get("optimizer") == "AdamW8bit":
+        training["optimizer"] = "AdamW"
     if "validation" not in training:
         training.pop("earlyStopping", None)
     for one, other in (("epochs", "maxSteps"), ("warmupRatio", "warmupSteps")):

@@ -96,7 +96,7 @@ class RunConfig(Configuration):
     would overlook. Of the fifth is one with a gs:// location, which it would take for a local path.
     """
 
-    schema_version: str = Field(default="5.1")
+    schema_version: str = Field(default="5.2")
     run: RunIdentity
     run_uri: str
     model_source: str

@@ -69,8 +69,10 @@ def does_not_fit(work: Work, gpus: Sequence[Gpu]) -> Problem | None:
         return None
     needs, least, gpu = work.needs, work.needs.least(), gpus[0]
     passes = least.bytes - needs.weights_bytes - needs.trained_bytes
+    method, optimizer = work.spec.method, work.spec.training.optimizer
     *choices, last = (
-        *_LIGHTER[work.spec.method],
+        *_LIGHTER[method],
+        *(["training.optimizer AdamW8bit"] if method == "Full" and optimizer == "AdamW" else []),
         "a smaller training.maxSequenceLength",
         "a smaller base model",
     )
@@ -79,7 +81,7 @@ def does_not_fit(work: Work, gpus: Sequence[Gpu]) -> Problem | None:
         f"Training takes about {least.bytes / _GIB:.1f} GiB of a GPU even with one row of {needs.longest_row} tokens at a "
         f"time and gradient checkpointing: {needs.weights_bytes / _GIB:.1f} for the weights of the base model, "
         f"{needs.trained_bytes / _GIB:.1f} for {needs.trained_parameters / 1e6:.1f} M trained parameters with gradients and "
-        f"AdamW, {passes / _GIB:.1f} for the row. The largest GPU of the nodes that podTemplate.nodeSelector allows, "
+        f"{optimizer}, {passes / _GIB:.1f} for the row. The largest GPU of the nodes that podTemplate.nodeSelector allows, "
         f"{gpu.product}, has {gpu.memory_bytes / _GIB:.1f}. Training starts by itself once there is a node with a larger "
         f"one; else create a new FineTuneJob with {', '.join(choices)} or {last}.",
     )

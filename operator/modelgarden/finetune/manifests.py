@@ -211,14 +211,15 @@ def _environment(
 
 _FOURTH_KNOWS: Final = 2
 """Minor version of the second and third, with all of which the fourth major version came."""
+_FIFTH_KNOWS: Final = 5
+"""The same of the fifth."""
 
 
 def _schema_version(subject: Subject) -> str:
     """Return the lowest version of the configuration that says all that a job needs."""
     spec, sources = subject.spec, (source.uri for source in subject.spec.dataset.all_sources)
-    if any(map(in_gcs, (subject.base, spec.output.uri, *sources))):
-        return "5.0" if spec.training.validation is None else "5.1"
     needs = {
+        7: spec.training.optimizer != "AdamW",
         6: spec.training.validation is not None,
         5: spec.trackers.wandb is not None,
         4: spec.trackers.mlflow is not None,
@@ -227,6 +228,8 @@ def _schema_version(subject: Subject) -> str:
         1: subject.status.parent is not None,
     }
     minor = next((minor for minor, needed in needs.items() if needed), 0)
+    if any(map(in_gcs, (subject.base, spec.output.uri, *sources))):
+        return f"5.{max(0, minor - _FIFTH_KNOWS)}"
     if not spec.training.of_first_form:
         return f"4.{max(0, minor - _FOURTH_KNOWS)}"
     return f"{3 if spec.dataset.validation_sources else 2}.{minor}"

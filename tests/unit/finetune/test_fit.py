@@ -170,6 +170,23 @@ def test_it_goes_on_by_itself_when_a_larger_gpu_joins() -> None:
     assert estimate_in(plan)["gpu"] == H100.product
 
 
+@pytest.mark.parametrize(
+    ("training", "want"),
+    [
+        ({}, "gradients and AdamW, 0.2 for the row"),
+        ({}, "method LoRA or QLoRA, training.optimizer AdamW8bit, a smaller training.maxSequenceLength"),
+        ({"optimizer": "AdamW8bit"}, "gradients and AdamW8bit, 0.2 for the row"),
+        ({"optimizer": "AdamW8bit"}, "method LoRA or QLoRA, a smaller training.maxSequenceLength"),
+    ],
+)
+def test_what_does_not_fit_is_told_of_an_optimizer_that_keeps_less(
+    training: dict[str, Any], want: str
+) -> None:
+    plan = planned(training_job(method="Full", training=training), T4)
+
+    assert want in conditions_of(plan)["Running"]["message"]
+
+
 def test_what_may_fit_within_the_error_of_the_estimate_is_tried() -> None:
     total = NEEDS.least().bytes
     almost = Gpu("NVIDIA-X1", int(total * 0.86) + 600 * 2**20)

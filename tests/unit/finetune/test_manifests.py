@@ -262,6 +262,8 @@ def test_what_a_trainer_of_before_would_overlook_needs_one_that_knows_it() -> No
     seen = {"validation": {"everySteps": 5}, "earlyStopping": {"patience": 1}}
     validated = config_of(train_job(make_subject(training=seen), SETTINGS))
     assert (validated.schema_version, validated.training.early_stopping) == ("4.4", EarlyStopping(patience=1))
+    smaller = make_subject(method="Full", training={"optimizer": "AdamW8bit"}, resources={"gpus": 1})
+    assert config_of(train_job(smaller, SETTINGS)).schema_version == "4.5"
     assert changed.schema_version == "4.0"
     assert changed.training.max_steps == 5
     assert config_of(train_job(make_subject(training={"epochs": 5}), SETTINGS)).schema_version == "2.0"

@@ -60,6 +60,11 @@ def check_config(config: RunConfig) -> None:
         raise UserError(
             "InvalidConfiguration", "method QLoRA needs a GPU; set resources.gpus to 1 or use LoRA"
         )
+    if config.training.optimizer == "AdamW8bit" and (config.method != "Full" or config.gpus == 0):
+        raise UserError(
+            "InvalidConfiguration",
+            "optimizer AdamW8bit is for method Full on a GPU; set training.optimizer to AdamW",
+        )
     if config.method == "Full" and "Adapter" in config.formats:
         raise UserError(
             "InvalidConfiguration", "method Full makes no adapter; remove Adapter from output.formats"

@@ -14,7 +14,13 @@ from typing import Final
 from modelgarden.api.finetunejob import LoraParameters, Method, Needs
 from modelgarden.api.pods import RunConfig
 from modelgarden_train.estimate.model_size import ModelSize, layer_of
-from modelgarden_train.objectives.memory import MOST_GPU_TOKENS, TRAINED_BYTES, USABLE, first_plan
+from modelgarden_train.objectives.memory import (
+    EMBEDDED_BYTES,
+    MOST_GPU_TOKENS,
+    USABLE,
+    bytes_of_trained,
+    first_plan,
+)
 
 HALF: Final = 2
 """Bytes of a number in bfloat16."""
@@ -42,7 +48,7 @@ def needs_of(config: RunConfig, size: ModelSize, lengths: Sequence[int]) -> Need
         active_parameters=size.active,
         trained_parameters=trained,
         weights_bytes=_weights(size, method),
-        trained_bytes=TRAINED_BYTES[method] * trained,
+        trained_bytes=_trained_bytes(config, size, trained),
         token_bytes=size.layers * kept + _outside_of_layers(size),
         checkpointed_token_bytes=kept + _outside_of_layers(size),
         logits_bytes=LOGIT_BYTES * size.vocabulary,
@@ -92,6 +98,13 @@ def _trained(size: ModelSize, method: Method, lora: LoraParameters) -> int:
         for name, (rows, columns) in size.linear.items()
         if wanted is None or layer_of(name) in wanted
     )
+
+
+def _trained_bytes(config: RunConfig, size: ModelSize, trained: int) -> int:
+    """Return the bytes of all that is trained."""
+    each = bytes_of_trained(config)
+    embedded = size.vocabulary * size.hidden if config.training.optimizer == "AdamW8bit" else 0
+    return each * trained + (EMBEDDED_BYTES - each) * embedded
 
 
 def _kept_of_a_layer(size: ModelSize, method: Method) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from modelgarden.api.finetunejob import Schedule, Training
+from modelgarden.api.finetunejob import Optimizer, Schedule, Training
 from modelgarden_train.objectives.memory import StepPlan
 from modelgarden_train.objectives.scope import Scope
 
@@ -17,6 +17,8 @@ SCHEDULES: Final[dict[Schedule, str]] = {
     "WarmupStableDecay": "warmup_stable_decay",
 }
 """What Transformers calls them."""
+OPTIMIZERS: Final[dict[Optimizer, str]] = {"AdamW": "adamw_torch_fused", "AdamW8bit": "adamw_8bit"}
+"""What Transformers calls them; that of 8 bits is bitsandbytes'."""
 DECAY_SHARE: Final = 0.1
 """Of the steps, those at the end in which WarmupStableDecay falls, as in its paper
 (https://arxiv.org/abs/2404.06395, section 4.3)."""
@@ -43,7 +45,7 @@ def training_arguments(scope: Scope, plan: StepPlan) -> dict[str, Any]:
         "weight_decay": training.weight_decay,
         "max_grad_norm": training.max_gradient_norm,
         "neftune_noise_alpha": training.neftune_noise_alpha,
-        "optim": "adamw_torch_fused",
+        "optim": OPTIMIZERS[training.optimizer],
         "bf16": bf16,
         "fp16": torch.cuda.is_available() and not bf16,
         "seed": training.seed,

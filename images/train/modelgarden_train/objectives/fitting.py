@@ -71,7 +71,7 @@ def _does_not_fit(scope: Scope, model: Any, *, plan: StepPlan) -> UserError:
     parameters, trainable = parameter_counts(model)
     return out_of_memory(
         plan,
-        method=scope.config.method,
+        config=scope.config,
         parameters=parameters,
         trainable=trainable,
         total_bytes=torch.cuda.get_device_properties(0).total_memory,

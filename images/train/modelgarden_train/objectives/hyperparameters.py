@@ -9,12 +9,11 @@ from modelgarden.api.finetunejob import Objective, Training
 from modelgarden.api.pods import RunConfig
 from modelgarden_train.data.chat import PLAIN_TEMPLATE
 from modelgarden_train.models.loading import ALL_LINEAR
-from modelgarden_train.objectives.arguments import SCHEDULES
+from modelgarden_train.objectives.arguments import OPTIMIZERS, SCHEDULES
 from modelgarden_train.objectives.passes import Passes
 from modelgarden_train.objectives.scope import Scope
 
-_OPTIMIZERS = {"adamw_torch_fused": "AdamW"}
-"""What people call the optimizers of Transformers."""
+_OPTIMIZERS = {theirs: ours for ours, theirs in OPTIMIZERS.items()}
 _SCHEDULES = {theirs: ours for ours, theirs in SCHEDULES.items()}
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from modelgarden.api.finetunejob import Method
+from modelgarden.api.pods import RunConfig
 from modelgarden_pod.errors import UserError
 
 GPU_TOKENS: Final = 16_384
@@ -25,12 +26,21 @@ TRAINED_BYTES: Final[dict[Method, int]] = {"LoRA": 22, "QLoRA": 22, "Full": 8}
 """Bytes of a trained parameter. An adapter's: the weight and its gradient, which is there twice while it is gathered, in
 bfloat16; its master (`masters`), the master's gradient and AdamW's two moments in 32 bit. Where all weights are trained
 (Unsloth's `full_finetuning`): weight, gradient and moments, all in bfloat16."""
+EIGHT_BIT_BYTES: Final = 6
+"""Of a trained parameter where bitsandbytes keeps AdamW's moments in 8 bits, with four bytes of scale for 256 of them."""
+EMBEDDED_BYTES: Final = 12
+"""Then of one of the embedding, whose moments Transformers has it keep in 32 bits."""
 _LIGHTER: Final[dict[Method, tuple[str, ...]]] = {
     "Full": ("method LoRA or QLoRA",),
     "LoRA": ("method QLoRA",),
     "QLoRA": (),
 }
 """What a run with a method may use instead."""
+
+
+def bytes_of_trained(config: RunConfig) -> int:
+    """Return the bytes of a trained parameter: weight, gradient and what the optimizer keeps of it."""
+    return EIGHT_BIT_BYTES if config.training.optimizer == "AdamW8bit" else TRAINED_BYTES[config.method]
 
 
 @dataclass(frozen=True)
@@ -88,21 +98,24 @@ def first_plan(*, effective_batch: int, longest_row: int, gpu: bool) -> StepPlan
 
 
 def out_of_memory(
-    plan: StepPlan, *, method: Method, parameters: int, trainable: int, total_bytes: int, used_bytes: int
+    plan: StepPlan, *, config: RunConfig, parameters: int, trainable: int, total_bytes: int, used_bytes: int
 ) -> UserError:
     """Return the failure of the smallest plan, with what the memory holds."""
     gib = 1024**3
+    each, optimizer = bytes_of_trained(config), config.training.optimizer
     smaller = ["a smaller training.maxSequenceLength"]
-    if method != "Full":
+    if config.method != "Full":
         smaller.append("a smaller training.lora.rank")
+    elif optimizer == "AdamW":
+        smaller.insert(0, "training.optimizer AdamW8bit")
     return UserError(
         "OutOfMemory",
         f"training does not fit the GPU's {total_bytes / gib:.1f} GiB even with one row of "
         f"{plan.longest_row} tokens at a time and gradient checkpointing: {used_bytes / gib:.1f} GiB were in use for "
-        f"{parameters / 1e6:.1f} M parameters, {trainable / 1e6:.1f} M of them trained at {TRAINED_BYTES[method]} bytes "
-        f"each ({TRAINED_BYTES[method] * trainable / gib:.1f} GiB for weights, gradients and AdamW). Use a GPU with more "
+        f"{parameters / 1e6:.1f} M parameters, {trainable / 1e6:.1f} M of them trained at {each} bytes "
+        f"each ({each * trainable / gib:.1f} GiB for weights, gradients and {optimizer}). Use a GPU with more "
         "memory, "
-        f"{_any_of(*_LIGHTER[method], *smaller)}",
+        f"{_any_of(*_LIGHTER[config.method], *smaller)}",
     )
 
 

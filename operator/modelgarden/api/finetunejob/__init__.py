@@ -56,6 +56,7 @@ from modelgarden.api.finetunejob.training import (
     Checkpoint,
     LoraParameters,
     Method,
+    Optimizer,
     Schedule,
     Training,
 )
@@ -105,6 +106,7 @@ __all__ = [
     "Needs",
     "Objective",
     "ObjectiveType",
+    "Optimizer",
     "Orpo",
     "Output",
     "Parent",

@@ -52,7 +52,7 @@ class Needs(ApiModel):
     trained_parameters: Count = Field(description="Parameters that are trained: the adapters', or all.")
     weights_bytes: Bytes = Field(description="Weights of the base model that are not trained, in bytes.")
     trained_bytes: Bytes = Field(
-        description="What is trained, in bytes: weights, gradients and AdamW's two moments."
+        description="What is trained, in bytes: weights, gradients and the optimizer's two moments."
     )
     token_bytes: Bytes = Field(description="Activations kept for one token of a pass, in bytes.")
     checkpointed_token_bytes: Bytes = Field(

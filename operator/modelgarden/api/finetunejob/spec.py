@@ -28,6 +28,7 @@ IMMUTABLE_FIELDS: Final = (
 
 _ALONE = "objective KTO compares the rows of a step; set training.effectiveBatchSize to at least 2"
 _NO_ADAPTERS = "method Full has no adapters; remove targetModules, useRslora and useDora"
+_EIGHT_BITS = "optimizer AdamW8bit is for method Full on a GPU; use AdamW"
 _OWN_INPUT = "output.uri must not be a source of dataset or model, nor below one: what is written would change the input"
 
 
@@ -110,6 +111,11 @@ class FineTuneJobSpec(ApiModel):
             field_path=".training.lora",
         ),
         Rule(
+            rule="self.training.optimizer != 'AdamW8bit' || (self.method == 'Full' && self.resources.gpus > 0)",
+            message=_EIGHT_BITS,
+            field_path=".training.optimizer",
+        ),
+        Rule(
             rule=f"(!has(self.dataset.source) || !{_lies_below('self.dataset.source')}) "
             f"&& (!has(self.dataset.sources) || self.dataset.sources.all(one, !{_lies_below('one.uri')})) "
             "&& (!has(self.dataset.validationSources) "
@@ -137,6 +143,8 @@ class FineTuneJobSpec(ApiModel):
             raise ValueError("method Full makes no adapter; remove Adapter from output.formats")
         if self.method == "Full" and not self.training.lora.is_plain:
             raise ValueError(_NO_ADAPTERS)
+        if self.training.optimizer == "AdamW8bit" and (self.method != "Full" or self.resources.gpus == 0):
+            raise ValueError(_EIGHT_BITS)
         return self
 
     @model_validator(mode="after")

@@ -43,6 +43,17 @@ def test_weights_follow_the_method(method: Method, weights: int, trained: int, b
     assert found.trained_bytes == bytes_each * trained
 
 
+def test_moments_of_8_bits_take_less_but_for_those_of_the_embedding() -> None:
+    assert SIZE is not None
+    config = make_config(method="Full", gpus=1, training=Training(optimizer="AdamW8bit"))
+
+    found = needs_of(config, SIZE, (2030,) * 400)
+
+    embedded = 128_256 * 4096
+    assert found.trained_bytes == 6 * (PARAMETERS - embedded) + 12 * embedded
+    assert found.trained_bytes < needs("Full").trained_bytes
+
+
 @pytest.mark.parametrize(
     ("lora", "want"),
     [

@@ -6,12 +6,16 @@ from typing import get_args
 
 import pytest
 
-from modelgarden.api.finetunejob import Schedule, Training
-from modelgarden_train.objectives.arguments import SCHEDULES, schedule
+from modelgarden.api.finetunejob import Optimizer, Schedule, Training
+from modelgarden_train.objectives.arguments import OPTIMIZERS, SCHEDULES, schedule
 
 
 def test_every_schedule_of_the_api_has_a_name_there() -> None:
     assert set(SCHEDULES) == set(get_args(Schedule))
+
+
+def test_every_optimizer_of_the_api_has_a_name_there() -> None:
+    assert set(OPTIMIZERS) == set(get_args(Optimizer))
 
 
 def test_warm_up_is_given_in_steps() -> None:

@@ -22,6 +22,7 @@ class Choice(Enum):
     COSINE = "cosine"
     FUSED = "adamw_torch_fused"
     EIGHT_BIT = "adamw_8bit"
+    PAGED = "paged_adamw_8bit"
 
 
 def make_arguments(**fields: Any) -> SimpleNamespace:
@@ -111,13 +112,18 @@ def test_the_settings_of_the_objective_are_told_also_where_they_are_defaults() -
 
 
 def test_what_a_library_changed_is_told_as_it_is() -> None:
-    found = used(optim=Choice.EIGHT_BIT, weight_decay=0.001, lr_scheduler_type="cosine_with_restarts")
+    found = used(optim=Choice.PAGED, weight_decay=0.001, lr_scheduler_type="cosine_with_restarts")
 
     assert (found["optimizer"], found["weightDecay"], found["learningRateSchedule"]) == (
-        "adamw_8bit",
+        "paged_adamw_8bit",
         "0.001",
         "cosine_with_restarts",
     )
+
+
+def test_an_optimizer_of_8_bits_is_told_by_its_name_in_the_spec() -> None:
+    assert used(optim=Choice.EIGHT_BIT)["optimizer"] == "AdamW8bit"
+    assert used()["optimizer"] == "AdamW"
 
 
 def test_noise_is_told_where_there_is_some() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelgarden.api.finetunejob import Method
+from modelgarden.api.finetunejob import Method, Training
 from modelgarden_train.objectives.memory import (
     CPU_TOKENS,
     GPU_TOKENS,
@@ -19,6 +19,7 @@ from modelgarden_train.objectives.memory import (
     model_does_not_fit,
     out_of_memory,
 )
+from tests.unit.train.builders import make_config
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ def test_the_failure_shows_the_arithmetic() -> None:
 
     error = out_of_memory(
         plan,
-        method="LoRA",
+        config=make_config(method="LoRA"),
         parameters=8 * 10**9,
         trainable=10**8,
         total_bytes=24 * 2**30,
@@ -120,7 +121,7 @@ def test_the_failure_shows_the_arithmetic() -> None:
     [
         (
             "Full",
-            "memory, method LoRA or QLoRA or a smaller training.maxSequenceLength",
+            "memory, method LoRA or QLoRA, training.optimizer AdamW8bit or a smaller training.maxSequenceLength",
             "memory, method LoRA or QLoRA or a smaller base model: CUDA",
         ),
         (
@@ -139,9 +140,20 @@ def test_a_run_is_only_told_to_use_what_it_does_not_use_yet(
     method: Method, want_training: str, want_model: str
 ) -> None:
     plan = StepPlan(effective_batch=4, budget=512, longest_row=512, gradient_checkpointing=True)
-    training = out_of_memory(plan, method=method, parameters=1, trainable=1, total_bytes=1, used_bytes=1)
+    config = make_config(method=method)
+    training = out_of_memory(plan, config=config, parameters=1, trainable=1, total_bytes=1, used_bytes=1)
     model = model_does_not_fit(method, "CUDA")
 
     assert training.message.endswith(f"Use a GPU with more {want_training}")
     assert f"use a GPU with more {want_model}" in model.message
     assert (model.reason, model.exit_code) == ("OutOfMemory", 64)
+
+
+def test_eight_bits_of_the_optimizer_count_less() -> None:
+    plan = StepPlan(effective_batch=4, budget=512, longest_row=512, gradient_checkpointing=True)
+    config = make_config(method="Full", gpus=1, training=Training(optimizer="AdamW8bit"))
+
+    told = out_of_memory(plan, config=config, parameters=1, trainable=2**30, total_bytes=1, used_bytes=1)
+
+    assert "trained at 6 bytes each (6.0 GiB for weights, gradients and AdamW8bit)" in told.message
+    assert told.message.endswith("memory, method LoRA or QLoRA or a smaller training.maxSequenceLength")
