@@ -1,6 +1,7 @@
 """How fast one GPU trains: our trainer as users start it, against bare Unsloth and TRL on the same rows.
 
     python bench/training.py --only ours-chat-64,unsloth-chat-16    run some cases, each in processes of its own
+    python bench/training.py --only ours-long-64 --gpus 2 --label ours-2-gpus    the same on two GPUs
     python bench/training.py --table                                print what has been measured so far
 
 The model is a Llama of 8 B parameters with random weights, made on the GPU and kept in the folder of the benchmark. A
@@ -136,11 +137,11 @@ def prepared(case: Case, folder: Path, *, model: Path, source: Path = ROOT) -> d
     return config
 
 
-def ours(case: Case, folder: Path, *, model: Path, source: Path) -> dict[str, Any]:
+def ours(case: Case, folder: Path, *, model: Path, source: Path, gpus: int) -> dict[str, Any]:
     """Train with our trainer of a source tree and read what it tells Prometheus."""
     job = folder / "job.json"
     folder.mkdir(parents=True, exist_ok=True)
-    config = prepared(case, folder, model=model, source=source)
+    config = prepared(case, folder, model=model, source=source) | {"gpus": gpus}
     job.write_text(json.dumps(config))
     command = [sys.executable, "-m", "modelgarden_train", "train", "--config", str(job), "--port", str(PORT)]
     began = time.monotonic()
@@ -264,6 +265,7 @@ def main() -> int:
         "--source", type=Path, default=ROOT, help="source tree of our trainer, to compare versions"
     )
     parser.add_argument("--label", default="ours", help="name of that trainer in the table. Default: ours")
+    parser.add_argument("--gpus", type=int, default=1, help="GPUs of our trainer. Default: %(default)s")
     parser.add_argument("--table", action="store_true", help="print the results")
     options = parser.parse_args()
     if shutil.which("nvidia-smi") is None:
@@ -278,7 +280,7 @@ def main() -> int:
         try:
             own = case.contestant == "ours"
             found = (
-                ours(case, folder, model=model, source=options.source)
+                ours(case, folder, model=model, source=options.source, gpus=options.gpus)
                 if own
                 else rival(case, folder, model=model)
             )

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -20,14 +20,14 @@ from modelgarden.api.pods import PodCarbon, TerminationMessage
 from modelgarden_pod.energy import EnergyMeter
 from modelgarden_pod.errors import PodError, Terminated, UserError
 from modelgarden_pod.local import LocalFolder
-from modelgarden_train.attempt import worker_process
+from modelgarden_train.attempt import worker_group, worker_process
 from modelgarden_train.attempt.checkpoints import restore_newest
 from modelgarden_train.attempt.emissions import Attempts
 from modelgarden_train.attempt.progress import ProgressBoard
 from modelgarden_train.attempt.run import Run
 from modelgarden_train.attempt.signals import StopRequest
 from modelgarden_train.attempt.supervisor import Grace, Supervisor
-from modelgarden_train.attempt.worker_process import WorkerProcess
+from modelgarden_train.attempt.worker_group import WorkerGroup
 from modelgarden_train.data.packed import packed
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.data.split_files import write_split
@@ -89,7 +89,7 @@ class Scene:
 
     run: Run
     stop: StopRequest
-    pid: int = 0
+    pids: tuple[int, ...] = ()
 
     def supervise(
         self, program: str, *, board: Board | None = None, worker_seconds: float = 80.0
@@ -97,8 +97,8 @@ class Scene:
         """Run an attempt with the program as its worker."""
         attempts = Attempts(self.run.folder, attempt="a", meter=EnergyMeter(PodCarbon(), attempt="a", gpus=0))
         command = (sys.executable, "-c", BEGIN + program)
-        with WorkerProcess.start(self.run.config, self.run.workspace, command=command) as worker:
-            self.pid = worker.pid
+        with WorkerGroup.start(self.run.config, self.run.workspace, command=command) as worker:
+            self.pids = worker.pids
             return Supervisor(
                 self.run,
                 worker=worker,
@@ -111,7 +111,7 @@ class Scene:
     @property
     def worker_lives(self) -> bool:
         """Whether there still is a process of the worker's session."""
-        return any(session_of(path) == self.pid for path in Path("/proc").glob("[0-9]*"))
+        return any(session_of(path) in self.pids for path in Path("/proc").glob("[0-9]*"))
 
 
 def session_of(process: Path) -> int | None:
@@ -141,6 +141,13 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     yield Scene(Run(config=config, folder=folder, workspace=workspace, attempt="a"), StopRequest())
     for number, handler in before:
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def group(scene: Scene) -> Scene:
+    """Return a run on two GPUs."""
+    config = scene.run.config.model_copy(update={"gpus": 2})
+    return replace(scene, run=replace(scene.run, config=config))
 
 
 def prepare(folder: LocalFolder, scratch: Path) -> None:
@@ -253,6 +260,70 @@ for_ever()
 def test_a_worker_that_is_still_importing_when_sigterm_comes_was_stopped(scene: Scene) -> None:
     with pytest.raises(Terminated, match="was ended by SIGTERM"):
         scene.supervise("channel.send(Stage(name='Training')); for_ever()", board=Board("Training", sigterm))
+
+
+IN_A_GROUP = """
+def lost():
+    channel.send(Failed(reason="TrainingFailed", message="nobody there", exit_code=1, peer_lost=True))
+    for_ever()
+"""
+
+
+def test_workers_of_several_gpus_make_one_artifact(group: Scene) -> None:
+    ended = group.supervise(
+        "if begin.rank:\n    channel.send(Done())\n    channel.receive(ORDERS)\n    sys.exit()\n" + MAKE
+    )
+
+    assert ended.reason == "Succeeded"
+    assert len(group.pids) == 2
+    assert not group.worker_lives
+
+
+@pytest.mark.parametrize("dies", [0, 1])
+def test_where_one_worker_is_killed_the_attempt_ends_with_what_became_of_it(dies: int, group: Scene) -> None:
+    program = f"lost() if begin.rank != {dies} else (time.sleep(0.5), os.kill(os.getpid(), signal.SIGKILL))"
+
+    with pytest.raises(PodError, match=r"SIGKILL") as raised:
+        group.supervise(IN_A_GROUP + program)
+
+    assert raised.value.reason in ("TrainingFailed", "OutOfMemory")
+    assert not group.worker_lives
+
+
+def test_a_worker_beside_the_first_one_tells_what_is_wrong_with_the_input(group: Scene) -> None:
+    wrong = "channel.send(Failed(reason='ModelInvalid', message='no weights', exit_code=64)); for_ever()"
+
+    with pytest.raises(UserError, match="no weights"):
+        group.supervise(IN_A_GROUP + f"if begin.rank == 0: for_ever()\n{wrong}")
+
+
+def test_workers_that_only_miss_each_other_end_the_attempt_too(
+    group: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_group, "CAUSE_SECONDS", 0.3)
+
+    with pytest.raises(PodError, match="nobody there"):
+        group.supervise(IN_A_GROUP + "lost() if begin.rank else for_ever()")
+
+
+def test_sigterm_waits_for_the_step_that_the_first_worker_saves(group: Scene, tmp_path: Path) -> None:
+    program = """
+def stop(number, frame):
+    if begin.rank == 0:
+        time.sleep(0.5)
+        save(30)
+    channel.send(Failed(reason="Retrying", message="stopped by SIGTERM", exit_code=143))
+signal.signal(signal.SIGTERM, stop)
+channel.send(Stage(name="Training"))
+for_ever()
+"""
+    with pytest.raises(Terminated):
+        group.supervise(program, board=Board("Training", sigterm))
+
+    restored = restore_newest(group.run.folder, tmp_path / "restored")
+    assert restored is not None
+    assert restored.step == 30
+    assert not group.worker_lives
 
 
 def test_sigterm_while_the_inputs_are_fetched_ends_at_once(scene: Scene) -> None:

@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from modelgarden.api.finetunejob import ArtifactFormat, ValidationStatus
 from modelgarden.api.pods import RunConfig
 from modelgarden_pod.errors import PodError, Terminated, UserError
+from modelgarden_train.parallel.errors import PeerLost
+
+RENDEZVOUS = "rendezvous"
 
 
 class Message(BaseModel):
@@ -30,6 +33,15 @@ class Begin(Message):
     kind: Literal["begin"] = "begin"
     config: RunConfig
     workspace: Path
+    rank: int = 0
+    """Which of the processes of this training it is."""
+    size: int = 1
+    """How many processes there are."""
+
+    @property
+    def rendezvous(self) -> Path:
+        """The file by way of which they find each other."""
+        return self.workspace / RENDEZVOUS
 
 
 class Saved(Message):
@@ -124,6 +136,12 @@ class Made(Message):
     """File with the scores of base and tuned model."""
 
 
+class Done(Message):
+    """A worker beside the first one is done: it has made no file of its own."""
+
+    kind: Literal["done"] = "done"
+
+
 class Failed(Message):
     """The worker cannot go on."""
 
@@ -131,11 +149,14 @@ class Failed(Message):
     reason: str
     message: str
     exit_code: int
+    peer_lost: bool = False
+    """Whether that is another worker's doing."""
 
     @classmethod
     def of(cls, error: PodError | Terminated) -> Failed:
         """Return what an error of the worker means."""
-        return cls(reason=error.reason, message=error.message, exit_code=error.exit_code)
+        lost = isinstance(error, PeerLost)
+        return cls(reason=error.reason, message=error.message, exit_code=error.exit_code, peer_lost=lost)
 
     def error(self) -> PodError | Terminated:
         """Return the error as the worker had it."""
@@ -147,14 +168,14 @@ class Failed(Message):
 Order = Annotated[Begin | Inputs, Field(discriminator="kind")]
 """What a worker is told."""
 Report = Annotated[
-    Stage | Resolved | Stepped | Logged | Validated | Best | GpuMemory | Saved | Made | Failed,
+    Stage | Resolved | Stepped | Logged | Validated | Best | GpuMemory | Saved | Made | Done | Failed,
     Field(discriminator="kind"),
 ]
 """What a worker tells."""
 
 ORDERS: TypeAdapter[Begin | Inputs] = TypeAdapter(Order)
 REPORTS: TypeAdapter[
-    Stage | Resolved | Stepped | Logged | Validated | Best | GpuMemory | Saved | Made | Failed
+    Stage | Resolved | Stepped | Logged | Validated | Best | GpuMemory | Saved | Made | Done | Failed
 ] = TypeAdapter(Report)
 
 T = TypeVar("T")

@@ -54,8 +54,6 @@ def check_config(config: RunConfig) -> None:
     Raises:
         UserError: InvalidConfiguration.
     """
-    if config.gpus > 1:
-        raise UserError("InvalidConfiguration", "the trainer uses one GPU; set resources.gpus to 1")
     if config.method == "QLoRA" and config.gpus == 0:
         raise UserError(
             "InvalidConfiguration", "method QLoRA needs a GPU; set resources.gpus to 1 or use LoRA"

@@ -38,7 +38,7 @@ from modelgarden_train.attempt.run import Run
 from modelgarden_train.attempt.signals import StopRequest
 from modelgarden_train.attempt.tracking import Tracking
 from modelgarden_train.attempt.uploads import CheckpointUploader
-from modelgarden_train.attempt.worker_process import WorkerProcess
+from modelgarden_train.attempt.worker_group import WorkerGroup
 from modelgarden_train.data.prepared import PreparedDataset, fetch_prepared
 from modelgarden_train.models.base_model import BaseModel, fetch_base_model
 from modelgarden_train.objectives.checkpoint import Checkpoint
@@ -66,7 +66,7 @@ class Supervisor:
         self,
         run: Run,
         *,
-        worker: WorkerProcess,
+        worker: WorkerGroup,
         stop: StopRequest,
         board: ProgressBoard,
         attempts: Attempts,

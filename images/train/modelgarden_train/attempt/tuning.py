@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from modelgarden.api.artifact import BaseEvaluation
 from modelgarden.api.documents import TRAIN_IMAGE, DocumentError
 from modelgarden_train.artifact.export import Export
-from modelgarden_train.attempt.messages import Begin, Inputs, Made
+from modelgarden_train.attempt.messages import Begin, Done, Inputs, Made
 from modelgarden_train.attempt.reporting import Reporter
 from modelgarden_train.attempt.run import CHECKPOINTS
 from modelgarden_train.attempt.signals import StopRequest
@@ -23,6 +23,7 @@ from modelgarden_train.objectives.choice import trainer_of
 from modelgarden_train.objectives.fitting import train_within_memory
 from modelgarden_train.objectives.memory import StepPlan, first_plan, model_does_not_fit
 from modelgarden_train.objectives.scope import Scope
+from modelgarden_train.parallel.ranks import Ranks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -35,18 +36,18 @@ BASE_SCORES = "base-evaluation.json"
 SCORES = "evaluation.json"
 
 
-def tune(begin: Begin, inputs: Inputs, *, reporter: Reporter, stop: StopRequest) -> Made:
-    """Make the artifact of a run.
+def tune(begin: Begin, inputs: Inputs, *, reporter: Reporter, stop: StopRequest, ranks: Ranks) -> Made | Done:
+    """Make the artifact of a run, or help the first process to.
 
     Raises:
         UserError: the input is wrong; the reason says which.
-        PodError: what was made is not what it should be.
+        PodError: what was made is not what it should be, or another process has ended.
         Terminated: SIGTERM; during training the step that it met is saved.
     """
     from torch import OutOfMemoryError
 
     try:
-        return Tuning(begin, inputs, reporter=reporter, stop=stop).make()
+        return Tuning(begin, inputs, reporter=reporter, stop=stop, ranks=ranks).make()
     except OutOfMemoryError as error:  # training meets it by itself first: the GPU cannot even hold the model
         raise model_does_not_fit(begin.config.method, error) from error
 
@@ -54,7 +55,10 @@ def tune(begin: Begin, inputs: Inputs, *, reporter: Reporter, stop: StopRequest)
 class Tuning:
     """The steps, in their order."""
 
-    def __init__(self, begin: Begin, inputs: Inputs, *, reporter: Reporter, stop: StopRequest) -> None:
+    def __init__(
+        self, begin: Begin, inputs: Inputs, *, reporter: Reporter, stop: StopRequest, ranks: Ranks
+    ) -> None:
+        self._ranks = ranks
         self._config = begin.config
         self._workspace = begin.workspace
         self._inputs = inputs
@@ -64,7 +68,7 @@ class Tuning:
         self._scored: Any = None
         """The base model once it is scored; the training goes on with it, as loading takes as long as scoring."""
 
-    def make(self) -> Made:
+    def make(self) -> Made | Done:
         """Do all steps."""
         tokenizer = load_tokenizer(self._inputs.model)
         complete_tokenizer(tokenizer, self._config.dataset.chat_template)
@@ -77,6 +81,8 @@ class Tuning:
         model = self._train(tokenizer, export, held_out)
         self._reporter.stage("EvaluatingTuned")
         after = self._evaluate(model, tokenizer, held_out)
+        if before is None:
+            return Done()
 
         self._reporter.stage("Exporting")
         export.save_trained(model, held_out)
@@ -93,23 +99,26 @@ class Tuning:
             evaluation=scores,
         )
 
-    def _evaluate_base(self, tokenizer: PreTrainedTokenizerBase, rows: Rows) -> ModelResult:
-        """Score the base model, or take the scores that came with the checkpoint."""
-        if self._inputs.resume:
-            kept = self._inputs.resume.path / BASE_SCORES
-            if kept.exists():
-                self._base_scores.write_text(kept.read_text())
-        if (known := self._known_base(rows)) is not None:
+    def _evaluate_base(self, tokenizer: PreTrainedTokenizerBase, rows: Rows) -> ModelResult | None:
+        """Score the base model, or take the scores that came with the checkpoint; only the first process needs them."""
+        known = self._known_base(rows) if self._ranks.first else None
+        if self._ranks.any(known is not None, at="known base"):
             return known
         self._reporter.stage("EvaluatingBase")
         self._scored = self._load()
         result = self._evaluate(self._scored, tokenizer, rows)
         release_memory()
+        if not self._ranks.first:
+            return None
         document = BaseEvaluation(scores=dict(result.scores), answers=result.answers)
         self._base_scores.write_text(document.model_dump_json(by_alias=True))
         return result
 
     def _known_base(self, rows: Rows) -> ModelResult | None:
+        if self._inputs.resume:
+            kept = self._inputs.resume.path / BASE_SCORES
+            if kept.exists():
+                self._base_scores.write_text(kept.read_text())
         if not self._base_scores.exists():
             return None
         try:
@@ -130,6 +139,7 @@ class Tuning:
             checkpoints=self._workspace / CHECKPOINTS,
             base_scores=self._base_scores,
             watcher=self._reporter,
+            ranks=self._ranks,
             held_out=held_out if self._config.training.validation else (),
         )
         first = first_plan(
@@ -166,4 +176,5 @@ class Tuning:
         return model
 
     def _evaluate(self, model: Any, tokenizer: PreTrainedTokenizerBase, rows: Rows) -> ModelResult:
-        return evaluate_model(model, tokenizer, rows, max_new_tokens=self._config.evaluation.max_new_tokens)
+        most = self._config.evaluation.max_new_tokens
+        return evaluate_model(model, tokenizer, rows, max_new_tokens=most, ranks=self._ranks)

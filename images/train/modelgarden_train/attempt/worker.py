@@ -15,7 +15,7 @@ import sys
 from modelgarden_pod.errors import PodError, Terminated
 from modelgarden_pod.logs import configure_logs
 from modelgarden_pod.process import described, end_process, end_with_parent
-from modelgarden_train.attempt.messages import ORDERS, Begin, Channel, Failed, Inputs, Made
+from modelgarden_train.attempt.messages import ORDERS, Begin, Channel, Done, Failed, Inputs, Made
 from modelgarden_train.attempt.reporting import Reporter
 from modelgarden_train.attempt.signals import StopRequest
 
@@ -40,7 +40,7 @@ def main() -> int:
     return 0
 
 
-def _ended(channel: Channel, stop: StopRequest) -> Made | Failed | None:
+def _ended(channel: Channel, stop: StopRequest) -> Made | Done | Failed | None:
     """Return how the work ended, None where the supervisor has gone."""
     try:
         return _work(channel, stop)
@@ -51,7 +51,7 @@ def _ended(channel: Channel, stop: StopRequest) -> Made | Failed | None:
         return Failed.of(PodError("TrainingFailed", described(error)))
 
 
-def _work(channel: Channel, stop: StopRequest) -> Made | None:
+def _work(channel: Channel, stop: StopRequest) -> Made | Done | None:
     begin = channel.receive(ORDERS)
     if not isinstance(begin, Begin):
         return None
@@ -60,11 +60,13 @@ def _work(channel: Channel, stop: StopRequest) -> Made | None:
 
     import_unsloth(begin.config)
     from modelgarden_train.attempt.tuning import tune
+    from modelgarden_train.parallel.ranks import join
 
     inputs = channel.receive(ORDERS)
     if not isinstance(inputs, Inputs):
         return None
-    return tune(begin, inputs, reporter=Reporter(channel, stop), stop=stop)
+    ranks = join(begin.rank, begin.size, rendezvous=begin.rendezvous)
+    return tune(begin, inputs, reporter=Reporter(channel, stop), stop=stop, ranks=ranks)
 
 
 def _inherited_channel() -> Channel:

@@ -1,7 +1,6 @@
 """The worker as its supervisor sees it: started early, told what to do, listened to, and ended.
 
-A worker is a process and its session, so that whatever it starts ends with it. Several ranks will be a group of such
-processes, started by torchrun in the place of `WORKER`, of which the first one reports.
+A worker is a process and its session, so that whatever it starts ends with it. `worker_group` has one for each GPU.
 """
 
 from __future__ import annotations
@@ -15,23 +14,29 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
 from typing import Self
 
-from modelgarden.api.pods import RunConfig
 from modelgarden.api.redaction import without_secrets
 from modelgarden_pod.cgroup import memory_limit_bytes, oom_kills
-from modelgarden_pod.errors import PodError
+from modelgarden_pod.errors import PodError, Terminated
 from modelgarden_pod.process import described
 from modelgarden_train.attempt.endings import Ending, early_end
-from modelgarden_train.attempt.messages import REPORTS, Begin, Channel, Failed, Inputs, Made, Message
-from modelgarden_train.models.environment import go_offline
+from modelgarden_train.attempt.messages import (
+    REPORTS,
+    Begin,
+    Channel,
+    Done,
+    Failed,
+    Inputs,
+    Made,
+    Message,
+)
+from modelgarden_train.models.environment import go_offline, prepare_rank
 
 logger = logging.getLogger(__name__)
 
 WORKER = (sys.executable, "-m", "modelgarden_train.attempt.worker")
-_EXIT_SECONDS = 10.0
+EXIT_SECONDS = 10.0
 """How long a worker that has said its last word may take to end."""
 
 
@@ -43,38 +48,30 @@ class WorkerProcess:
         self._channel = channel
         self._kills_before = oom_kills()
         self._asked = False
-        self._last: Made | Failed | None = None
+        self._last: Made | Done | Failed | None = None
         self._error: PodError | None = None
         self._silent = threading.Event()
 
     @classmethod
-    def start(cls, config: RunConfig, workspace: Path, *, command: Sequence[str] = WORKER) -> Self:
+    def start(cls, begin: Begin, *, command: Sequence[str] = WORKER) -> Self:
         """Start a worker, which begins with its imports."""
         ours, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(
                 command,
-                env=worker_environment(os.environ),
+                env=worker_environment(os.environ, begin),
                 stdin=theirs.fileno(),
                 stdout=sys.stderr,
                 start_new_session=True,
             )
         worker = cls(process, Channel(ours))
-        worker._send(Begin(config=config, workspace=workspace))
+        worker._send(begin)
         return worker
 
     @property
     def pid(self) -> int:
         """The process, and the session of all that it starts."""
         return self._process.pid
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.end(seconds=0.0)
 
     def listen(self, hear: Callable[[Message], None]) -> None:
         """Hear the worker's reports from now on, in a thread; an error in hearing one ends what is waited for."""
@@ -93,7 +90,27 @@ class WorkerProcess:
         """Wait for the worker's result or end; tell whether it came in time."""
         return self._silent.wait(seconds)
 
-    def result(self) -> Made:
+    @property
+    def failed(self) -> bool:
+        """Whether the worker has ended otherwise than it should."""
+        return self._silent.is_set() and not isinstance(self._last, Made | Done)
+
+    @property
+    def has_made(self) -> bool:
+        """Whether the worker's result is there."""
+        return isinstance(self._last, Made)
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether it says that it ended because it was asked to."""
+        return isinstance(self._last, Failed) and self._last.exit_code == Terminated.exit_code
+
+    @property
+    def lost_a_peer(self) -> bool:
+        """Whether it says that it failed for the sake of another worker."""
+        return isinstance(self._last, Failed) and self._last.peer_lost
+
+    def result(self) -> Made | Done:
         """Return what the worker has made, once it has said its last.
 
         Raises:
@@ -102,13 +119,17 @@ class WorkerProcess:
         """
         if self._error is not None:
             raise self._error
-        if isinstance(self._last, Made):
-            return self._last
-        if self._last is not None:
+        if isinstance(self._last, Failed):
             raise self._last.error()
+        if self._last is not None:
+            return self._last
         raise early_end(self._ending())
 
-    def end(self, *, seconds: float = _EXIT_SECONDS) -> None:
+    def release(self) -> None:
+        """Let the worker go: it ends by itself once it has nothing more to do."""
+        self._channel.close()
+
+    def end(self, *, seconds: float = EXIT_SECONDS) -> None:
         """Let the worker go, and end what is left of it and of what it started."""
         self._channel.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -124,7 +145,7 @@ class WorkerProcess:
     def _listen(self, hear: Callable[[Message], None]) -> None:
         try:
             while self._last is None and (message := self._channel.receive(REPORTS)) is not None:
-                if isinstance(message, Made | Failed):
+                if isinstance(message, Made | Done | Failed):
                     self._last = message
                 else:
                     hear(message)
@@ -139,7 +160,7 @@ class WorkerProcess:
     def _ending(self) -> Ending:
         """Return how a worker ended that closed its end of the socket without a word."""
         try:
-            code = self._process.wait(timeout=_EXIT_SECONDS)
+            code = self._process.wait(timeout=EXIT_SECONDS)
         except subprocess.TimeoutExpired:
             return Ending(exit_code=None, asked=self._asked)
         after = oom_kills()
@@ -152,8 +173,9 @@ class WorkerProcess:
         )
 
 
-def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the worker's environment: neither secrets nor a hub to ask, as it needs no network."""
+def worker_environment(environment: Mapping[str, str], begin: Begin) -> dict[str, str]:
+    """Return a worker's environment: neither secrets nor a hub to ask, as it needs no network, and a GPU of its own."""
     variables = without_secrets(environment)
     go_offline(variables)
+    prepare_rank(variables, rank=begin.rank, size=begin.size)
     return variables

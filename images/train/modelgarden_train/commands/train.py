@@ -13,7 +13,7 @@ from modelgarden_train.attempt.progress import ProgressBoard
 from modelgarden_train.attempt.run import open_run, run_workspace
 from modelgarden_train.attempt.signals import StopRequest
 from modelgarden_train.attempt.supervisor import Supervisor
-from modelgarden_train.attempt.worker_process import WorkerProcess
+from modelgarden_train.attempt.worker_group import WorkerGroup
 
 
 def train(config: RunConfig, workspace: Path, *, stop: StopRequest, port: int) -> TerminationMessage:
@@ -26,7 +26,7 @@ def train(config: RunConfig, workspace: Path, *, stop: StopRequest, port: int) -
         Terminated: SIGTERM; the newest checkpoint is in storage.
     """
     # First of all: its imports take longer than all else before the first step.
-    with WorkerProcess.start(config, run_workspace(config, workspace)) as worker:
+    with WorkerGroup.start(config, run_workspace(config, workspace)) as worker:
         run = open_run(config, workspace=workspace, attempt=attempt_id())
         if done := published(run.folder):
             return done

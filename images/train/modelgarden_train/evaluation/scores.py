@@ -5,9 +5,9 @@ answers, how much likelier the better one is.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelgarden.api.artifact import Evaluation, GeneratedRow
 from modelgarden.api.evaluation import (
@@ -26,6 +26,11 @@ from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.evaluation.inference import completion_losses, generate
 from modelgarden_train.evaluation.statistics import difference, mean, perplexity, share
 from modelgarden_train.models.loading import inference
+from modelgarden_train.parallel.ranks import ALONE, Ranks
+from modelgarden_train.parallel.shares import in_shares
+
+Result = TypeVar("Result")
+Work = Callable[[Sequence[PreparedRow]], list[Result]]
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -42,22 +47,37 @@ class ModelResult:
 
 
 def evaluate_model(
-    model: Any, tokenizer: PreTrainedTokenizerBase, rows: Sequence[PreparedRow], *, max_new_tokens: int
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[PreparedRow],
+    *,
+    max_new_tokens: int,
+    ranks: Ranks = ALONE,
 ) -> ModelResult:
-    """Score a model on held-out rows.
+    """Score a model on held-out rows, of which each process takes its share; all of them know the result.
 
     Raises:
         UserError: TrainingFailed, the model gives no numbers any more.
+        PeerLost: another process has ended.
     """
+
+    def shared(rows: Sequence[PreparedRow], work: Work[Result]) -> list[Result]:
+        return in_shares(rows, work, width=lambda row: row.tokens, ranks=ranks)
+
+    def losses_of(rows: Sequence[PreparedRow]) -> list[list[float]]:
+        return completion_losses(model, tokenizer, rows)
+
+    def answers_of(rows: Sequence[PreparedRow]) -> list[str]:
+        return generate(model, tokenizer, rows, max_new_tokens=max_new_tokens)
+
     asked = [row for row in rows if row.question]
     good = [row for row in rows if row.label is not False]
     bad = [with_rejected(row) for row in rows if row.rejected_ids] + [
         row for row in rows if row.label is False
     ]
     with inference(model):
-        losses = completion_losses(model, tokenizer, good)
-        worse = completion_losses(model, tokenizer, bad)
-        answers = generate(model, tokenizer, asked, max_new_tokens=max_new_tokens) if asked else []
+        losses, worse = shared(good, losses_of), shared(bad, losses_of)
+        answers = shared(asked, answers_of)
     if not all(math.isfinite(loss) for row in (*losses, *worse) for loss in row):
         raise UserError("TrainingFailed", "the model's loss is not a number; lower training.learningRate")
     names = metrics_of(rows)

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,9 @@ from modelgarden.api.pods import RunConfig
 WORKSPACE_VARIABLE = "MODELGARDEN_WORKSPACE"
 """Folder for caches, models and checkpoints. Default: /workspace in a pod, else a temporary folder."""
 _POD_WORKSPACE = Path("/workspace")
+
+WITHOUT_GPUS_VARIABLE = "MODELGARDEN_WITHOUT_GPUS"
+"""1 has as many processes as there would be GPUs train on the CPU, where tests have no GPU."""
 
 _QUIET = {
     "DO_NOT_TRACK": "1",
@@ -94,15 +97,36 @@ def prepare_environment(
         go_offline(environ)
     # NVML, and so the energy meter, counts GPUs in this order.
     environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-    if config.gpus:
+    if config.gpus and not without_gpus(environ):
         environ["UNSLOTH_DISABLE_CPU_FALLBACK"] = "1"
-        environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
+        environ.setdefault("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(config.gpus))))
         environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     else:
+        environ.pop("UNSLOTH_DISABLE_CPU_FALLBACK", None)
         environ["UNSLOTH_FORCE_CPU"] = "1"
         environ["CUDA_VISIBLE_DEVICES"] = ""
         # Threads that spin while they wait take the cores from whatever else runs on the node.
         environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def without_gpus(environ: Mapping[str, str]) -> bool:
+    """Tell whether the processes of several GPUs are to run without any."""
+    return environ.get(WITHOUT_GPUS_VARIABLE) == "1"
+
+
+def prepare_rank(environ: MutableMapping[str, str], *, rank: int, size: int) -> None:
+    """Set the variables of one process of several on this machine: a GPU, a part of the CPUs, a folder of its own."""
+    if size == 1:
+        return
+    gpus = [name for name in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    if gpus:
+        environ["CUDA_VISIBLE_DEVICES"] = gpus[rank] if rank < len(gpus) else ""
+    threads = max(1, int(environ.get("OMP_NUM_THREADS", cpu_count())) // size)
+    environ["OMP_NUM_THREADS"] = environ["MKL_NUM_THREADS"] = str(threads)
+    if generated := environ.get("UNSLOTH_COMPILE_LOCATION"):
+        # Code that is imported while it may still be written by another process.
+        environ["UNSLOTH_COMPILE_LOCATION"] = f"{generated}-{rank}"
+    environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
 
 
 def go_offline(environ: MutableMapping[str, str] = os.environ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Collection, Iterator
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelgarden.api.pods import RunConfig
 from modelgarden_pod.errors import PodError, UserError
+from modelgarden_train.models.environment import without_gpus
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -30,7 +32,7 @@ def import_unsloth(config: RunConfig) -> None:
     """
     import torch
 
-    if config.gpus and not torch.cuda.is_available():
+    if config.gpus and not without_gpus(os.environ) and not torch.cuda.is_available():
         raise PodError(
             "TrainingFailed",
             "the pod was given a GPU, but CUDA finds none: check the node's driver and container runtime",

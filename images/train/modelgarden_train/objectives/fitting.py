@@ -32,6 +32,7 @@ def train_within_memory(
 
     Raises:
         UserError: OutOfMemory, no smaller plan is left; or the loss is no number any more.
+        PeerLost: another process has ended, or has memory left where this one has none.
     """
     from torch import OutOfMemoryError
 
@@ -48,6 +49,9 @@ def train_within_memory(
         smaller = plan.smaller(plan.budget)
         if smaller is None:
             raise _does_not_fit(scope, model, plan=plan)
+        scope.ranks.least(
+            0, at="a smaller plan"
+        )  # the first process may still have written the newest checkpoint
         logger.warning("Out of GPU memory, trying a smaller plan", extra={"plan": str(smaller)})
         del model, trainer
         release_memory()

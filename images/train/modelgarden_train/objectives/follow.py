@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from pathlib import Path
 from typing import Any
 
 from modelgarden_pod.errors import UserError
@@ -37,12 +38,12 @@ def follower(scope: Scope, counted: TokenCount, passes: Passes, validator: Valid
 
         def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
             told.tell(args, steps=state.max_steps, model=model)
-            if not scope.watcher.stopping:
+            if not scope.stopping(at="step"):
                 validator.validate(step=state.global_step, steps=state.max_steps)
             ended = validator.over or state.global_step >= state.max_steps
             control.should_save |= ended
             control.should_training_stop |= ended
-            if scope.watcher.stopping:
+            if scope.stopping(at="stop"):
                 control.should_save = control.should_training_stop = True
             scope.watcher.step(
                 state.global_step,
@@ -64,16 +65,28 @@ def follower(scope: Scope, counted: TokenCount, passes: Passes, validator: Valid
                 learning_rate=_number(logs.get("learning_rate")),
                 gradient_norm=_number(logs.get("grad_norm")),
             )
-            scope.watcher.gpu_memory(peak_gpu_memory_mib())
+            scope.watcher.gpu_memory(_peak_memory_mib(scope))
 
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             path = scope.checkpoints / f"checkpoint-{state.global_step}"
-            if scope.base_scores.exists():
-                shutil.copy(scope.base_scores, path / scope.base_scores.name)
-            validator.save(path)
+            if scope.ranks.first:
+                _lay_beside(path, scope, validator)
             scope.watcher.saved(Checkpoint(step=state.global_step, path=path))
 
     return Follow()
+
+
+def _lay_beside(checkpoint: Path, scope: Scope, validator: Validator) -> None:
+    """Put into a checkpoint's folder what else the next attempt goes on from."""
+    if scope.base_scores.exists():
+        shutil.copy(scope.base_scores, checkpoint / scope.base_scores.name)
+    validator.save(checkpoint)
+
+
+def _peak_memory_mib(scope: Scope) -> int | None:
+    """Return the peak of the GPU's memory, of several GPUs that of the fullest."""
+    peak = peak_gpu_memory_mib()
+    return None if peak is None else -scope.ranks.least(-peak, at="memory")
 
 
 def _finite(loss: float, *, step: int) -> float:

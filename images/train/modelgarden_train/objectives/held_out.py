@@ -13,7 +13,8 @@ from modelgarden_train.objectives.passes import StepRow, StepRows, on_device
 def held_out_loss(trainer: Any, *, stopping: Callable[[], bool]) -> float | None:
     """Return the mean over the trainer's `eval_dataset`, weighed as the loss of a step is; None where it is to stop first.
 
-    Rows are taken as many at a time as a step has. No random number is drawn and nothing of the training changes.
+    Rows are taken as many at a time as a step has, and shared as those of a step are. No random number is drawn and
+    nothing of the training changes.
     """
     import torch
 
@@ -23,29 +24,29 @@ def held_out_loss(trainer: Any, *, stopping: Callable[[], bool]) -> float | None
     with _as_it_is(trainer), torch.no_grad():
         for start in range(0, len(rows), at_once):
             step = rows[start : start + at_once]
-            loss = _step_loss(trainer, step, stopping)
-            if loss is None:
+            if stopping():
                 return None
+            loss = _step_loss(trainer, step)
             weight = form.weight(step)
             total += loss * weight
             weights += weight
     return total / max(1, weights)
 
 
-def _step_loss(trainer: Any, rows: list[StepRow], stopping: Callable[[], bool]) -> float | None:
-    """Return the loss of as many rows as a step has, None where the training is to stop first."""
+def _step_loss(trainer: Any, rows: list[StepRow]) -> float:
+    """Return the loss of as many rows as a step has."""
     import torch
 
     trainer.begin(StepRows(rows))
     weight = torch.full((), max(1, trainer.passes.form.weight(rows)), device=trainer.args.device)
-    loss = 0.0
-    for part in trainer.passes.split(rows):
-        if stopping():
-            return None
-        tensors = on_device(trainer.passes.form.tensors(part), trainer.args.device)
-        with trainer.compute_loss_context_manager():
-            loss += float(trainer.compute_loss(trainer.model_wrapped, tensors, num_items_in_batch=weight))
-    return loss
+    loss = torch.zeros((), dtype=torch.float64, device=trainer.args.device)
+    with trainer.ranks.alike(at="held-out rows"):
+        for part in trainer.passes.split(trainer.own):
+            tensors = on_device(trainer.passes.form.tensors(part), trainer.args.device)
+            with trainer.compute_loss_context_manager():
+                loss += trainer.compute_loss(trainer.model_wrapped, tensors, num_items_in_batch=weight)
+    trainer.ranks.add(loss)
+    return float(loss)
 
 
 @contextmanager

@@ -43,6 +43,8 @@ def hyperparameters(
         "seed": arguments.seed,
         "chatTemplate": _template(scope),
     }
+    if scope.ranks.size > 1:
+        used["processes"] = scope.ranks.size
     if arguments.neftune_noise_alpha is not None:
         used["neftuneNoiseAlpha"] = arguments.neftune_noise_alpha
     used |= _of_the_validation(config.training)

@@ -57,8 +57,11 @@ def _trainer() -> type:
             """Measure how far the model is from the base model, on all rows of the step."""
             if not self.calculate_KL:
                 return
-            sums = [self._log_ratios(inputs).sum() for inputs in self.batches(self.step.rows)]
-            self.distance = torch.stack(sums).sum() / len(self.step.rows)
+            with self.ranks.alike(at="distance"):
+                sums = [self._log_ratios(inputs).sum() for inputs in self.batches(self.own)]
+            total = torch.stack(sums).sum() if sums else torch.zeros((), device=self.args.device)
+            self.ranks.add(total)
+            self.distance = total / len(self.step.rows)
 
         def _log_ratios(self, inputs: dict[str, Any]) -> Any:
             with torch.no_grad(), in_16_bits(self.args.device):

@@ -55,6 +55,11 @@ class Masters:
         for parameter in self._held:
             parameter.grad = None
 
+    @property
+    def gradients(self) -> Any:
+        """All that were gathered, in 32 bits."""
+        return self._all.grad
+
     def forget(self) -> None:
         """Drop the gradients that were gathered."""
         self._all.grad.zero_()

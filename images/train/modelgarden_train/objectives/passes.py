@@ -5,18 +5,22 @@ computed of a step that did not fit is forgotten, and the step begins anew.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from modelgarden_train.models.loading import release_memory
 from modelgarden_train.objectives.memory import Peak, StepPlan
 from modelgarden_train.objectives.packing import parts
+from modelgarden_train.parallel.ranks import Ranks
 
 logger = logging.getLogger(__name__)
 
 _MEASURED_STEP: Final = 2
 """The first step also makes the optimizer's state, so its peak tells nothing of the next ones."""
+_FITS: Final = sys.maxsize
+"""Tokens of the pass that did not fit, where all did."""
 
 StepRow = Mapping[str, Any]
 """A row as an objective trains on it: token ids, and what else it has, under names of its own."""
@@ -94,27 +98,40 @@ class Passes:
         self,
         rows: Sequence[StepRow],
         *,
+        ranks: Ranks,
         forward_and_back: Callable[[dict[str, Any]], Any],
         forget: Callable[[], None],
     ) -> Any:
-        """Return the loss of a step, the sum over its passes; `forget` drops the gradients of a try that did not fit.
+        """Return the loss of this process's rows of a step, the sum over their passes; None where it has no rows.
+
+        `forget` drops the gradients of a try that did not fit. Where it did not in one process, all of them try again.
 
         Raises:
             torch.OutOfMemoryError: a single row does not fit, with or without gradient checkpointing as the plan has it.
+            PeerLost: another process has ended.
         """
         while True:
             passes = self.split(rows)
-            measured = self._steps + 1 == _MEASURED_STEP and len(passes) > 1
-            before = _start_measuring() if measured else None
+            measured = self._steps + 1 == _MEASURED_STEP
+            before = _start_measuring() if measured and len(passes) > 1 else None
             loss, done = _loss_of(map(self.form.tensors, passes), forward_and_back)
-            if done == len(passes):
+            failed = self._tokens(passes[done]) if done < len(passes) else _FITS
+            smallest = ranks.least(failed, at="passes")
+            if smallest == _FITS:
                 self._steps += 1
-                if before is not None:
-                    self.plan = self.plan.larger(_peak(max(map(self._tokens, passes)), before))
+                if measured:
+                    self._grow(passes, before, ranks)
                 return loss
             forget()
             release_memory()
-            self._shrink(self._tokens(passes[done]))
+            self._shrink(smallest)
+
+    def _grow(self, passes: list[list[StepRow]], before: int | None, ranks: Ranks) -> None:
+        """Take the largest passes that the memory of each process holds."""
+        larger = self.plan
+        if before is not None:
+            larger = self.plan.larger(_peak(max(map(self._tokens, passes)), before))
+        self.plan = replace(self.plan, budget=ranks.least(larger.budget, at="budget"))
 
     def _tokens(self, rows: Sequence[StepRow]) -> int:
         widths = [self.form.width(row) for row in rows]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Any
 
 from modelgarden_train.data.batching import in_batches
 from modelgarden_train.models.loading import compute_dtype
 from modelgarden_train.objectives.passes import Passes, StepRow, StepRows, on_device
+from modelgarden_train.parallel.ranks import Ranks
+from modelgarden_train.parallel.shares import in_shares
 
 
 def in_16_bits(device: Any) -> Any:
@@ -31,6 +34,8 @@ def against_the_base_model(trainer: type, columns: tuple[str, str]) -> type:
 
         passes: Passes
         step: StepRows
+        own: Sequence[StepRow]
+        ranks: Ranks
 
         def __init__(self, **arguments: Any) -> None:
             super().__init__(**arguments)
@@ -56,19 +61,23 @@ def against_the_base_model(trainer: type, columns: tuple[str, str]) -> type:
 
         def _precompute_ref_logps(self, dataset: Any, *_: Any) -> Any:
             """Add the log-likelihoods that the base model gives, those that TRL asks for."""
-            found: tuple[list[float], ...] = ([], [])
-            for inputs in self.batches(dataset):
+            found = in_shares(list(dataset), self._answered, width=self.passes.form.width, ranks=self.ranks)
+            return _with_columns(dataset, zip(columns, zip(*found, strict=True), strict=True))
+
+        def _answered(self, rows: Sequence[StepRow]) -> list[tuple[float | None, ...]]:
+            """Return what the base model gives of each row; None of what is not asked for."""
+            found: list[tuple[float | None, ...]] = []
+            for inputs in self.batches(rows):
                 with in_16_bits(self.args.device):
                     answered = self.compute_ref_log_probs(self.model, inputs)
-                for column, values in zip(found, answered, strict=True):
-                    column += [] if values is None else values.tolist()
-            return _with_columns(dataset, zip(columns, found, strict=True))
+                found += zip(*(repeat(None) if one is None else one.tolist() for one in answered))  # noqa: B905
+            return found
 
     return Referring
 
 
-def _with_columns(dataset: Any, columns: Iterable[tuple[str, list[float]]]) -> Any:
+def _with_columns(dataset: Any, columns: Iterable[tuple[str, Sequence[float | None]]]) -> Any:
     """Return a dataset with these columns, those without values left out."""
     for name, values in columns:
-        dataset = dataset.add_column(name, values) if values else dataset
+        dataset = dataset.add_column(name, list(values)) if values[0] is not None else dataset
     return dataset

@@ -11,6 +11,7 @@ from modelgarden.api.finetunejob import ValidationStatus
 from modelgarden.api.pods import RunConfig
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.objectives.checkpoint import Checkpoint
+from modelgarden_train.parallel.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -78,6 +79,12 @@ class Scope:
     watcher: Watcher
     held_out: Sequence[PreparedRow] = ()
     """Those that the training is validated on."""
+    ranks: Ranks = ALONE
+    """The processes that share each step's rows."""
+
+    def stopping(self, *, at: str) -> bool:
+        """Tell whether the training is to end, as any of its processes was asked to; all of them come to this place."""
+        return self.ranks.any(self.watcher.stopping, at=at)
 
 
 @dataclass

@@ -8,9 +8,10 @@ from typing import Any
 
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.objectives.follow import follower
-from modelgarden_train.objectives.masters import Masters, led
+from modelgarden_train.objectives.masters import led
 from modelgarden_train.objectives.order import ShuffledSampler
 from modelgarden_train.objectives.passes import Passes, StepRow, StepRows, collate, on_device
+from modelgarden_train.objectives.ranked import own_rows, ranked
 from modelgarden_train.objectives.scope import Scope, TokenCount
 from modelgarden_train.objectives.validator import Validator
 
@@ -23,6 +24,9 @@ def stepped(
 ) -> Any:
     """Return a trainer of this class; its `passes` know the plan as it is later, its `step` the rows of a step, and its
     `validator` what the held-out rows tell.
+
+    Of several processes each computes the loss of its `own` rows of a step, as parts of the step's mean; losses and
+    gradients are then summed, so that all of them take one and the same step.
     """
     import torch
 
@@ -34,12 +38,11 @@ def stepped(
 
     ends = ending(trainer)
 
-    class Stepped(led(ends, torch.bfloat16) if in_16_bits else ends):  # type: ignore[misc]
+    class Stepped(ranked(led(ends, torch.bfloat16) if in_16_bits else ends, scope.ranks)):  # type: ignore[misc]
         """The trainer with our steps."""
 
         passes = steps
         validator = watching
-        masters: Masters | None = None
         step: StepRows
 
         def _get_train_sampler(self, train_dataset: Any = None) -> ShuffledSampler:
@@ -52,16 +55,23 @@ def stepped(
             return batches, torch.full((), max(1, weight), device=device)
 
         def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
+            self.ranks.seed(scope.config.training.seed, self.state.global_step)
             self.begin(inputs["rows"])
             loss = steps.run(
-                self.step.rows,
+                self.own,
+                ranks=self.ranks,
                 forward_and_back=lambda part: super(Stepped, self).training_step(
                     model, part, num_items_in_batch
                 ),
                 forget=lambda: self._forget(model),
             )
             counted.tokens += sum(map(form.tokens, self.step.rows))
-            return loss
+            return self.summed(loss)
+
+        @property
+        def own(self) -> list[StepRow]:
+            """The rows of the step that this process computes."""
+            return own_rows(self.step.rows, form, self.ranks)
 
         def begin(self, rows: StepRows) -> None:
             """Know the rows of a step, and do what an objective does with all of them first."""

@@ -14,6 +14,7 @@ from modelgarden_pod.errors import Terminated, UserError
 from modelgarden_train.objectives.best import BestWeights
 from modelgarden_train.objectives.held_out import held_out_loss
 from modelgarden_train.objectives.patience import is_due, is_over, seen, status_of
+from modelgarden_train.objectives.ranked import trained
 from modelgarden_train.objectives.scope import Scope
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,8 @@ class Validator:
         self._scope = scope
         self._training = scope.config.training
         self._known: ValidationRecord | None = None
-        self._best = BestWeights(scope.checkpoints / _BEST) if self._training.early_stopping else None
+        keeps = self._training.early_stopping is not None and scope.ranks.first
+        self._best = BestWeights(scope.checkpoints / _BEST) if keeps else None
         self._trainer: Any = None
 
     def watch(self, trainer: Any) -> None:
@@ -65,7 +67,7 @@ class Validator:
             self._loss(0)
         else:
             self.validate(step=step, steps=steps)
-        if self._scope.watcher.stopping:
+        if self._scope.stopping(at="validated"):
             raise Terminated("stopped by SIGTERM before another step")
 
     def validate(self, *, step: int, steps: int) -> None:
@@ -95,13 +97,16 @@ class Validator:
 
     def finish(self) -> None:
         """Give the model its best weights, once it is trained."""
-        if self._best is not None and not self._scope.watcher.stopping:
+        if self._training.early_stopping is None or self._scope.stopping(at="best"):
+            return
+        if self._best is not None:
             self._best.give(self._trainer.model)
+        self._scope.ranks.spread(weight.data for weight in trained(self._trainer.model))
 
     def _loss(self, step: int) -> float | None:
         watcher = self._scope.watcher
         watcher.validating()
-        loss = held_out_loss(self._trainer, stopping=lambda: watcher.stopping)
+        loss = held_out_loss(self._trainer, stopping=lambda: self._scope.stopping(at="validating"))
         if loss is None:
             return None
         if not math.isfinite(loss):

@@ -36,7 +36,6 @@ def test_the_configuration_comes_from_a_file_or_from_the_environment(
     [
         ({"modelName": "not a name"}, "modelName: "),
         ({"training": {"epochs": 0}}, "training.epochs: "),
-        ({"gpus": 2}, "set resources.gpus to 1"),
         ({"method": "QLoRA"}, "QLoRA needs a GPU"),
         ({"method": "Full", "training": {"optimizer": "AdamW8bit"}}, "AdamW8bit is for method Full on a GPU"),
         ({"gpus": 1, "training": {"optimizer": "AdamW8bit"}}, "AdamW8bit is for method Full on a GPU"),

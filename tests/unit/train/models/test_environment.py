@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from modelgarden.api.pods import PodDataset, PodSource
-from modelgarden_train.models.environment import cpu_count, prepare_environment
+from modelgarden_train.models.environment import cpu_count, prepare_environment, prepare_rank
 from tests.unit.train.builders import make_config
 
 
@@ -52,6 +52,52 @@ def test_without_a_gpu_cuda_is_hidden_and_with_one_the_cpu_is_no_way_out(tmp_pat
     assert "UNSLOTH_FORCE_CPU" not in on_gpu
     assert on_gpu["UNSLOTH_DISABLE_CPU_FALLBACK"] == "1"
     assert on_gpu["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+
+
+def test_each_of_several_processes_has_a_gpu_a_part_of_the_cpus_and_a_folder_of_its_own(
+    tmp_path: Path,
+) -> None:
+    environ: dict[str, str] = {}
+    prepare_environment(make_config(gpus=2), tmp_path, environ)
+    environ["OMP_NUM_THREADS"] = "7"
+    each = [dict(environ), dict(environ)]
+
+    for rank, variables in enumerate(each):
+        prepare_rank(variables, rank=rank, size=2)
+
+    assert environ["CUDA_VISIBLE_DEVICES"] == "0,1", "the meter sees all of them"
+    assert [variables["CUDA_VISIBLE_DEVICES"] for variables in each] == ["0", "1"]
+    assert {variables["OMP_NUM_THREADS"] for variables in each} == {"3"}
+    assert len({variables["UNSLOTH_COMPILE_LOCATION"] for variables in each}) == 2
+    assert {variables["TRITON_CACHE_DIR"] for variables in each} == {environ["TRITON_CACHE_DIR"]}
+
+
+@pytest.mark.parametrize(("rank", "want"), [(0, "GPU-a"), (1, "GPU-b"), (2, "")])
+def test_a_process_takes_its_gpu_of_those_that_the_pod_was_given(rank: int, want: str) -> None:
+    environ = {"CUDA_VISIBLE_DEVICES": "GPU-a,GPU-b", "UNSLOTH_COMPILE_LOCATION": "/c"}
+
+    prepare_rank(environ, rank=rank, size=3)
+
+    assert environ["CUDA_VISIBLE_DEVICES"] == want
+
+
+def test_one_process_is_left_as_it_is() -> None:
+    environ = {"CUDA_VISIBLE_DEVICES": "0,1"}
+
+    prepare_rank(environ, rank=0, size=1)
+
+    assert environ == {"CUDA_VISIBLE_DEVICES": "0,1"}
+
+
+def test_processes_of_gpus_that_are_not_there_train_on_the_cpu_where_a_test_asks_for_it(
+    tmp_path: Path,
+) -> None:
+    environ = {"MODELGARDEN_WITHOUT_GPUS": "1", "UNSLOTH_DISABLE_CPU_FALLBACK": "1"}
+
+    prepare_environment(make_config(gpus=2), tmp_path, environ)
+
+    assert (environ["CUDA_VISIBLE_DEVICES"], environ["UNSLOTH_FORCE_CPU"]) == ("", "1")
+    assert "UNSLOTH_DISABLE_CPU_FALLBACK" not in environ
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from modelgarden_train.objectives.labelled import Labelled
 from modelgarden_train.objectives.memory import StepPlan
 from modelgarden_train.objectives.passes import Passes
 from modelgarden_train.objectives.scope import Scope
+from modelgarden_train.parallel.ranks import Ranks
 from tests.unit.train.builders import make_config
 
 
@@ -56,6 +57,7 @@ def used(
     method: str | None = None,
     objective: Objective | None = None,
     training: Training | None = None,
+    processes: int = 1,
     **fields: Any,
 ) -> dict[str, str]:
     config = make_config(
@@ -65,7 +67,10 @@ def used(
     )
     dataset = config.dataset.model_copy(update={"chat_template": template})
     scope = SimpleNamespace(
-        config=config.model_copy(update={"dataset": dataset}), tokenizer=tokenizer, rows=range(640)
+        config=config.model_copy(update={"dataset": dataset}),
+        tokenizer=tokenizer,
+        rows=range(640),
+        ranks=Ranks(0, processes),
     )
     plan = StepPlan(effective_batch=16, budget=4096, longest_row=100)
     return hyperparameters(
@@ -160,3 +165,10 @@ def test_a_template_that_the_dataset_gives_is_told_apart_from_the_models() -> No
 
     assert used(tokenizer=given, template="given")["chatTemplate"] == "dataset"
     assert used(tokenizer=given)["chatTemplate"] == "model"
+
+
+def test_several_processes_are_told_and_a_step_has_as_many_rows_as_with_one() -> None:
+    several = used(processes=4)
+
+    assert several == used() | {"processes": "4"}
+    assert several["effectiveBatchSize"] == "16"
