@@ -353,6 +353,13 @@ RULE_CASES: tuple[RuleCase, ...] = (
     ),
     RuleCase(
         FINETUNEJOB,
+        "the GPUs share the rows of each step",
+        "spec.resources.gpus",
+        {"resources": {"gpus": 3}, "training": {"effectiveBatchSize": 2}},
+        {"resources": {"gpus": 2}, "training": {"effectiveBatchSize": 2}},
+    ),
+    RuleCase(
+        FINETUNEJOB,
         "objective KTO compares the rows of a step",
         "spec.training.effectiveBatchSize",
         {"objective": {"type": "KTO"}, "training": {"effectiveBatchSize": 1}},

@@ -94,10 +94,12 @@ class Resources(ApiModel):
 
 
 class TrainingResources(Resources):
-    """Compute of a training pod, which uses one GPU at most."""
+    """Compute of a training pod."""
 
-    gpus: Annotated[int, Field(ge=0, le=1)] = Field(
-        default=1, description="Number of GPUs (nvidia.com/gpu). 0 trains on the CPU. Default: 1."
+    gpus: Annotated[int, Field(ge=0, le=16)] = Field(
+        default=1,
+        description="Number of GPUs (nvidia.com/gpu) of one node. Each has a process with the whole model; they share "
+        "the rows of every step, and training.effectiveBatchSize counts those of all. 0 trains on the CPU. Default: 1.",
     )
 
     minimum: ClassVar[Mapping[str, str]] = {"cpu": "100m", "memory": "512Mi"}

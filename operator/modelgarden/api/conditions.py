@@ -89,7 +89,7 @@ REASONS: Final[dict[str, str]] = {
     "Succeeded": "Trained, evaluated and registered.",
     "DryRun": "spec.dryRun is true: the dataset is checked and prepared, and nothing is trained.",
     "InvalidConfiguration": "The trainer refused the configuration; see the message.",
-    "DoesNotFit": "By its estimate the training fits no GPU of the nodes; it starts once there is a larger one.",
+    "DoesNotFit": "By its estimate the training fits no GPU of the nodes, or none has as many; it starts once one does.",
     "OutOfMemory": "Training does not fit the memory even one row at a time.",
     "BackoffLimitExceeded": "The training pod failed more often than backoffLimit allows.",
     "DeadlineExceeded": "activeDeadlineSeconds has passed.",

@@ -47,11 +47,16 @@ class Work:
     validation_rows: int = 0
     """Held out."""
 
+    @property
+    def gpus(self) -> int:
+        """How many share the work."""
+        return self.spec.resources.gpus
+
 
 def estimate_of(work: Work, gpus: Sequence[Gpu], settings: Settings) -> Estimate:
     """Return the estimate, on the largest of the GPUs that the pod may get."""
-    gpu = gpus[0] if gpus else None
-    largest = _pass(work.needs, gpu)
+    gpu = next((gpu for gpu in gpus if gpu.are(work.gpus)), gpus[0] if gpus else None)
+    largest = _pass(work.needs.shared(work.gpus), gpu)
     return Estimate(
         gpu=gpu.product if gpu is not None else None,
         gpu_total_bytes=gpu.memory_bytes if gpu is not None else None,
@@ -65,9 +70,14 @@ def estimate_of(work: Work, gpus: Sequence[Gpu], settings: Settings) -> Estimate
 
 def does_not_fit(work: Work, gpus: Sequence[Gpu]) -> Problem | None:
     """Return why the training fits none of the GPUs by any means; None where it may, or where no GPU is known."""
-    if not gpus or work.needs.may_fit(gpus[0].memory_bytes):
+    if not gpus:
         return None
-    needs, least, gpu = work.needs, work.needs.least(), gpus[0]
+    together = [gpu for gpu in gpus if gpu.are(work.gpus)]
+    if not together:
+        return _too_few(work, gpus)
+    if work.needs.may_fit(together[0].memory_bytes):
+        return None
+    needs, least, gpu = work.needs, work.needs.least(), together[0]
     passes = least.bytes - needs.weights_bytes - needs.trained_bytes
     method, optimizer = work.spec.method, work.spec.training.optimizer
     *choices, last = (
@@ -87,6 +97,16 @@ def does_not_fit(work: Work, gpus: Sequence[Gpu]) -> Problem | None:
     )
 
 
+def _too_few(work: Work, gpus: Sequence[Gpu]) -> Problem:
+    most = max(gpu.count or 0 for gpu in gpus)
+    return Problem(
+        "DoesNotFit",
+        f"Training asks for {work.gpus} GPUs of one node. Of the nodes that podTemplate.nodeSelector allows, none has more "
+        f"than {most}. Training starts by itself once there is one with {work.gpus}; else create a new FineTuneJob with a "
+        f"resources.gpus of {most} at most.",
+    )
+
+
 def _pass(needs: Needs, gpu: Gpu | None) -> Pass:
     found = needs.pass_on(gpu.memory_bytes if gpu is not None else None)
     return found or needs.least()
@@ -102,13 +122,14 @@ def _time_and_energy(work: Work, largest: Pass, gpu: Gpu | None, settings: Setti
         flops += _AGAIN
     validating = _FORWARD + _REFERENCE[work.spec.objective.type]
     computed = flops * _tokens(work) + validating * _validated_tokens(work)
-    seconds = computed * work.needs.active_parameters / (UTILISATION * card.teraflops * 1e12)
-    joules = round(seconds * card.watts)
+    together = UTILISATION * work.gpus * card.teraflops * 1e12
+    seconds = computed * work.needs.active_parameters / together
+    joules = round(seconds * card.watts * work.gpus)
     carbon = carbon_factors(work.spec.carbon, settings)
     intensity = intensity_of(carbon.zone)
     time = (
-        f"seconds = {_counted(work, flops, validating)} / ({UTILISATION:.0%} of {card.teraflops:g} TFLOPS). "
-        f"energyJoules = seconds x {card.watts} W, the board's limit."
+        f"seconds = {_counted(work, flops, validating)} / ({UTILISATION:.0%} of {work.gpus} x {card.teraflops:g} TFLOPS). "
+        f"energyJoules = seconds x {work.gpus} x {card.watts} W, the board's limit."
     )
     return {
         "seconds": round(seconds),
@@ -118,7 +139,7 @@ def _time_and_energy(work: Work, largest: Pass, gpu: Gpu | None, settings: Setti
             joules, pue_milli=carbon.pue_milli, milligrams_per_kwh=intensity.milligrams_per_kwh
         ),
         "method": f"{memory} {time}",
-        **_cost(seconds, gpu, settings),
+        **_cost(seconds * work.gpus, gpu, settings),
     }
 
 
@@ -145,9 +166,9 @@ def _counted(work: Work, training: int, validating: int) -> str:
     return f"({told} + {validating} x needs.activeParameters x tokens of all validations)"
 
 
-def _cost(seconds: float, gpu: Gpu, settings: Settings) -> dict[str, Any]:
+def _cost(gpu_seconds: float, gpu: Gpu, settings: Settings) -> dict[str, Any]:
     price = settings.gpu_prices.get(gpu.product)
     if price is None:
         return {}
-    cost = (price * Decimal(seconds) / 3600).quantize(Decimal("0.01"), rounding=ROUND_HALF_UP)
+    cost = (price * Decimal(gpu_seconds) / 3600).quantize(Decimal("0.01"), rounding=ROUND_HALF_UP)
     return {"cost": str(cost), "currency": settings.currency}

@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 PRODUCT_LABEL: Final = "nvidia.com/gpu.product"
 MEMORY_LABEL: Final = "nvidia.com/gpu.memory"
 """In MiB, of one GPU."""
+COUNT_LABEL: Final = "nvidia.com/gpu.count"
+REPLICAS_LABEL: Final = "nvidia.com/gpu.replicas"
+"""Pods that share one GPU."""
 _SHARED: Final = "-SHARED"
 """Ends the product of a GPU that several pods share in turn."""
 
@@ -33,6 +36,12 @@ class Gpu:
 
     product: str
     memory_bytes: int
+    count: int | None = None
+    """How many a node has, None where it does not say."""
+
+    def are(self, wanted: int) -> bool:
+        """Tell whether a node may have so many of them."""
+        return self.count is None or self.count >= wanted
 
 
 @dataclass(frozen=True)
@@ -84,14 +93,25 @@ def gpus_of(nodes: Iterable[Labels], selector: Labels) -> tuple[Gpu, ...]:
         if all(labels.get(name) == value for name, value in selector.items())
         and (gpu := _gpu(labels)) is not None
     }
-    return tuple(sorted(found, key=lambda gpu: (-gpu.memory_bytes, gpu.product)))
+    return tuple(sorted(found, key=lambda gpu: (-gpu.memory_bytes, gpu.product, -(gpu.count or 0))))
 
 
 def _gpu(labels: Labels) -> Gpu | None:
     memory = labels.get(MEMORY_LABEL, "")
     if not (memory.isascii() and memory.isdigit() and int(memory)):
         return None
-    return Gpu(product=clean(labels.get(PRODUCT_LABEL, "GPU"), length=63), memory_bytes=int(memory) * 2**20)
+    return Gpu(
+        product=clean(labels.get(PRODUCT_LABEL, "GPU"), length=63),
+        memory_bytes=int(memory) * 2**20,
+        count=_count(labels),
+    )
+
+
+def _count(labels: Labels) -> int | None:
+    """Return the GPUs that a node gives to pods, those that are shared as often as they are."""
+    count, replicas = labels.get(COUNT_LABEL, ""), labels.get(REPLICAS_LABEL, "1")
+    numbers = [number for number in (count, replicas) if number.isascii() and number.isdigit()]
+    return int(numbers[0]) * max(1, int(numbers[1])) if len(numbers) == 2 else None
 
 
 class NodeGpus:

@@ -35,6 +35,21 @@ def make_needs(**fields: Any) -> Needs:
 
 
 @pytest.mark.parametrize(
+    ("processes", "rows", "tokens"),
+    [
+        pytest.param(1, 16, 32_000, id="alone"),
+        pytest.param(3, 6, 12_000, id="no process has more than its share, rounded up"),
+        pytest.param(16, 1, 2_000, id="a row each"),
+    ],
+)
+def test_processes_that_share_a_step_need_less_each(processes: int, rows: int, tokens: int) -> None:
+    shared = make_needs().shared(processes)
+
+    assert (shared.step_rows, shared.step_tokens) == (rows, tokens)
+    assert shared.least() == make_needs().least()
+
+
+@pytest.mark.parametrize(
     ("gpu", "want"),
     [
         # 17 GB stay; the whole step takes 96 GB more, half of it 48.

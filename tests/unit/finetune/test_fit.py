@@ -50,6 +50,10 @@ def training_job(**spec: Any) -> Subject:
     return make_subject(resources=GPU, **spec)
 
 
+def training_job_on(gpus: int, **spec: Any) -> Subject:
+    return make_subject(resources=GPU | {"gpus": gpus}, **spec)
+
+
 def planned(subject: Subject, *gpus: Gpu, **seen: Any) -> Plan:
     return plan_of(subject, inputs="f" * 32, prepare=prepared(subject), gpus=gpus, **seen)
 
@@ -76,7 +80,7 @@ def test_what_is_estimated_on_a_known_gpu() -> None:
         found["energyJoules"], pue_milli=1200, milligrams_per_kwh=intensity.milligrams_per_kwh
     )
     assert "cost" not in found
-    assert "45% of 989 TFLOPS" in found["method"]
+    assert "45% of 1 x 989 TFLOPS" in found["method"]
     assert found["needs"] == NEEDS.to_dict()
     assert names_of(plan) == ["bot-train"]
 
@@ -118,6 +122,38 @@ def test_the_price_of_the_operator_makes_a_cost() -> None:
     seconds = 6 * 7.5e9 * make_dataset().tokens * 3 / (0.45 * 121e12)
     assert (Decimal(found["cost"]) - Decimal(1000 * seconds)).copy_abs() <= Decimal("0.01")
     assert found["currency"] == "EUR"
+
+
+def test_several_gpus_share_the_time_and_each_takes_its_energy_and_price() -> None:
+    several = training_job_on(4, training={"effectiveBatchSize": 16})
+    priced = SETTINGS.model_copy(update={"gpu_prices": {H100.product: Decimal(3_600_000)}, "currency": "EUR"})
+    seen = Observation(inputs="f" * 32, prepare=prepared(several), gpus=(H100,))
+
+    found = estimate_in(plan_for(View(several, seen, priced, NOW)))
+
+    alone = 4 * 7.5e9 * make_dataset().tokens * 3 / (0.45 * 989e12)
+    assert found["seconds"] == round(alone / 4)
+    assert found["energyJoules"] == round(alone * 700)
+    assert (Decimal(found["cost"]) - Decimal(1000 * alone)).copy_abs() <= Decimal("0.01")
+    assert (NEEDS.step_tokens, NEEDS.step_rows) == (32_000, 16)
+    assert found["tokensPerPass"] == 8000, "a quarter of the step"
+
+
+def test_more_gpus_than_a_node_has_wait_for_a_node_with_so_many() -> None:
+    two, four = Gpu(H100.product, H100.memory_bytes, count=2), Gpu(L4.product, L4.memory_bytes, count=4)
+
+    refused = planned(training_job_on(8), two, four)
+
+    running = conditions_of(refused)["Running"]
+    assert (running["status"], running["reason"]) == ("False", "DoesNotFit")
+    assert "asks for 8 GPUs of one node" in running["message"]
+    assert "none has more than 4" in running["message"]
+    assert "a resources.gpus of 4 at most" in running["message"]
+    assert refused.objects == ()
+    assert refused.requeue_after == 10.0
+    assert names_of(planned(training_job_on(8), two, Gpu(L4.product, L4.memory_bytes))) == ["bot-train"]
+    found = estimate_in(planned(training_job_on(4), two, four))
+    assert found["gpu"] == L4.product, "no node has four of the larger ones"
 
 
 def test_a_gpu_without_a_data_sheet_has_memory_only() -> None:

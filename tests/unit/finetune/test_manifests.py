@@ -148,6 +148,16 @@ def test_the_train_pod_on_gpus_never_trains_on_a_cpu() -> None:
     assert "/dev/shm" in mounts
 
 
+def test_the_train_pod_gets_all_gpus_of_one_node_and_its_trainer_knows_how_many() -> None:
+    job = train_job(make_subject(resources={"gpus": 4, "cpu": "16", "memory": "96Gi"}), SETTINGS)
+
+    assert container_of(job)["resources"] == {
+        "requests": {"cpu": "16", "memory": "96Gi", "nvidia.com/gpu": "4"},
+        "limits": {"memory": "96Gi", "nvidia.com/gpu": "4"},
+    }
+    assert config_of(job).gpus == 4
+
+
 def test_a_queues_label_is_on_job_and_pod_and_the_queue_decides_when_it_runs() -> None:
     job = train_job(make_subject(**GPU_SPEC), SETTINGS)
 

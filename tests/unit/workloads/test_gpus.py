@@ -43,6 +43,23 @@ def test_only_nodes_that_the_pod_may_run_on_count() -> None:
     assert gpus_of([L4, H100], {"pool": "large"}) == ()
 
 
+@pytest.mark.parametrize(
+    ("labels", "want"),
+    [
+        ({}, None),
+        ({"nvidia.com/gpu.count": "8"}, 8),
+        ({"nvidia.com/gpu.count": "2", "nvidia.com/gpu.replicas": "4"}, 8),
+        ({"nvidia.com/gpu.count": "2", "nvidia.com/gpu.replicas": "0"}, 2),
+        ({"nvidia.com/gpu.count": "many"}, None),
+    ],
+)
+def test_a_node_tells_how_many_it_has(labels: dict[str, str], want: int | None) -> None:
+    (found,) = gpus_of([H100 | labels], {})
+
+    assert found.count == want
+    assert found.are(8) == (want != 2)
+
+
 @pytest.mark.parametrize("memory", ["", "0", "much", "-5", "٣"])
 def test_a_label_that_tells_no_memory_tells_nothing(memory: str) -> None:
     assert gpus_of([H100 | {"nvidia.com/gpu.memory": memory}, {"pool": "small"}], {}) == ()

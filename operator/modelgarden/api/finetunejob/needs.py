@@ -77,6 +77,12 @@ class Needs(ApiModel):
         description="Share of the GPU's memory that a larger pass may count on."
     )
 
+    def shared(self, processes: int) -> Needs:
+        """Return what each of several processes needs that share the rows of every step."""
+        rows = math.ceil(self.step_rows / processes)
+        tokens = max(self.longest_row, math.ceil(self.step_tokens * rows / self.step_rows))
+        return self.model_copy(update={"step_rows": rows, "step_tokens": tokens})
+
     def bytes_of(self, tokens: int, *, gradient_checkpointing: bool = False) -> int:
         """Return the memory at the peak of a pass, in bytes."""
         per_token = self.checkpointed_token_bytes if gradient_checkpointing else self.token_bytes

@@ -27,6 +27,7 @@ IMMUTABLE_FIELDS: Final = (
 )  # fmt: skip
 
 _ALONE = "objective KTO compares the rows of a step; set training.effectiveBatchSize to at least 2"
+_IDLE_GPUS = "the GPUs share the rows of each step; set resources.gpus to at most training.effectiveBatchSize"
 _NO_ADAPTERS = "method Full has no adapters; remove targetModules, useRslora and useDora"
 _EIGHT_BITS = "optimizer AdamW8bit is for method Full on a GPU; use AdamW"
 _OWN_INPUT = "output.uri must not be a source of dataset or model, nor below one: what is written would change the input"
@@ -95,6 +96,11 @@ class FineTuneJobSpec(ApiModel):
             field_path=".method",
         ),
         Rule(
+            rule="self.resources.gpus <= self.training.effectiveBatchSize",
+            message=_IDLE_GPUS,
+            field_path=".resources.gpus",
+        ),
+        Rule(
             rule="self.method != 'Full' || !('Adapter' in self.output.formats)",
             message="method Full makes no adapter; remove Adapter from output.formats",
             field_path=".output.formats",
@@ -145,6 +151,12 @@ class FineTuneJobSpec(ApiModel):
             raise ValueError(_NO_ADAPTERS)
         if self.training.optimizer == "AdamW8bit" and (self.method != "Full" or self.resources.gpus == 0):
             raise ValueError(_EIGHT_BITS)
+        return self
+
+    @model_validator(mode="after")
+    def _each_gpu_has_rows(self) -> Self:
+        if self.resources.gpus > self.training.effective_batch_size:
+            raise ValueError(_IDLE_GPUS)
         return self
 
     @model_validator(mode="after")
