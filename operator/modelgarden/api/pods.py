@@ -15,6 +15,7 @@ from modelgarden.api.emissions import EmissionsRecord
 from modelgarden.api.evaluation import EvaluationStatus, with_metrics
 from modelgarden.api.finetunejob import (
     DEFAULT_LEARNING_RATES,
+    STALL_TIMEOUT_SECONDS,
     ArtifactFormat,
     Checkpoint,
     Dataset,
@@ -96,7 +97,7 @@ class RunConfig(Configuration):
     would overlook. Of the fifth is one with a gs:// location, which it would take for a local path.
     """
 
-    schema_version: str = Field(default="5.2")
+    schema_version: str = Field(default="5.3")
     run: RunIdentity
     run_uri: str
     model_source: str
@@ -122,6 +123,8 @@ class RunConfig(Configuration):
     carbon: PodCarbon = PodCarbon()
     trackers: Trackers | None = None
     """None where nothing follows the training; from 2.2 and 3.2 on, each tracker from a minor version of its own."""
+    stall_timeout_seconds: Annotated[int, Field(ge=1)] = STALL_TIMEOUT_SECONDS
+    """How long a worker that trains may be silent; from 2.8, 3.8, 4.6 and 5.3 on, an earlier trainer waits for ever."""
     gpus: Annotated[int, Field(ge=0)] = 0
     """GPUs that the pod was given; with at least one, a pod without CUDA fails at once instead of training on the CPU."""
     image: str | None = None

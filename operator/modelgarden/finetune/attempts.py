@@ -9,6 +9,7 @@ from typing import Final
 from modelgarden.api.emissions import LOST
 from modelgarden.api.finetunejob import AttemptStatus
 from modelgarden.api.messages import clean
+from modelgarden.api.pods import TrainReport
 from modelgarden.controller.times import timestamp
 from modelgarden.finetune.subject import Subject
 from modelgarden.workloads.groups import PodGroup
@@ -18,24 +19,41 @@ _MESSAGE_BYTES: Final = 512
 
 
 def attempts_after(
-    subject: Subject, groups: Iterable[PodGroup], now: datetime, *, strays: Sequence[str]
+    subject: Subject,
+    groups: Iterable[PodGroup],
+    now: datetime,
+    *,
+    strays: Sequence[str],
+    queued_again: bool = False,
 ) -> tuple[AttemptStatus, ...]:
     """Return the attempts, oldest first: those known before, with what their pods show now.
 
-    One whose pods are gone before they were seen to end is Lost.
+    One whose pods are gone before they were seen to end is Lost, unless it is known who took them away: a suspension, or
+    a queue that has suspended their Job again.
     """
+    gone = "Suspended" if subject.spec.suspend else "Preempted" if queued_again else LOST
     attempts = {one.pod: one for one in subject.status.attempts}
     present = set(strays)
     for group in groups:
         if group.started_at is not None or group.ending is not None:
-            attempts[group.name] = _attempt(group)
+            attempts[group.name] = _attempt(group, attempts.get(group.name))
             present.add(group.name)
     for name, attempt in attempts.items():
         if name not in present and attempt.end_time is None:
-            reason = attempt.reason or ("Suspended" if subject.spec.suspend else LOST)
-            attempts[name] = _ended(attempt, reason=reason, now=now)
+            attempts[name] = _ended(attempt, reason=attempt.reason or gone, now=now)
     ordered = sorted(attempts.values(), key=lambda one: one.start_time or one.end_time or "")
     return tuple(ordered[-MOST_ATTEMPTS:])
+
+
+def with_checkpoint(
+    attempts: Iterable[AttemptStatus], name: str | None, report: TrainReport | None
+) -> tuple[AttemptStatus, ...]:
+    """Return the attempts, that of the name with the newest checkpoint that it tells of."""
+    step = report.progress.checkpoint_step if report is not None else None
+    return tuple(
+        one.model_copy(update={"checkpoint_step": step}) if one.pod == name and step is not None else one
+        for one in attempts
+    )
 
 
 def cut_short(attempts: Iterable[AttemptStatus], *, reason: str, now: datetime) -> tuple[AttemptStatus, ...]:
@@ -47,7 +65,7 @@ def _ended(attempt: AttemptStatus, *, reason: str, now: datetime) -> AttemptStat
     return attempt.model_copy(update={"end_time": timestamp(now), "reason": reason})
 
 
-def _attempt(group: PodGroup) -> AttemptStatus:
+def _attempt(group: PodGroup, known: AttemptStatus | None) -> AttemptStatus:
     ending = group.ending
     return AttemptStatus(
         pod=group.name,
@@ -55,4 +73,5 @@ def _attempt(group: PodGroup) -> AttemptStatus:
         end_time=group.ended_at if ending is not None else None,
         reason=ending.reason if ending is not None else group.disruption,
         message=clean(ending.message, length=_MESSAGE_BYTES) if ending is not None else None,
+        checkpoint_step=known.checkpoint_step if known is not None else None,
     )

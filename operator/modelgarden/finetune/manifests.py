@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from modelgarden.api import names
 from modelgarden.api.common import Resources
-from modelgarden.api.finetunejob import Objective, Trackers
+from modelgarden.api.finetunejob import STALL_TIMEOUT_SECONDS, Objective, Trackers
 from modelgarden.api.layout import datasets_uri, in_gcs
 from modelgarden.api.pods import PodDataset, PodStorage, RunConfig
 from modelgarden.carbon.factors import carbon_factors
@@ -219,6 +219,7 @@ def _schema_version(subject: Subject) -> str:
     """Return the lowest version of the configuration that says all that a job needs."""
     spec, sources = subject.spec, (source.uri for source in subject.spec.dataset.all_sources)
     needs = {
+        8: spec.stall_timeout_seconds != STALL_TIMEOUT_SECONDS,
         7: spec.training.optimizer != "AdamW",
         6: spec.training.validation is not None,
         5: spec.trackers.wandb is not None,
@@ -253,6 +254,7 @@ def _run_config(subject: Subject, settings: Settings, *, gpus: int) -> RunConfig
         formats=spec.output.formats,
         model_name=spec.output.model_name,
         checkpoint=spec.checkpoint,
+        stall_timeout_seconds=spec.stall_timeout_seconds,
         evaluation=spec.evaluation,
         storage=PodStorage.of(spec.storage),
         datasets_uri=datasets_uri(spec.output.uri, namespace=subject.namespace),

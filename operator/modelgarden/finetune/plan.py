@@ -52,7 +52,11 @@ _EVENT_CONDITIONS: Final[dict[Phase, tuple[str, ...]]] = {
 }
 """The condition that tells of a phase: the first of these that is not True, or else the last."""
 _BAD_PHASES: Final = frozenset({"Blocked", "Failed", "Pending"})
-_BAD_REASONS: Final = frozenset({"Retrying", "StartFailed", "StorageUnavailable"})
+_BAD_REASONS: Final = frozenset(
+    {
+        "Evicted", "NodeLost", "OutOfMemory", "Preempted", "Retrying", "Stalled", "StartFailed", "StorageUnavailable",
+    }
+)  # fmt: skip
 """Of a phase in which nothing else is wrong."""
 
 

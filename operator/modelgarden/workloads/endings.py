@@ -22,8 +22,8 @@ TERMINATED: Final = "Terminated"
 _BELIEVED: Final = frozenset(
     {
         "AccessDenied", "ArtifactInvalid", "BucketNotFound", "DatasetInvalid", "DatasetNotFound",
-        "InvalidConfiguration", "ModelInvalid", "ModelNotFound", "OutOfMemory", "SecretInvalid",
-        "StorageUnavailable", "UpgradeNeeded",
+        "Diverged", "InvalidConfiguration", "ModelInvalid", "ModelNotFound", "OutOfMemory", "SecretInvalid",
+        "Stalled", "StorageUnavailable", "UpgradeNeeded",
     }
 )  # fmt: skip
 """Reasons that a pod may give for its end."""
@@ -49,6 +49,8 @@ class Ending:
     message: str
     exit_code: int | None = None
     said: TerminationMessage | None = None
+    disrupted: bool = False
+    """The pod had the condition DisruptionTarget, whoever set it."""
 
     @property
     def failed(self) -> bool:
@@ -90,6 +92,13 @@ def disruption_of(pod: Mapping[str, Any]) -> str | None:
     return None
 
 
+def _words_of_disruption(pod: Mapping[str, Any]) -> str:
+    """Return what was said by whoever ended a pod that has left no word itself."""
+    status = pod.get("status", {})
+    said = [one.get("message") for one in status.get("conditions", []) if one["type"] == "DisruptionTarget"]
+    return clean(status.get("message") or next(filter(None, said), "")) or "It was disrupted."
+
+
 def ending_of(pod: Mapping[str, Any], terminated: Mapping[str, Any], program: Program) -> Ending | None:
     """Return how a pod ended, `terminated` being the state of its container; None while it has not."""
     if not terminated:
@@ -103,7 +112,7 @@ def ending_of(pod: Mapping[str, Any], terminated: Mapping[str, Any], program: Pr
         return Ending("OutOfMemory", _out_of_memory(pod, program), code, said)
     disruption = disruption_of(pod)
     if disruption is not None:
-        return Ending(disruption, told or "It was disrupted.", code, said)
+        return Ending(disruption, told or _words_of_disruption(pod), code, said, disrupted=True)
     if code == names.EXIT_TERMINATED:
         return Ending(TERMINATED, told or "It was stopped by SIGTERM.", code, said)
     # Where the input is wrong the pod's own words say all; of a crash there is more to say than the pod does.
@@ -122,8 +131,10 @@ def _without_container(pod: Mapping[str, Any], program: Program) -> Ending:
     status = pod.get("status", {})
     if status.get("phase") == "Succeeded":
         return Ending(COMPLETED, "It ended well.")
-    reason = disruption_of(pod) or status.get("reason") or program.failure
-    return Ending(str(reason)[:64], clean(status.get("message") or "") or "The node ended the pod.")
+    disruption = disruption_of(pod)
+    reason = str(disruption or status.get("reason") or program.failure)[:64]
+    words = clean(status.get("message") or "") or "The node ended the pod."
+    return Ending(reason, words, disrupted=disruption is not None)
 
 
 def _out_of_memory(pod: Mapping[str, Any], program: Program) -> str:

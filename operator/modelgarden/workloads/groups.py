@@ -15,6 +15,9 @@ from modelgarden.workloads.pods import PodState
 
 _COMPLETION_INDEX: Final = "batch.kubernetes.io/job-completion-index"
 
+NODE_SECONDS: Final = 30.0
+"""How long after a pod's last moment its node may take to say that it has ended."""
+
 
 @dataclass(frozen=True)
 class PodGroup:
@@ -64,6 +67,15 @@ class PodGroup:
     def waiting_since(self) -> datetime | None:
         """Return when the scheduler first found no place for one of them."""
         return min((pod.waiting_since for pod in self.pods if pod.waiting_since is not None), default=None)
+
+    def abandoned(self, now: datetime) -> PodState | None:
+        """Return a pod that its node should have ended a while ago, which says nothing any more."""
+        overdue = (
+            (pod, (now - pod.deleted_at).total_seconds())
+            for pod in self.pods
+            if pod.deleted_at is not None and pod.ending is None
+        )
+        return next((pod for pod, seconds in overdue if seconds > NODE_SECONDS), None)
 
     @property
     def running(self) -> bool:

@@ -57,6 +57,11 @@ class JobState:
         return self.suspended and names.SUSPENDED_ANNOTATION in self.body["metadata"].get("annotations", {})
 
     @property
+    def held_by_a_queue(self) -> bool:
+        """A queue, or whoever else is not this operator, has suspended it."""
+        return self.suspended and not self.suspended_by_operator
+
+    @property
     def being_deleted(self) -> bool:
         """The Job waits for its deletion."""
         return "deletionTimestamp" in self.body["metadata"]

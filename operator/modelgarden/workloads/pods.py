@@ -31,6 +31,8 @@ class PodState:
     started_at: str | None
     """When its container started."""
     ended_at: str | None
+    deleted_at: datetime | None
+    """When its time to end by itself is over, where it is being deleted."""
     ending: Ending | None
     disruption: str | None
     """Reason of the condition DisruptionTarget: the pod is being evicted, preempted or deleted."""
@@ -55,13 +57,14 @@ def pod_state(pod: Mapping[str, Any], program: Program) -> PodState:
     state = container.get("state", {})
     terminated: Mapping[str, Any] = state.get("terminated", {})
     pending = status.get("phase") == "Pending"
-    created = metadata.get("creationTimestamp")
+    created, deleted = metadata.get("creationTimestamp"), metadata.get("deletionTimestamp")
     return PodState(
         name=metadata["name"],
         uid=metadata["uid"],
         created_at=datetime.fromisoformat(created) if created else None,
         started_at=terminated.get("startedAt") or state.get("running", {}).get("startedAt"),
-        ended_at=terminated.get("finishedAt") or metadata.get("deletionTimestamp"),
+        ended_at=terminated.get("finishedAt") or deleted,
+        deleted_at=datetime.fromisoformat(deleted) if deleted else None,
         ending=ending_of(pod, terminated, program),
         disruption=disruption_of(pod),
         waiting=(place_problem(pod) or start_problem(pod, container)) if pending else None,

@@ -86,18 +86,25 @@ class FakeNode:
         status = {"phase": "Pending", "conditions": [unscheduled]}
         return self._api.merge(PODS, pod, {"status": status}, subresource="status")
 
-    def evict(self, job: str) -> Obj:
+    def evict(
+        self,
+        job: str,
+        *,
+        reason: str = "PreemptionByScheduler",
+        message: str = "preempted",
+        exit_code: int = 143,
+    ) -> Obj:
         """End the Job's pod as a preempted one: with the DisruptionTarget condition, after its SIGTERM."""
         pod = self.wait_for_pod(job)
         target = {
             "type": "DisruptionTarget",
             "status": "True",
-            "reason": "PreemptionByScheduler",
-            "message": "preempted",
+            "reason": reason,
+            "message": message,
             "lastTransitionTime": _now(),
         }
         self._api.merge(PODS, pod, {"status": {"conditions": [target]}}, subresource="status")
-        return self.end(job, exit_code=143)
+        return self.end(job, exit_code=exit_code)
 
     def _write(self, pod: Obj, *, phase: str, state: dict[str, Any], ip: str, ready: bool) -> Obj:
         containers = [

@@ -38,6 +38,8 @@ def test_every_rule_has_a_case(kind: Kind) -> None:
 
 
 def test_what_is_immutable_and_what_can_change_is_the_whole_spec() -> None:
-    changeable = {"suspend", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"}
+    changeable = {
+        "suspend", "backoffLimit", "interruptionLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished",
+    }  # fmt: skip
 
     assert changeable | set(IMMUTABLE_FIELDS) == set(FINETUNEJOB.spec.model_json_schema()["properties"])

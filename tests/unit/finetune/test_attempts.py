@@ -66,6 +66,15 @@ def test_an_attempt_whose_pod_is_gone_has_ended(suspend: bool, reason: str | Non
     assert (attempt.reason, attempt.end_time) == (want, stamp())
 
 
+def test_an_attempt_whose_pod_went_as_a_queue_suspended_its_job_was_preempted() -> None:
+    known = AttemptStatus(pod="gone", start_time=stamp(60))
+    subject = with_status(make_subject(), attempts=(known,))
+
+    (attempt,) = attempts_after(subject, [], NOW, strays=(), queued_again=True)
+
+    assert attempt.reason == "Preempted"
+
+
 def test_an_attempt_whose_pod_outlives_its_job_has_not_ended() -> None:
     known = AttemptStatus(pod="stray", start_time=stamp(60))
 

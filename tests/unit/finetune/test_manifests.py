@@ -279,6 +279,21 @@ def test_what_a_trainer_of_before_would_overlook_needs_one_that_knows_it() -> No
     assert config_of(train_job(make_subject(training={"epochs": 5}), SETTINGS)).schema_version == "2.0"
 
 
+@pytest.mark.parametrize(
+    ("spec", "want"),
+    [
+        ({}, "2.8"),
+        ({"training": {"maxSteps": 5}}, "4.6"),
+        ({"output": {"uri": "gs://garden/root", "modelName": "bot"}}, "5.3"),
+    ],
+    ids=["of the second form", "of the fourth", "in GCS"],
+)
+def test_the_pods_are_told_how_long_a_worker_may_be_silent(spec: dict[str, Any], want: str) -> None:
+    config = config_of(train_job(make_subject(stallTimeoutSeconds=600, **spec), SETTINGS))
+
+    assert (config.schema_version, config.stall_timeout_seconds) == (want, 600)
+
+
 def test_a_job_in_gcs_gets_its_key_and_says_so_to_an_older_trainer() -> None:
     storage = {"gcs": {"endpoint": "http://gcs:4443", "credentialsSecretRef": {"name": "account"}}}
     output = {"uri": "gs://my_garden/root", "modelName": "bot"}

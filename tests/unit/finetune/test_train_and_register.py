@@ -553,3 +553,135 @@ def test_prepare_is_not_asked_for_again_once_the_dataset_is_ready() -> None:
     plan = plan_of(make_subject(conditions=ready()))
 
     assert names_of(plan) == ["bot-train"]
+
+
+@pytest.mark.parametrize(
+    ("pod", "want_reason", "want_words"),
+    [
+        (
+            ended_pod("train", 143, conditions=(disruption(),)),
+            "Preempted",
+            "It was disrupted. The next attempt resumes at the newest checkpoint; it was interrupted, which is no failure.",
+        ),
+        (
+            ended_pod("train", 1, message=said("Stalled", "Silent for 1800 s at step 40.")),
+            "Stalled",
+            "step 40. The next attempt resumes at the newest checkpoint; backoffLimit counts this end.",
+        ),
+        (
+            ended_pod("train", 75, message=said("StorageUnavailable", "S3 is away.")),
+            "Retrying",
+            "S3 is away. The next attempt resumes at the newest checkpoint.",
+        ),
+    ],
+    ids=["an interruption", "a failure", "what somebody else has to mend"],
+)
+def test_between_attempts_it_is_told_what_the_end_counts_as(
+    pod: dict[str, Any], want_reason: str, want_words: str
+) -> None:
+    subject = make_subject(conditions=ready())
+
+    plan = plan_of(subject, train=JobBuilder(subject, "train").with_pod(pod).state())
+
+    running = conditions_of(plan)["Running"]
+    assert (running["status"], running["reason"]) == ("False", want_reason)
+    assert running["message"].endswith(want_words)
+    assert phase_of(plan) == "Training"
+    assert plan.event is not None
+    assert (plan.event.type, plan.event.reason) == ("Warning", want_reason)
+
+
+def test_a_queue_that_takes_the_place_back_preempts() -> None:
+    subject = make_subject(conditions=ready())
+    job = JobBuilder(subject, "train").suspended().with_pod(ended_pod("train", 143))
+
+    plan = plan_of(subject, train=job.state())
+
+    assert conditions_of(plan)["Running"]["reason"] == "Preempted"
+
+
+def test_a_job_that_is_stalled_again_and_again_fails_as_stalled() -> None:
+    subject = make_subject(conditions=ready())
+    job = JobBuilder(subject, "train").failed()
+    job.with_pod(ended_pod("train", 1, message=said("Stalled", "Silent for 1800 s.")))
+
+    failed = conditions_of(plan_of(subject, train=job.state()))["Failed"]
+
+    assert failed["reason"] == "Stalled"
+    assert failed["message"].endswith("Silent for 1800 s. Its backoffLimit of 3 is reached.")
+
+
+def interrupted(number: int, *, step: int) -> AttemptStatus:
+    return AttemptStatus(
+        pod=f"pod-{number}", start_time=stamp(900 - number), end_time=stamp(880 - number),
+        reason="EvictionByEvictionAPI", message="Drained.", checkpoint_step=step,
+    )  # fmt: skip
+
+
+def test_interruptions_without_a_newer_checkpoint_end_the_job_at_their_limit() -> None:
+    known = (interrupted(0, step=20), *(interrupted(number, step=20) for number in (1, 2)))
+    subject = with_status(
+        make_subject(conditions=ready(), interruptionLimit=2), attempts=known, carbon=make_emissions()
+    )
+    job = JobBuilder(subject, "train").with_pod(make_pod("train"))
+
+    plan = plan_of(subject, train=job.state())
+
+    failed = conditions_of(plan)["Failed"]
+    assert (failed["status"], failed["reason"]) == ("True", "InterruptionLimitExceeded")
+    assert failed["message"].startswith(
+        "2 attempts in a row were interrupted before they had a newer checkpoint (interruptionLimit). The last one: "
+        "EvictionByEvictionAPI. Drained. In a new FineTuneJob set a smaller checkpoint.everySteps"
+    )
+    assert [name for _, name in plan.deletes] == ["bot-train"]
+    assert plan.status is not None
+    assert plan.status["carbon"]["attempts"][-1]["reason"] == "Failed"
+    assert plan.status["completionTime"] == stamp()
+
+
+def test_interruptions_with_newer_checkpoints_are_no_end() -> None:
+    known = tuple(interrupted(number, step=20 * number) for number in range(1, 25))
+    subject = with_status(make_subject(conditions=ready(), interruptionLimit=1), attempts=known)
+    job = JobBuilder(subject, "train").with_pod(running_pod("train"))
+
+    assert conditions_of(plan_of(subject, train=job.state()))["Running"]["status"] == "True"
+
+
+def test_an_attempt_keeps_the_newest_checkpoint_that_it_told_of() -> None:
+    subject = make_subject(conditions=ready())
+    running = JobBuilder(subject, "train").with_pod(running_pod("train")).state()
+    report = make_report()
+    report = report.model_copy(
+        update={"progress": report.progress.model_copy(update={"checkpoint_step": 40})}
+    )
+
+    first = plan_of(subject, train=running, report=report)
+    later = written_status(subject, first.status)
+    second = plan_of(
+        later, train=JobBuilder(later, "train").with_pod(ended_pod("train", 143)).state(), report=None
+    )
+
+    for plan in (first, second):
+        assert plan.status is not None
+        assert [one.get("checkpointStep") for one in plan.status["attempts"]] == [40]
+
+
+@pytest.mark.parametrize(
+    ("seconds_over", "want"),
+    [(5, ("True", "Training")), (31, ("False", "NodeLost"))],
+    ids=["just now", "long ago"],
+)
+def test_a_pod_that_its_node_does_not_end_is_lost(seconds_over: float, want: tuple[str, str]) -> None:
+    subject = make_subject(conditions=ready())
+    pod = running_pod("train")
+    pod["metadata"]["deletionTimestamp"] = stamp(seconds_over)
+    pod["spec"]["nodeName"] = "gpu-7"
+
+    plan = plan_of(subject, train=JobBuilder(subject, "train").with_pod(pod).state())
+
+    running = conditions_of(plan)["Running"]
+    assert (running["status"], running["reason"]) == want
+    if want[1] == "NodeLost":
+        assert "node gpu-7 does not say that it did" in running["message"]
+        assert "out-of-service" in running["message"]
+        assert plan.requeue_after is not None

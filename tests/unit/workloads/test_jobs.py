@@ -88,6 +88,17 @@ def said(reason: str, message: str = "Row 17 lacks completion.") -> TerminationM
             id="a preempted pod says so",
         ),
         pytest.param(
+            ended_pod(
+                "train", 137, conditions=({**disruption("TerminationByKubelet"), "message": "The node was low on disk."},)
+            ),
+            "TerminationByKubelet", "The node was low on disk.",
+            id="a pod that left no word has those of whoever ended it",
+        ),
+        pytest.param(
+            ended_pod("train", 1, message=said("Stalled", "Silent for 1800 s.")), "Stalled", "Silent for 1800 s.",
+            id="a training that stalled says so",
+        ),
+        pytest.param(
             make_pod("train", phase="Failed", reason="Evicted", message="The node was low on memory."),
             "Evicted", "low on memory",
             id="a pod that the node evicted has no container to ask",

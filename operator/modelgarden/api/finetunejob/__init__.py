@@ -53,6 +53,7 @@ from modelgarden.api.finetunejob.trackers import (
 )
 from modelgarden.api.finetunejob.training import (
     MODULE_PATTERN,
+    STALL_TIMEOUT_SECONDS,
     Checkpoint,
     LoraParameters,
     Method,
@@ -73,6 +74,7 @@ __all__ = [
     "MLFLOW_KEYS",
     "MODULE_PATTERN",
     "REVISION_PATTERN",
+    "STALL_TIMEOUT_SECONDS",
     "STORAGE_FILES_PATTERN",
     "TITLE_PATTERN",
     "USED_FORMAT",

@@ -1,7 +1,7 @@
 """The spec of a FineTuneJob.
 
-Everything that shapes the result is immutable; `suspend`, `activeDeadlineSeconds`, `backoffLimit` and
-`ttlSecondsAfterFinished` can change.
+Everything that reaches the pods is immutable; `suspend`, `activeDeadlineSeconds`, `backoffLimit`, `interruptionLimit`
+and `ttlSecondsAfterFinished` can change.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from modelgarden.api.finetunejob.model import BaseModelSource
 from modelgarden.api.finetunejob.objective import Objective
 from modelgarden.api.finetunejob.output import Output
 from modelgarden.api.finetunejob.trackers import Trackers
-from modelgarden.api.finetunejob.training import Checkpoint, Method, Training
+from modelgarden.api.finetunejob.training import STALL_TIMEOUT_SECONDS, Checkpoint, Method, Training
 
 IMMUTABLE_FIELDS: Final = (
     "model", "method", "objective", "dataset", "training", "output", "storage", "resources", "podTemplate",
-    "checkpoint", "evaluation", "carbon", "trackers", "dryRun",
+    "checkpoint", "evaluation", "carbon", "trackers", "dryRun", "stallTimeoutSeconds",
 )  # fmt: skip
 
 _ALONE = "objective KTO compares the rows of a step; set training.effectiveBatchSize to at least 2"
@@ -77,8 +77,19 @@ class FineTuneJobSpec(ApiModel):
     )
     backoff_limit: Annotated[int, Field(ge=0, le=100)] = Field(
         default=3,
-        description="Failures of the training pod before the job fails. Evictions, storage outages and wrong input do not "
-        "count. Default: 3.",
+        description="Failures of the training pod before the job fails. Interruptions, storage outages and wrong input do "
+        "not count. Default: 3.",
+    )
+    interruption_limit: Annotated[int, Field(ge=1, le=30)] = Field(
+        default=20,
+        description="Interruptions in a row (lost nodes, evictions, preemptions) without a newer checkpoint between them, "
+        "after which the job fails. Default: 20.",
+    )
+    stall_timeout_seconds: Annotated[int, Field(ge=60, le=86_400)] = Field(
+        default=STALL_TIMEOUT_SECONDS,
+        description="Seconds without a pass through the model, once steps follow each other, after which the training "
+        "process counts as stalled: it is ended, and the next attempt resumes at the newest checkpoint. Loading, scoring "
+        "and exporting have an hour at least. Default: 1800.",
     )
     active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(
         default=None,

@@ -121,6 +121,9 @@ class AttemptStatus(ApiModel):
     start_time: Timestamp | None = Field(default=None, description="When it started.")
     end_time: Timestamp | None = Field(default=None, description="When it ended.")
     reason: str | None = Field(default=None, max_length=64, description="How it ended.")
+    checkpoint_step: int | None = Field(
+        default=None, ge=0, description="Step of the newest complete checkpoint that it told of."
+    )
     message: Message | None = Field(default=None, max_length=1024, description="What it said.")
 
 

@@ -20,6 +20,8 @@ EPOCHS: Final = 3
 """Where neither epochs nor maxSteps are given."""
 WARMUP_RATIO: Final = 0.05
 """Where neither warmupRatio nor warmupSteps are given."""
+STALL_TIMEOUT_SECONDS: Final = 1800
+"""Many times what the longest pass takes on a slow GPU, or a kernel that is compiled for a new length of rows."""
 
 _ONE_END: Final = "set either epochs or maxSteps"
 _ONE_WARMUP: Final = "set either warmupRatio or warmupSteps"

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from modelgarden.api.conditions import ARTIFACT_REGISTERED, RUNNING, Problem
-from modelgarden.api.emissions import EmissionsRecord
+from modelgarden.api.emissions import EmissionsRecord, ended_record
 from modelgarden.api.finetunejob import AttemptStatus
 from modelgarden.api.messages import sentence
-from modelgarden.api.names import EXIT_USER_ERROR
 from modelgarden.api.pods import TrainReport
 from modelgarden.controller.conditions import Finding
 from modelgarden.controller.waiting import SOON_SECONDS, STORAGE_SECONDS
-from modelgarden.finetune.attempts import attempts_after
+from modelgarden.finetune.attempts import attempts_after, with_checkpoint
+from modelgarden.finetune.classes import Counts, class_of, interruptions_in_vain
 from modelgarden.finetune.emissions import final, read_attempts
 from modelgarden.finetune.look import Look
 from modelgarden.finetune.manifests import train_job
@@ -25,10 +25,12 @@ from modelgarden.finetune.reported import reported
 from modelgarden.finetune.steps.step import FineTuneView
 from modelgarden.finetune.subject import Subject
 from modelgarden.finetune.waiting import waiting_for
+from modelgarden.kube.resources import JOBS
 from modelgarden.registry.errors import StorageError
 from modelgarden.settings import Settings
 from modelgarden.workloads.groups import PodGroup
 from modelgarden.workloads.jobs import JobState
+from modelgarden.workloads.pods import PodState
 
 
 async def observe(look: Look, seen: Observation) -> Observation:
@@ -45,7 +47,7 @@ def plan(view: FineTuneView) -> Outcome:
     """Bring the training nearer to its end, once the dataset is ready."""
     subject, seen, job = view.subject, view.seen, view.seen.train
     groups = job.attempts if job is not None else ()
-    attempts = attempts_after(subject, groups, view.now, strays=seen.strays)
+    attempts = _attempts(view, groups)
     told = Outcome(fields={"attempts": attempts})
     if job is None:
         return told.then(_without_a_job(view))
@@ -56,8 +58,24 @@ def plan(view: FineTuneView) -> Outcome:
         case "Failed":
             spent = Outcome(fields={"carbon": final(subject.status.carbon, seen.emissions)})
             return told.then(spent).then(failed(_why(subject, job, attempts), view.now))
+        case _ if interruptions_in_vain(attempts) >= subject.spec.interruption_limit:
+            used = {"carbon": subject.status.carbon and ended_record(subject.status.carbon, reason="Failed")}
+            ended = Outcome(deletes=((JOBS, job.name),), fields=used)
+            return told.then(ended).then(failed(_interrupted_in_vain(subject, attempts), view.now))
         case _:
             return told.then(_under_way(view, job)).then(_no_artifact(subject))
+
+
+def _attempts(view: FineTuneView, groups: Sequence[PodGroup]) -> tuple[AttemptStatus, ...]:
+    seen = view.seen
+    found = attempts_after(
+        view.subject,
+        groups,
+        view.now,
+        strays=seen.strays,
+        queued_again=seen.train is not None and seen.train.held_by_a_queue,
+    )
+    return with_checkpoint(found, groups[-1].name if groups else None, seen.report)
 
 
 async def _report(look: Look, job: JobState) -> TrainReport | None:
@@ -106,18 +124,50 @@ def _under_way(view: FineTuneView, job: JobState) -> Outcome:
     newest = job.newest
     if view.subject.spec.suspend:
         return _not_running("Suspended", "spec.suspend is true: training goes on when it is false.")
+    if newest is not None and (left := newest.abandoned(view.now)) is not None:
+        return _not_running(
+            "NodeLost", _abandoned(left), requeue_after=view.settings.progress_interval_seconds
+        )
     if newest is not None and newest.running:
         return _trains(newest, view.seen.report, view.settings)
     ending = newest.ending if newest is not None else None
     if ending is not None and not ending.failed:
         return _not_running("TrainingFinished", "Training has ended well.", requeue_after=SOON_SECONDS)
-    if ending is not None and ending.exit_code == EXIT_USER_ERROR:
+    found = class_of(ending, queued_again=job.held_by_a_queue) if ending is not None else None
+    if found is not None and found.counts == "Final":
         return Outcome(requeue_after=SOON_SECONDS)  # the Job is about to fail for it
-    if job.refusal is None and newest is not None and ending is not None:
-        again = "The next attempt resumes at the newest checkpoint."
-        return _not_running("Retrying", f"Pod {newest.name} ended: {sentence(ending.message)} {again}")
+    if job.refusal is None and newest is not None and ending is not None and found is not None:
+        counted = f"; {_COUNTED[found.counts]}." if found.counts in _COUNTED else "."
+        again = f"The next attempt resumes at the newest checkpoint{counted}"
+        return _not_running(found.reason, f"Pod {newest.name} ended: {sentence(ending.message)} {again}")
     waiting = waiting_for(job, view.now)
     return _not_running(waiting.problem.reason, waiting.problem.message, requeue_after=waiting.requeue_after)
+
+
+_COUNTED: Final[dict[Counts, str]] = {
+    "Failure": "backoffLimit counts this end",
+    "Interruption": "it was interrupted, which is no failure",
+}
+
+
+def _abandoned(pod: PodState) -> str:
+    node = pod.body["spec"].get("nodeName", "its node")
+    return (
+        f"Pod {pod.name} should have ended, and node {node} does not say that it did: it seems to be gone. The next attempt "
+        "starts once the pod is gone. Bring the node back, or delete its Node object; where it is surely off, the taint "
+        "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute does as well."
+    )
+
+
+def _interrupted_in_vain(subject: Subject, attempts: Sequence[AttemptStatus]) -> Problem:
+    last = next((one for one in reversed(attempts) if one.end_time is not None), None)
+    ended = f" The last one: {last.reason}. {last.message or ''}".rstrip() if last is not None else ""
+    message = (
+        f"{subject.spec.interruption_limit} attempts in a row were interrupted before they had a newer checkpoint "
+        f"(interruptionLimit).{ended} In a new FineTuneJob set a smaller checkpoint.everySteps, or a priority class, nodes "
+        "or a queue that leave the pod its time."
+    )
+    return Problem("InterruptionLimitExceeded", message)
 
 
 def _trains(group: PodGroup, report: TrainReport | None, settings: Settings) -> Outcome:
@@ -155,7 +205,7 @@ def _why(subject: Subject, job: JobState, attempts: Sequence[AttemptStatus]) -> 
     if words.reason != "BackoffLimitExceeded":
         return problem
     reached = f"Its backoffLimit of {subject.spec.backoff_limit} is reached."
-    reason = "OutOfMemory" if problem.reason == "OutOfMemory" else "BackoffLimitExceeded"
+    reason = problem.reason if problem.reason in ("OutOfMemory", "Stalled") else "BackoffLimitExceeded"
     return Problem(reason, f"The last attempt ended: {problem.message} {reached}")
 
 
