@@ -138,8 +138,8 @@ class Probe:
         prepare_environment(self.config({}), folder)
         import_unsloth(self.config({}))
 
-    def config(self, training: dict[str, Any]) -> RunConfig:
-        """Return the configuration of a case."""
+    def config(self, training: dict[str, Any], **fields: Any) -> RunConfig:
+        """Return the configuration of a case; keywords are fields of it."""
         return RunConfig.from_dict(
             {
                 "run": {"namespace": "default", "name": "probe", "uid": "1"},
@@ -148,6 +148,7 @@ class Probe:
                 "dataset": {"sources": [{"uri": "/nowhere"}]},
                 "modelName": "probe",
                 "training": TRAINING | training,
+                **fields,
             }
         )
 
@@ -158,11 +159,12 @@ class Probe:
         *,
         ends_at: int | None = None,
         resume: Checkpoint | None = None,
+        **fields: Any,
     ) -> Watching:
         """Train to the end, or to the step at which SIGTERM comes; return what was told."""
-        from modelgarden_train.objectives.sft import sft_trainer
+        from modelgarden_train.objectives import sft
 
-        config, watching = self.config(training), Watching(ends_at)
+        config, watching = self.config(training, **fields), Watching(ends_at)
         scope = Scope(
             config=config,
             tokenizer=load_tokenizer(self._model),
@@ -180,7 +182,7 @@ class Probe:
 
         longest = max(row.tokens for row in self._rows)
         plan = first_plan(effective_batch=8, longest_row=longest, gpu=False)
-        model = train_within_memory(scope, sft_trainer, load, plan=plan, resume=resume)
+        model = train_within_memory(scope, sft.sft_trainer, load, plan=plan, resume=resume)
         watching.trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
         with inference(model):
             losses = completion_losses(model, scope.tokenizer, self._held_out)

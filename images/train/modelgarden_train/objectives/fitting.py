@@ -10,6 +10,7 @@ from modelgarden_pod.errors import UserError
 from modelgarden_train.models.loading import parameter_counts, release_memory
 from modelgarden_train.objectives.checkpoint import Checkpoint
 from modelgarden_train.objectives.memory import StepPlan, out_of_memory
+from modelgarden_train.objectives.numbers import saved_loss
 from modelgarden_train.objectives.scope import Scope
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ def _fit(trainer: Any, *, resume: Checkpoint | None) -> None:
 
     trainer.remove_callback(PrinterCallback)
     trainer.validator.resume(resume.path if resume else None)
+    trainer.resumed = saved_loss(resume) if resume else None
     trainer.train(resume_from_checkpoint=str(resume.path) if resume else None)
     trainer.validator.finish()
 

@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from modelgarden_pod.errors import UserError
 from modelgarden_train.models.loading import peak_gpu_memory_mib
 from modelgarden_train.objectives.checkpoint import Checkpoint
 from modelgarden_train.objectives.hyperparameters import hyperparameters
@@ -58,7 +57,7 @@ def follower(scope: Scope, counted: TokenCount, passes: Passes, validator: Valid
             loss = logs.get("loss")
             if loss is None:
                 return
-            self.loss = _finite(float(loss), step=state.global_step)
+            self.loss = float(loss)
             scope.watcher.logged(
                 state.global_step,
                 loss=self.loss,
@@ -87,14 +86,6 @@ def _peak_memory_mib(scope: Scope) -> int | None:
     """Return the peak of the GPU's memory, of several GPUs that of the fullest."""
     peak = peak_gpu_memory_mib()
     return None if peak is None else -scope.ranks.least(-peak, at="memory")
-
-
-def _finite(loss: float, *, step: int) -> float:
-    if not math.isfinite(loss):
-        raise UserError(
-            "TrainingFailed", f"the loss became {loss} at step {step}; lower training.learningRate"
-        )
-    return loss
 
 
 def _number(value: Any) -> float | None:

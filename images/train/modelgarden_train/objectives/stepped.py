@@ -9,6 +9,7 @@ from typing import Any
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.objectives.follow import follower
 from modelgarden_train.objectives.masters import led
+from modelgarden_train.objectives.numbers import numbers_only
 from modelgarden_train.objectives.order import ShuffledSampler
 from modelgarden_train.objectives.passes import Passes, StepRow, StepRows, collate, on_device
 from modelgarden_train.objectives.ranked import own_rows, ranked
@@ -35,8 +36,7 @@ def stepped(
     in_16_bits = arguments.bf16 and scope.config.method != "Full"
     steps = passes
     watching = Validator(scope)
-
-    ends = ending(trainer)
+    ends = ending(numbers_only(trainer, scope.checkpoints))
 
     class Stepped(ranked(led(ends, torch.bfloat16) if in_16_bits else ends, scope.ranks)):  # type: ignore[misc]
         """The trainer with our steps."""

@@ -74,10 +74,11 @@ class Validator:
         """Validate a step if it is due, unless the training is to stop at it: then the next attempt does.
 
         Raises:
-            UserError: TrainingFailed, the loss is no number.
+            UserError: Diverged, the step's numbers or the loss are none.
         """
         if not is_due(self._training, self._known, step=step, steps=steps):
             return
+        self._trainer.require_numbers()
         loss = self._loss(step)
         if loss is None:
             return
@@ -111,8 +112,8 @@ class Validator:
             return None
         if not math.isfinite(loss):
             raise UserError(
-                "TrainingFailed",
-                f"the validation loss became {loss} at step {step}; lower training.learningRate",
+                "Diverged",
+                f"the validation loss became {loss} at step {step}; try a lower training.learningRate",
             )
         watcher.validated(step, loss=loss)
         return loss
