@@ -30,6 +30,26 @@ WITH_LITTLE_MEMORY = """
 import torch
 torch.cuda.set_per_process_memory_fraction(MIB * 2**20 / torch.cuda.get_device_properties(0).total_memory)
 """
+STUCK_ON_THE_GPU = """
+import torch
+from modelgarden_train.objectives import sft
+
+make = sft.sft_trainer
+
+def sft_trainer(scope, model, plan):
+    trainer = make(scope, model, plan)
+    step = trainer.training_step
+
+    def training_step(*args, **kwargs):
+        if trainer.state.global_step == 5:
+            torch.cuda._sleep(10**15)  # a kernel that goes on for days, for which the GPU shows 100 %
+        return step(*args, **kwargs)
+
+    trainer.training_step = training_step
+    return trainer
+
+sft.sft_trainer = sft_trainer
+"""
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(
@@ -158,6 +178,23 @@ def test_on_cuda_a_training_stops_early_with_its_best_weights(
     assert found.best_step == found.step - 30
     perplexity, _ = manifest.evaluation.metrics
     assert math.log(float(perplexity.tuned.value)) == pytest.approx(float(found.best_loss), abs=0.05)
+
+
+def test_a_kernel_that_never_ends_is_a_stall(python: Path, model: Path, tmp_path: Path) -> None:
+    config = make_job(
+        model, tmp_path, training=training(), formats=["Adapter"], checkpoint={"everySteps": 3, "keep": 1}
+    )
+    process = TrainerProcess(
+        python, tmp_path / "process", config | {"stallTimeoutSeconds": 30}, attempt="only"
+    )
+    assert process.run("prepare").exit_code == 0
+    process.patch_worker(STUCK_ON_THE_GPU)
+
+    ended = process.run("train")
+
+    assert (ended.exit_code, ended.message.reason) == (1, "Stalled"), ended.log
+    assert "in training_step" in ended.log, "where the host waited for it"
+    assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["3"]
 
 
 def test_too_large_a_step_is_split_until_it_fits(python: Path, model: Path, tmp_path: Path) -> None:

@@ -108,6 +108,12 @@ class Scene:
                 grace=Grace(worker=worker_seconds, poll=0.02),
             ).finish()
 
+    def silent_for(self, seconds: int) -> None:
+        """Have a worker that trains count as stalled after so long."""
+        self.run = replace(
+            self.run, config=self.run.config.model_copy(update={"stall_timeout_seconds": seconds})
+        )
+
     @property
     def worker_lives(self) -> bool:
         """Whether there still is a process of the worker's session."""
@@ -255,6 +261,64 @@ for_ever()
     assert restored is not None
     assert restored.step == 20
     assert not scene.worker_lives
+
+
+def stored(scene: Scene, folder: Path) -> str | None:
+    """Return what the newest checkpoint in storage has, None where there is none."""
+    restored = restore_newest(scene.run.folder, folder / "restored")
+    return (restored.path / "weights").read_text() if restored is not None else None
+
+
+STALLING = """
+from modelgarden_train.attempt.signals import show_stacks_on_request
+show_stacks_on_request()
+save(20)
+channel.send(Stage(name="Training"))
+channel.send(Stepped(step=21, total=90, epoch=0.5, tokens=10, loss=None))
+for_ever()
+"""
+
+
+def test_a_worker_that_stalls_shows_its_stacks_and_its_checkpoint_is_kept(
+    scene: Scene, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    scene.silent_for(1)
+
+    with pytest.raises(PodError, match=r"was silent for [1-9][0-9]* s at step 21 and was ended") as raised:
+        scene.supervise(STALLING)
+
+    assert (raised.value.reason, raised.value.exit_code) == ("Stalled", 1)
+    assert "in for_ever" in capfd.readouterr().err
+    assert stored(scene, tmp_path) == "weights of step 20"
+    assert not scene.worker_lives
+
+
+def test_a_worker_that_can_show_nothing_is_ended_too(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_group, "EXIT_SECONDS", 0.3)
+    scene.silent_for(1)
+    deaf = STALLING.replace("show_stacks_on_request()\nsave", "signal.signal(10, signal.SIG_IGN)\nsave")
+
+    with pytest.raises(PodError, match="was silent"):
+        scene.supervise(deaf)
+
+    assert not scene.worker_lives
+
+
+def test_a_worker_that_gives_signs_of_life_may_take_its_time(scene: Scene) -> None:
+    scene.silent_for(1)
+    busy = "channel.send(Stepped(step=1, total=9, epoch=0.1, tokens=1, loss=None))\n"
+    busy += "for _ in range(30): time.sleep(0.1); channel.send(Alive())\n"
+
+    assert scene.supervise(busy + MAKE).reason == "Succeeded"
+
+
+def test_what_a_worker_saved_before_it_failed_is_in_storage(scene: Scene, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the loss became nan"):
+        scene.supervise(
+            "save(20); channel.send(Failed(reason='Diverged', message='the loss became nan', exit_code=64))"
+        )
+
+    assert stored(scene, tmp_path) == "weights of step 20"
 
 
 def test_a_worker_that_is_still_importing_when_sigterm_comes_was_stopped(scene: Scene) -> None:

@@ -117,6 +117,12 @@ class Best(Message):
     found: ValidationStatus
 
 
+class Alive(Message):
+    """Rows went through the model, whatever for."""
+
+    kind: Literal["alive"] = "alive"
+
+
 class GpuMemory(Message):
     """The peak of the GPU's memory."""
 
@@ -168,14 +174,14 @@ class Failed(Message):
 Order = Annotated[Begin | Inputs, Field(discriminator="kind")]
 """What a worker is told."""
 Report = Annotated[
-    Stage | Resolved | Stepped | Logged | Validated | Best | GpuMemory | Saved | Made | Done | Failed,
+    Stage | Resolved | Stepped | Logged | Validated | Best | Alive | GpuMemory | Saved | Made | Done | Failed,
     Field(discriminator="kind"),
 ]
 """What a worker tells."""
 
 ORDERS: TypeAdapter[Begin | Inputs] = TypeAdapter(Order)
 REPORTS: TypeAdapter[
-    Stage | Resolved | Stepped | Logged | Validated | Best | GpuMemory | Saved | Made | Done | Failed
+    Stage | Resolved | Stepped | Logged | Validated | Best | Alive | GpuMemory | Saved | Made | Done | Failed
 ] = TypeAdapter(Report)
 
 T = TypeVar("T")

@@ -100,6 +100,12 @@ class ProgressBoard:
             self.update(total_steps=found.step, percent=100, eta_seconds=0)
 
     @property
+    def at_step(self) -> int:
+        """The newest step that is done."""
+        with self._lock:
+            return self._progress.step
+
+    @property
     def tokens_per_second(self) -> int | None:
         """Speed of the newest steps, None before there are two."""
         with self._lock:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from typing import Final
+
 from modelgarden.api.finetunejob import ValidationStatus
 from modelgarden_train.attempt.messages import (
+    Alive,
     Best,
     Channel,
     GpuMemory,
@@ -17,6 +21,9 @@ from modelgarden_train.attempt.messages import (
 from modelgarden_train.attempt.signals import StopRequest
 from modelgarden_train.objectives.checkpoint import Checkpoint
 
+ALIVE_SECONDS: Final = 5.0
+"""Between two signs of life: more would only take the socket from other reports."""
+
 
 class Reporter:
     """Tells the supervisor how far the worker is."""
@@ -24,6 +31,7 @@ class Reporter:
     def __init__(self, channel: Channel, stop: StopRequest) -> None:
         self._channel = channel
         self._stop = stop
+        self._alive_at = -ALIVE_SECONDS
         self.newest: Checkpoint | None = None
         """The newest checkpoint of this attempt; the supervisor leaves it on the disk."""
         self.hyperparameters: dict[str, str] = {}
@@ -75,6 +83,13 @@ class Reporter:
         """Tell what all validations so far have found."""
         self.validation = found
         self._channel.send(Best(found=found))
+
+    def alive(self) -> None:
+        """Tell that the work goes on, where that has not been told just now."""
+        now = time.monotonic()
+        if now - self._alive_at >= ALIVE_SECONDS:
+            self._alive_at = now
+            self._channel.send(Alive())
 
     def gpu_memory(self, mib: int | None) -> None:
         """Tell the peak of the GPU's memory."""

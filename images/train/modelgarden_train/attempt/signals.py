@@ -1,17 +1,28 @@
-"""SIGTERM: outside of training it ends the command at once, during training it waits for the next step.
+"""SIGTERM: outside of training it ends the command at once, during training it waits for the next step. SIGUSR1: where a
+worker stands.
 
 Imports no library, so that the handler stands before the slow imports begin.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
 
 from modelgarden_pod.errors import Terminated
+
+STACKS_SIGNAL: Final = signal.SIGUSR1
+"""Has a worker write to its log where each of its threads stands, and end."""
+
+
+def show_stacks_on_request() -> None:
+    """Have the signal write the stacks, whatever the interpreter is stuck in; what the signal does by itself comes then."""
+    faulthandler.register(STACKS_SIGNAL, all_threads=True, chain=True)
 
 
 class StopRequest:

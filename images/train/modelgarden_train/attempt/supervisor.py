@@ -6,7 +6,9 @@ imports PyTorch is the worker's, so that nothing here takes the interpreter from
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import time
 from dataclasses import dataclass
 
 from modelgarden.api.artifact import Evaluation
@@ -14,7 +16,7 @@ from modelgarden.api.curve import CurvePoint
 from modelgarden.api.emissions import merge_records
 from modelgarden.api.layout import CURVE
 from modelgarden.api.pods import TerminationMessage
-from modelgarden_pod.errors import Terminated
+from modelgarden_pod.errors import PodError, Terminated
 from modelgarden_train.artifact.publish import publish, upload_artifact
 from modelgarden_train.artifact.results import Results
 from modelgarden_train.attempt.checkpoints import restore_newest
@@ -36,6 +38,7 @@ from modelgarden_train.attempt.messages import (
 from modelgarden_train.attempt.progress import ProgressBoard
 from modelgarden_train.attempt.run import Run
 from modelgarden_train.attempt.signals import StopRequest
+from modelgarden_train.attempt.stall import SignsOfLife
 from modelgarden_train.attempt.tracking import Tracking
 from modelgarden_train.attempt.uploads import CheckpointUploader
 from modelgarden_train.attempt.worker_group import WorkerGroup
@@ -81,6 +84,7 @@ class Supervisor:
         self._grace = grace
         self._curve = CurveRecorder()
         self._epoch: float | None = None
+        self._signs = SignsOfLife(self._config.stall_timeout_seconds, clock=time.monotonic)
         self._tracking = Tracking(run)
         board.followed_by(self._tracking.status)
         self._uploader = CheckpointUploader(
@@ -149,14 +153,36 @@ class Supervisor:
                 if self._stop.received and not asked:
                     asked = True
                     self._worker.terminate()
+                if not asked and self._signs.stalled():
+                    raise self._stalled()
                 if self._stop.seconds > self._grace.worker:
                     raise Terminated(
                         f"the training process did not end within {self._grace.worker:.0f} s of SIGTERM and was killed"
                     )
-        made = self._worker.result()
+        try:
+            made = self._worker.result()
+        except PodError:
+            self._keep_newest()
+            raise
         self._stop.check()
         self._uploader.check()
         return made
+
+    def _stalled(self) -> PodError:
+        """Have a worker that has stalled show where it stands, and return what became of it."""
+        self._worker.show_stacks()
+        self._keep_newest()
+        return PodError(
+            "Stalled",
+            f"the training process was silent for {self._signs.silent_seconds:.0f} s at step {self._board.at_step} and "
+            f"was ended; its log says where each of its threads stood. Where steps may take so long, raise "
+            "stallTimeoutSeconds in a new FineTuneJob",
+        )
+
+    def _keep_newest(self) -> None:
+        """Bring the newest checkpoint of a worker that has failed to storage; why it failed is worth more than why not."""
+        with contextlib.suppress(PodError):
+            self._uploader.drain(self._seconds_to_upload())
 
     def _publish(self, made: Made, dataset: PreparedDataset, base: BaseModel) -> TerminationMessage:
         """Upload what was made; the manifest comes last."""
@@ -184,6 +210,7 @@ class Supervisor:
 
     def _hear(self, message: Message) -> None:
         """Take a report of the worker, in the thread that listens to it."""
+        self._signs.heard(message)
         match message:
             case Stage():
                 self._board.stage(message.name)

@@ -160,17 +160,22 @@ class Tuning:
         return model
 
     def _load(self, *, gradient_checkpointing: bool = False) -> Any:
-        return load_model(
+        model = load_model(
             self._config,
             self._inputs.model,
             four_bit=self._config.method == "QLoRA",
             gradient_checkpointing=gradient_checkpointing,
         )
+        # Whatever rows go through a model for, they go through its embeddings. A function, as models may be copied.
+        model.get_input_embeddings().register_forward_hook(lambda *_: self._reporter.alive())
+        return model
 
     def _load_to_train(self, plan: StepPlan, export: Export) -> Any:
         model, self._scored = self._scored, None
         if model is None:  # scored by an earlier attempt, or lost in a try that did not fit the memory
+            self._reporter.stage("Loading")
             model = self._load(gradient_checkpointing=plan.gradient_checkpointing)
+            self._reporter.stage("Training")
         model = with_adapters(self._config, model, gradient_checkpointing=plan.gradient_checkpointing)
         export.require_mergeable(model)
         return model

@@ -17,7 +17,7 @@ from modelgarden_pod.logs import configure_logs
 from modelgarden_pod.process import described, end_process, end_with_parent
 from modelgarden_train.attempt.messages import ORDERS, Begin, Channel, Done, Failed, Inputs, Made
 from modelgarden_train.attempt.reporting import Reporter
-from modelgarden_train.attempt.signals import StopRequest
+from modelgarden_train.attempt.signals import StopRequest, show_stacks_on_request
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,7 @@ def main() -> int:
     """Do what the supervisor asks for, tell it how that ended, and return the exit code."""
     end_with_parent()
     faulthandler.enable()
+    show_stacks_on_request()
     configure_logs()
     stop = StopRequest()
     channel = _inherited_channel()

@@ -62,6 +62,13 @@ class WorkerGroup:
         for worker in self._workers:
             worker.terminate()
 
+    def show_stacks(self) -> None:
+        """Have all workers write where their threads stand, and end; the log is whole once they have."""
+        for worker in self._workers:
+            worker.show_stacks()
+        for worker in self._workers:
+            worker.wait(EXIT_SECONDS)
+
     def said_its_last(self, seconds: float) -> bool:
         """Wait for the result, or for a worker that has failed; tell whether it came in time.
 

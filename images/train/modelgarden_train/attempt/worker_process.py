@@ -31,6 +31,7 @@ from modelgarden_train.attempt.messages import (
     Made,
     Message,
 )
+from modelgarden_train.attempt.signals import STACKS_SIGNAL
 from modelgarden_train.models.environment import go_offline, prepare_rank
 
 logger = logging.getLogger(__name__)
@@ -85,6 +86,15 @@ class WorkerProcess:
         """Ask the worker to end as SIGTERM asks the pod."""
         self._asked = True
         self._process.send_signal(signal.SIGTERM)
+
+    def show_stacks(self) -> None:
+        """Have the worker write where its threads stand, and end."""
+        self._process.send_signal(STACKS_SIGNAL)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for its end, but not longer than so."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=seconds)
 
     def said_its_last(self, seconds: float) -> bool:
         """Wait for the worker's result or end; tell whether it came in time."""
