@@ -234,3 +234,23 @@ def test_a_layer_that_the_base_does_not_have_is_refused_before_a_gpu_is_taken(tm
 
     assert (ended.exit_code, ended.message.reason) == (64, "InvalidConfiguration")
     assert "no linear layer named c_attn; it has down_proj, gate_proj, k_proj" in ended.message.message
+
+
+def test_rows_that_the_base_has_no_positions_for_are_dropped(tmp_path: Path) -> None:
+    """Unsloth would scale the positions of the whole model for them, and no merged model would know."""
+    long = {"prompt": "q " * 400, "completion": "a " * 200}
+    write_rows(tmp_path / "rows.jsonl", [*make_rows(20), long])
+    config = make_config(
+        run_uri=str(tmp_path / "run"),
+        model=str(tiny_model()),
+        dataset=str(tmp_path / "rows.jsonl"),
+        training={"maxSequenceLength": 4096},
+    )
+
+    ended = TrainerProcess(trainer_python(), tmp_path / "process", config, attempt="1").run("prepare")
+
+    assert ended.exit_code == 0, ended.log
+    assert ended.message.dataset is not None
+    assert ended.message.dataset.dropped == {"TooLong": 1}
+    assert ended.message.dataset.lengths is not None
+    assert ended.message.dataset.lengths.max <= 512

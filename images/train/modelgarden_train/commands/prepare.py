@@ -35,6 +35,7 @@ from modelgarden_train.models.base_model import BaseModel, fetch_base_model
 from modelgarden_train.models.environment import cpu_count, without_torch
 from modelgarden_train.models.headers import Shapes, tensor_shapes
 from modelgarden_train.models.loading import require_layers
+from modelgarden_train.models.positions import longest_row
 
 Model = tuple[BaseModel, ModelSize | None]
 """What rows take of a base model, and its size, where it can be told."""
@@ -128,10 +129,12 @@ def _adopted_or_made(
 def _written(run: Run, board: ProgressBoard, files: Sequence[SourceFile], made_of: MadeOf) -> Written:
     board.stage("Preparing")
     dataset = run.config.dataset
+    with without_torch():
+        longest = longest_row(run.config, made_of.model.path)
     make_tokenizer = partial(tokenizer_of, made_of.model.path, dataset.chat_template)
     plan = Plan(
         make_tokenizer=make_tokenizer,
-        checks=RowChecks(dataset.quality, longest=run.config.training.max_sequence_length),
+        checks=RowChecks(dataset.quality, longest=longest),
         max_bad_rows=dataset.max_bad_rows,
         objective=run.config.objective.type,
         only_checked=run.config.dry_run,
@@ -146,9 +149,9 @@ def _written(run: Run, board: ProgressBoard, files: Sequence[SourceFile], made_o
         rows = [row for row in kept if row.source < len(dataset.sources)]
         given = [row for row in kept if row.source >= len(dataset.sources)]
         if not rows:
-            raise _nothing_left(run, sieve.tally.rows("Drop"), "to train on")
+            raise _nothing_left(longest, sieve.tally.rows("Drop"), "to train on")
         if dataset.validation_sources and not given:
-            raise _nothing_left(run, sieve.tally.rows("Drop"), "of dataset.validationSources")
+            raise _nothing_left(longest, sieve.tally.rows("Drop"), "of dataset.validationSources")
         board.stage("Uploading")
         tokenizer = make_tokenizer()
         made = Made(
@@ -163,10 +166,9 @@ def _written(run: Run, board: ProgressBoard, files: Sequence[SourceFile], made_o
         return write_splits(run, made)
 
 
-def _nothing_left(run: Run, dropped: Mapping[str, int], which: str) -> UserError:
-    limit = run.config.training.max_sequence_length
+def _nothing_left(limit: int, dropped: Mapping[str, int], which: str) -> UserError:
     return UserError(
         "DatasetInvalid",
         f"no row {which} is left, dropped: {_told(dropped)}; correct the rows, set dataset.quality to keep them, or raise "
-        f"training.maxSequenceLength ({limit} tokens)",
+        f"training.maxSequenceLength where the base model has positions for more ({limit} tokens now)",
     )

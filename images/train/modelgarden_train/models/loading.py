@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from modelgarden.api.pods import RunConfig
 from modelgarden_pod.errors import PodError, UserError
 from modelgarden_train.models.environment import without_gpus
+from modelgarden_train.models.positions import longest_row, within_positions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -72,7 +73,7 @@ def load_model(
     try:
         model, _ = unsloth.FastLanguageModel.from_pretrained(
             model_name=str(folder),
-            max_seq_length=config.training.max_sequence_length,
+            max_seq_length=longest_row(config, folder),
             dtype=compute_dtype(),
             load_in_4bit=four_bit,
             load_in_16bit=not four_bit,
@@ -123,7 +124,7 @@ def with_adapters(config: RunConfig, model: Any, *, gradient_checkpointing: bool
         use_dora=lora.use_dora,
         use_gradient_checkpointing="unsloth" if gradient_checkpointing else False,
         random_state=config.training.seed,
-        max_seq_length=config.training.max_sequence_length,
+        max_seq_length=within_positions(config, model.config),
     )
 
 

@@ -9,6 +9,7 @@ from modelgarden.api.finetunejob import Objective, Training
 from modelgarden.api.pods import RunConfig
 from modelgarden_train.data.chat import PLAIN_TEMPLATE
 from modelgarden_train.models.loading import ALL_LINEAR
+from modelgarden_train.models.positions import within_positions
 from modelgarden_train.objectives.arguments import OPTIMIZERS, SCHEDULES
 from modelgarden_train.objectives.passes import Passes
 from modelgarden_train.objectives.scope import Scope
@@ -39,7 +40,7 @@ def hyperparameters(
         "batching": "padding-free" if passes.form.why_padded is None else f"padded: {passes.form.why_padded}",
         "tokensPerPass": plan.budget,
         "gradientCheckpointing": str(arguments.gradient_checkpointing).lower(),
-        "maxSequenceLength": config.training.max_sequence_length,
+        "maxSequenceLength": within_positions(config, model.config),
         "seed": arguments.seed,
         "chatTemplate": _template(scope),
     }

@@ -87,7 +87,9 @@ class Training(ApiModel):
         description="Sequences per optimizer step; the trainer splits them into passes that fit the memory. Default: 16.",
     )
     max_sequence_length: Annotated[int, Field(ge=16, le=1_048_576)] = Field(
-        default=2048, description="Longest row in tokens; longer rows are dropped and counted. Default: 2048."
+        default=2048,
+        description="Longest row in tokens, or what the base model has positions for where that is less; longer rows are "
+        "dropped and counted. Default: 2048.",
     )
     learning_rate_schedule: Schedule = Field(
         default="Cosine",

@@ -44,7 +44,8 @@ def make_arguments(**fields: Any) -> SimpleNamespace:
 
 
 ADAPTER = SimpleNamespace(r=16, lora_alpha=32, lora_dropout=0.05, use_rslora=False, use_dora=False)
-LORA = SimpleNamespace(peft_config={"default": ADAPTER})
+SIZES = SimpleNamespace(get_text_config=lambda: SimpleNamespace(max_position_embeddings=131_072))
+LORA = SimpleNamespace(peft_config={"default": ADAPTER}, config=SIZES)
 PLAIN = SimpleNamespace(chat_template=PLAIN_TEMPLATE)
 
 
@@ -131,6 +132,13 @@ def test_an_optimizer_of_8_bits_is_told_by_its_name_in_the_spec() -> None:
     assert used()["optimizer"] == "AdamW"
 
 
+def test_a_row_is_told_to_be_no_longer_than_there_are_positions() -> None:
+    few = SimpleNamespace(get_text_config=lambda: SimpleNamespace(max_position_embeddings=1024))
+
+    assert used()["maxSequenceLength"] == "2048"
+    assert used(model=SimpleNamespace(config=few))["maxSequenceLength"] == "1024"
+
+
 def test_noise_is_told_where_there_is_some() -> None:
     assert used(neftune_noise_alpha=5.0)["neftuneNoiseAlpha"] == "5.0"
 
@@ -139,7 +147,8 @@ def test_kinds_of_adapters_are_told_where_they_are_used() -> None:
     adapter = SimpleNamespace(r=16, lora_alpha=32, lora_dropout=0.05, use_rslora=True, use_dora=True)
     training = Training(lora=LoraParameters(target_modules=("q_proj", "v_proj")))
 
-    found = used(model=SimpleNamespace(peft_config={"default": adapter}), method="LoRA", training=training)
+    model = SimpleNamespace(peft_config={"default": adapter}, config=SIZES)
+    found = used(model=model, method="LoRA", training=training)
 
     assert (found["loraUseRslora"], found["loraUseDora"]) == ("true", "true")
     assert found["loraTargets"] == "q_proj, v_proj"
@@ -154,7 +163,7 @@ def test_padding_is_told_with_its_reason() -> None:
 
 
 def test_a_model_without_adapters_has_no_hyperparameters_of_any() -> None:
-    found = used(model=SimpleNamespace(), tokenizer=SimpleNamespace(chat_template="its own"))
+    found = used(model=SimpleNamespace(config=SIZES), tokenizer=SimpleNamespace(chat_template="its own"))
 
     assert not [name for name in found if name.startswith("lora")]
     assert (found["method"], found["chatTemplate"]) == ("Full", "model")
