@@ -194,19 +194,21 @@ class Probe:
         whole = self.attempt(f"{name}-whole", training)
         first = self.attempt(f"{name}-first", training, ends_at=STOP)
         second = self.attempt(f"{name}-second", training, resume=first.newest)
-        third = self.attempt(f"{name}-third", training, resume=second.newest)
+        attempts = [whole, second]
+        if "validation" in training or name == "Cosine":
+            attempts.append(self.attempt(f"{name}-third", training, resume=second.newest))
         return {
             "hyperparameters": whole.hyperparameters,
             "trained": whole.trained,
             "whole": whole.points,
             "stopped": [point["step"] for point in first.points],
             "resumed": first.points + second.points,
-            "after the end": third.points,
+            "after the end": [point for third in attempts[2:] for point in third.points],
             "steps": whole.steps,
             "validations": whole.validations,
-            "resumed validations": first.validations + second.validations + third.validations,
-            "found": [one.found for one in (whole, second, third)],
-            "held-out losses": [one.held_out_loss for one in (whole, second, third)],
+            "resumed validations": sum((one.validations for one in attempts[1:]), first.validations),
+            "found": [one.found for one in attempts],
+            "held-out losses": [one.held_out_loss for one in attempts],
         }
 
 
