@@ -332,6 +332,13 @@ RULE_CASES: tuple[RuleCase, ...] = (
     ),
     RuleCase(
         FINETUNEJOB,
+        "add GGUF to formats, or remove gguf",
+        "spec.output.gguf",
+        {"output": {"formats": ["Merged16Bit"], "gguf": {"quantization": "Q8_0"}}},
+        {"output": {"formats": ["Merged16Bit", "GGUF"], "gguf": {"quantization": "Q8_0"}}},
+    ),
+    RuleCase(
+        FINETUNEJOB,
         "dpo holds the settings of type DPO",
         "spec.objective.dpo",
         {"objective": {"dpo": {}}},

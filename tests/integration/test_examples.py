@@ -51,6 +51,12 @@ def test_every_way_to_name_an_earlier_result_has_an_example() -> None:
     assert {form for model in models for form in model.get("registry", ())} == {"name", "alias", "version"}
 
 
+def test_every_format_has_an_example() -> None:
+    outputs = [job["spec"]["output"] for path in EXAMPLES for job in jobs(path)]
+
+    assert {form for output in outputs for form in output.get("formats", ())} >= {"Merged16Bit", "GGUF"}
+
+
 def test_every_objective_has_an_example() -> None:
     trained = {job["spec"].get("objective", {}).get("type", "SFT") for path in EXAMPLES for job in jobs(path)}
 

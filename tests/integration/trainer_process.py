@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hack.uv import cache_root
@@ -25,6 +26,7 @@ from tests.integration.environments import digest_of, python_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = ROOT / "images" / "train"
+LLAMA_CPP = ROOT / "images" / "gguf"
 TINY_MODEL = Path(__file__).with_name("tiny_model.py")
 _LOCK = PROJECT / "uv.lock"
 SOURCES = (ROOT / "operator", ROOT / "images" / "pod", PROJECT)
@@ -43,6 +45,11 @@ def trainer_python() -> Path:
     if given := os.environ.get("MODELGARDEN_TRAINER_PYTHON"):
         return Path(given)
     return python_of(PROJECT, "train-env")
+
+
+def llama_cpp() -> Path:
+    """Return the folder of llama.cpp's packages, built first where it is not there; that takes minutes."""
+    return python_of(LLAMA_CPP, "gguf-env").parents[1] / "lib" / "python3.11" / "site-packages"
 
 
 def tiny_model(*options: str) -> Path:
@@ -189,9 +196,11 @@ def has_loaded(pid: int, library: str) -> bool:
     return library in Path(f"/proc/{pid}/maps").read_text()
 
 
-def printed_by(script: Path, argument: str, *, folder: Path) -> dict[str, Any]:
+def printed_by(
+    script: Path, argument: str, *, folder: Path, variables: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
     """Run a script in the trainer's environment; return the JSON in the last line that it prints."""
-    process = TrainerProcess(trainer_python(), folder / "process", {}, attempt="probe")
+    process = TrainerProcess(trainer_python(), folder / "process", {}, attempt="probe", variables=variables)
     done = subprocess.run(
         [process.python, script, argument],
         env=process.environment(),
@@ -269,5 +278,6 @@ def _free_port() -> int:
 
 if __name__ == "__main__":
     trainer_python()
+    llama_cpp()
     tiny_model()
     tiny_model("--plain")

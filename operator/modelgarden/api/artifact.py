@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from modelgarden.api.base import ApiModel, ModelName, Sha256, Timestamp
+from modelgarden.api.base import ApiModel, Decimal, ModelName, Sha256, Timestamp
 from modelgarden.api.curve import Number
 from modelgarden.api.documents import Document
 from modelgarden.api.emissions import EmissionsRecord
@@ -17,6 +17,7 @@ from modelgarden.api.finetunejob import (
     ArtifactFormat,
     BaseModelRecord,
     DatasetStatus,
+    GgufQuantization,
     Method,
     Needs,
     Parent,
@@ -171,10 +172,26 @@ class ListedSources(Document):
     sources: tuple[SourceRecord, ...]
 
 
+class GgufRecord(ApiModel):
+    """A GGUF file, and how it was held against the merged model that it was made of."""
+
+    file: str
+    """Path below the run."""
+    quantization: GgufQuantization
+    rows: Annotated[int, Field(ge=0)]
+    """Held-out rows that llama.cpp scored."""
+    mean_difference: Decimal
+    """Of the log-probability of a reference token, in nats, without its sign."""
+    largest_difference: Decimal
+    """What was allowed."""
+    rows_of_same_tokens: Annotated[int, Field(ge=0)]
+    """Rows whose text llama.cpp's tokenizer splits as the model's own does."""
+
+
 class Manifest(Document):
     """`manifest.json`, written last: the commit marker of a run."""
 
-    schema_version: str = Field(default="1.2")
+    schema_version: str = Field(default="1.3")
     run: RunIdentity
     model_name: ModelName
     created_at: Timestamp
@@ -193,6 +210,8 @@ class Manifest(Document):
     emissions: EmissionsRecord
     formats: dict[ArtifactFormat, str]
     """Folder of each format, below the run."""
+    gguf: GgufRecord | None = None
+    """In manifests from 1.3 on."""
     files: tuple[FileEntry, ...]
     """All files of the artifact, evaluation.json, emissions.jsonl, curve.json and the model card."""
 

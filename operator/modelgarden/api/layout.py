@@ -5,7 +5,7 @@
                                           emissions/<attempt>.json  one EmissionsRecord per attempt
                                           tensorboard/...  event files
                                           wandb/...  offline files of Weights & Biases
-                                          artifact/{adapter,merged}/...
+                                          artifact/{adapter,merged,gguf}/...
                                           evaluation.json  emissions.jsonl  curve.json  README.md (model card)
                                           manifest.json  written last: the commit marker
              datasets/<namespace>/<identity>/dataset/{train,validation,test}.parquet, prepared.json (written last)
@@ -31,6 +31,7 @@ CURVE: Final = "curve.json"
 MODEL_CARD: Final = "README.md"
 ADAPTER_DIR: Final = "artifact/adapter"
 MERGED_DIR: Final = "artifact/merged"
+GGUF_DIR: Final = "artifact/gguf"
 DATASET_TRAIN: Final = "dataset/train.parquet"
 DATASET_VALIDATION: Final = "dataset/validation.parquet"
 DATASET_TEST: Final = "dataset/test.parquet"

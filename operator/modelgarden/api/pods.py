@@ -22,6 +22,8 @@ from modelgarden.api.finetunejob import (
     DatasetSource,
     DatasetStatus,
     Evaluation,
+    Gguf,
+    GgufQuantization,
     Method,
     Needs,
     Objective,
@@ -97,7 +99,7 @@ class RunConfig(Configuration):
     would overlook. Of the fifth is one with a gs:// location, which it would take for a local path.
     """
 
-    schema_version: str = Field(default="5.3")
+    schema_version: str = Field(default="5.4")
     run: RunIdentity
     run_uri: str
     model_source: str
@@ -114,6 +116,8 @@ class RunConfig(Configuration):
     """Rows that this version cannot train on are checked all the same."""
     training: Training = Training()
     formats: tuple[ArtifactFormat, ...] = ("Merged16Bit",)
+    gguf: Gguf | None = None
+    """From 2.9, 3.9, 4.7 and 5.4 on, as the format GGUF, which an older trainer refuses."""
     model_name: ModelName
     checkpoint: Checkpoint = Checkpoint()
     evaluation: Evaluation = Evaluation()
@@ -128,6 +132,11 @@ class RunConfig(Configuration):
     gpus: Annotated[int, Field(ge=0)] = 0
     """GPUs that the pod was given; with at least one, a pod without CUDA fails at once instead of training on the CPU."""
     image: str | None = None
+
+    @property
+    def gguf_quantization(self) -> GgufQuantization:
+        """The type of a GGUF file's weights."""
+        return (self.gguf or Gguf()).quantization
 
     @property
     def learning_rate(self) -> float:

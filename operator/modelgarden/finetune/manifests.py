@@ -219,6 +219,7 @@ def _schema_version(subject: Subject) -> str:
     """Return the lowest version of the configuration that says all that a job needs."""
     spec, sources = subject.spec, (source.uri for source in subject.spec.dataset.all_sources)
     needs = {
+        9: "GGUF" in spec.output.formats,
         8: spec.stall_timeout_seconds != STALL_TIMEOUT_SECONDS,
         7: spec.training.optimizer != "AdamW",
         6: spec.training.validation is not None,
@@ -252,6 +253,7 @@ def _run_config(subject: Subject, settings: Settings, *, gpus: int) -> RunConfig
         dry_run=spec.dry_run,
         training=spec.training,
         formats=spec.output.formats,
+        gguf=spec.output.gguf,
         model_name=spec.output.model_name,
         checkpoint=spec.checkpoint,
         stall_timeout_seconds=spec.stall_timeout_seconds,

@@ -234,7 +234,7 @@ def test_a_configuration_is_not_followed_in_part(kind: type[Document], name: str
     "change",
     [
         {"method": "DPO"},
-        {"formats": ["Merged16Bit", "GGUF"]},
+        {"formats": ["Merged16Bit", "ONNX"]},
         {"dataset": {"sources": [{"format": "Transcript"}]}},
     ],
     ids=["method", "formats", "dataset"],
@@ -253,12 +253,12 @@ def test_a_configuration_with_a_value_of_a_later_minor_version_says_what_to_upgr
 
 def test_a_format_that_only_a_later_version_knows_leaves_the_others() -> None:
     manifest = example(Manifest).value
-    manifest["formats"]["GGUF"] = "artifact/gguf"
+    manifest["formats"]["ONNX"] = "artifact/onnx"
 
     reading = Manifest.reading(manifest, reader=SERVE_IMAGE)
 
     assert reading.document == example(Manifest).read()
-    assert reading.left_out == ("formats.GGUF",)
+    assert reading.left_out == ("formats.ONNX",)
 
 
 def test_a_list_is_never_read_in_part() -> None:

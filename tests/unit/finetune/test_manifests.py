@@ -240,6 +240,23 @@ def test_the_pods_are_told_of_the_objective() -> None:
     assert config.learning_rate == 5e-6
 
 
+def test_a_format_that_only_later_trainers_know_says_so() -> None:
+    def made(**spec: Any) -> RunConfig:
+        gguf = {"formats": ["GGUF"], "gguf": {"quantization": "Q8_0"}}
+        output = {"uri": "s3://garden/root", "modelName": "bot", **gguf}
+        return config_of(train_job(make_subject(output=output, **spec), SETTINGS))
+
+    held_out = {"source": "s3://data/a", "validationSources": [{"uri": "s3://data/b"}]}
+    in_gcs = {"source": "gs://data/rows.jsonl"}
+    storage = {"gcs": {"credentialsSecretRef": {"name": "account"}}}
+
+    assert made().gguf_quantization == "Q8_0"
+    assert made().schema_version == "2.9"
+    assert made(dataset=held_out).schema_version == "3.9"
+    assert made(training={"maxSteps": 5}).schema_version == "4.7"
+    assert made(dataset=in_gcs, storage=storage).schema_version == "5.4"
+
+
 @pytest.mark.parametrize(
     ("trackers", "want"),
     [

@@ -1,4 +1,4 @@
-"""The images' lock files agree on the layer that both images share."""
+"""The images' lock files agree on what they share."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ def test_the_image_has_the_shared_layers_versions(image: str) -> None:
 
     assert shared["torch"] == "2.13.0"
     assert shared.items() <= versions(image).items()
+
+
+def test_llama_cpp_is_built_for_the_libraries_that_it_finds_beside_it() -> None:
+    own = {name: version for name, version in versions("gguf").items() if name in versions("train")}
+
+    assert {"jinja2", "numpy", "typing-extensions"} <= own.keys()
+    assert own.items() <= versions("train").items()
 
 
 def test_the_dockerfiles_begin_with_the_same_stages() -> None:

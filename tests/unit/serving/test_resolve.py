@@ -178,8 +178,9 @@ async def test_an_artifact_that_is_gone_is_told_and_stays_known() -> None:
     )
 
 
-async def test_an_artifact_in_another_format_cannot_be_served() -> None:
-    found = await resolved(done(formats=["Adapter"]))
+@pytest.mark.parametrize("name", ["Adapter", "GGUF"])
+async def test_an_artifact_in_another_format_cannot_be_served(name: str) -> None:
+    found = await resolved(done(formats=[name]))
 
     assert found.artifact is None
     assert found.problem == Problem(

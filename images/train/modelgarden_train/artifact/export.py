@@ -1,4 +1,4 @@
-"""Writes the artifact: the adapter, and the whole model merged in 16 bit, checked against the model that was trained."""
+"""Writes the artifact: the adapter, the whole model merged in 16 bit, checked against the trained one, and as GGUF."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelgarden.api.artifact import GgufRecord
 from modelgarden.api.finetunejob import ArtifactFormat, Method
-from modelgarden.api.layout import ADAPTER_DIR, MERGED_DIR
+from modelgarden.api.layout import ADAPTER_DIR, GGUF_DIR, MERGED_DIR
 from modelgarden.api.pods import RunConfig
 from modelgarden_pod.errors import PodError
+from modelgarden_train.artifact.differences import Losses, mean_difference
 from modelgarden_train.artifact.folder import storage_dtype, write_beside
+from modelgarden_train.artifact.gguf.export import Merged, write_gguf
 from modelgarden_train.artifact.merge import SHARD_BYTES, adapted_tensors, read_from, write_merged
 from modelgarden_train.data.chat import stop_token_ids
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.evaluation.inference import completion_losses
-from modelgarden_train.models.loading import inference, load_model
+from modelgarden_train.models.loading import inference, load_model, release_memory
 from modelgarden_train.models.weights import Weights
 
 if TYPE_CHECKING:
@@ -43,10 +46,14 @@ class Export:
         self._config = config
         self._base = base
         self._tokenizer = tokenizer
+        self._target = target
         self._adapter = target / ADAPTER_DIR
         self._merged = target / MERGED_DIR
         self._rows: Sequence[PreparedRow] = ()
-        self._wanted: list[list[float]] = []
+        self._wanted: Losses = ()
+        self._found: Losses = ()
+        """Of the merged model."""
+        self.gguf: GgufRecord | None = None
 
     def require_mergeable(self, model: Any) -> None:
         """Refuse adapters that cannot be merged, before hours are spent on them.
@@ -74,19 +81,28 @@ class Export:
             self._merge(model)
 
     def finish(self) -> dict[ArtifactFormat, str]:
-        """Check a model of full training, once the trained one has left the memory; return all formats' folders.
+        """Make what needs no trained model in memory, and check a model of full training; return all formats' folders.
 
         Raises:
-            PodError: the saved model does not answer like the trained one.
+            PodError: the saved model, or its GGUF file, does not answer like the trained one.
         """
         if self._config.method == "Full":
             self._check(load_model(self._config, self._merged, four_bit=False))
-        folders: dict[ArtifactFormat, str] = {"Adapter": ADAPTER_DIR, "Merged16Bit": MERGED_DIR}
+            release_memory()
+        if "GGUF" in self._config.formats:
+            merged = Merged(folder=self._merged, base=self._base, rows=self._rows, losses=self._found)
+            self.gguf = write_gguf(self._config, merged, self._target, tokenizer=self._tokenizer)
+        folders: dict[ArtifactFormat, str] = {
+            "Adapter": ADAPTER_DIR,
+            "Merged16Bit": MERGED_DIR,
+            "GGUF": GGUF_DIR,
+        }
         return {name: folder for name, folder in folders.items() if name in self._config.formats}
 
     @property
     def _merges(self) -> bool:
-        return self._config.method != "Full" and "Merged16Bit" in self._config.formats
+        wanted = {"Merged16Bit", "GGUF"} & set(self._config.formats)
+        return self._config.method != "Full" and bool(wanted)
 
     def _merge(self, model: Any) -> None:
         base = Weights(self._base)
@@ -118,7 +134,8 @@ class Export:
             return completion_losses(model, self._tokenizer, self._rows)
 
     def _check(self, model: Any) -> None:
-        difference = mean_difference(self._wanted, self._losses(model))
+        self._found = self._losses(model)
+        difference = mean_difference(self._wanted, self._found)
         logger.info("Checked the merged model", extra={"meanDifference": round(difference, 5)})
         if not difference <= LARGEST_DIFFERENCE[self._config.method]:
             raise PodError(
@@ -136,9 +153,3 @@ def within_tokens(tokens: Sequence[int], *, budget: int) -> list[int]:
             break
         chosen.append(place)
     return sorted(chosen)
-
-
-def mean_difference(wanted: Sequence[Sequence[float]], found: Sequence[Sequence[float]]) -> float:
-    """Return the mean absolute difference of all values."""
-    pairs = [pair for one, other in zip(wanted, found, strict=True) for pair in zip(one, other, strict=True)]
-    return sum(abs(one - other) for one, other in pairs) / len(pairs)

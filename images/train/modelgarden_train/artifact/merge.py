@@ -159,6 +159,6 @@ def _not_in_the_files(adapted: Adapted, name: str | None) -> UserError:
     what = f"{name} has another shape" if name else "its files have no tensor of that name"
     return UserError(
         "ModelInvalid",
-        f"an adapter of {adapted.path} cannot be merged into the base model: {what}; leave Merged16Bit out of "
-        "output.formats, or save the base model anew with save_pretrained of Transformers",
+        f"an adapter of {adapted.path} cannot be merged into the base model: {what}; leave all but Adapter out "
+        "of output.formats, or save the base model anew with save_pretrained of Transformers",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from modelgarden.api.artifact import GgufRecord
 from modelgarden.api.emissions import JOULES_PER_KWH, EmissionsRecord
 from modelgarden.api.evaluation import Score
 from modelgarden.api.pods import RunConfig
@@ -43,7 +44,7 @@ Dataset: `{results.dataset.source}`, {dataset.training_rows} rows and {dataset.t
 |---|---|
 {settings}
 {_validation(config, results)}
-{_energy(emissions)}
+{_gguf(config, results.gguf)}{_energy(emissions)}
 """
 
 
@@ -78,6 +79,26 @@ def _chain(config: RunConfig) -> str:
         f"The first base model of the chain: `{root.source}`, revision `{root.revision or 'none'}`, SHA-256 "
         f"`{root.digest}`."
     )
+
+
+def _gguf(config: RunConfig, made: GgufRecord | None) -> str:
+    """Return how the GGUF file is used, and how far it is from the merged model."""
+    if made is None:
+        return ""
+    return f"""## GGUF
+
+`{made.file}` ({made.quantization}) runs in llama.cpp and in Ollama; the chat template is in it.
+
+```sh
+llama-server -m {made.file}
+echo "FROM ./{made.file}" > Modelfile && ollama create {config.model_name} -f Modelfile && ollama run {config.model_name}
+```
+
+llama.cpp loaded it before it was registered: a token of {made.rows} held-out answers differs in its log-probability by \
+{made.mean_difference} nats on average from the 16-bit model (allowed: {made.largest_difference}). Its tokenizer splits \
+{made.rows_of_same_tokens} of the {made.rows} rows as the model's own does.
+
+"""
 
 
 def _score(score: Score) -> str:

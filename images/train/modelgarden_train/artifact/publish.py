@@ -84,6 +84,7 @@ def publish(
         evaluation=results.evaluation.scores,
         emissions=emissions,
         formats=results.formats,
+        gguf=results.gguf,
         files=tuple(sorted((*files, *beside), key=lambda entry: entry.path)),
     )
     body = manifest.model_dump_json(by_alias=True, indent=2).encode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelgarden.api.artifact import DatasetReport, Evaluation
+from modelgarden.api.artifact import DatasetReport, Evaluation, GgufRecord
 from modelgarden.api.finetunejob import ArtifactFormat, BaseModelRecord, ValidationStatus
 
 
@@ -18,6 +18,7 @@ class Results:
     hyperparameters: dict[str, str]
     evaluation: Evaluation
     formats: dict[ArtifactFormat, str]
+    gguf: GgufRecord | None
     artifact: Path
     """Local folder with the formats, in the layout of the run."""
     validation: ValidationStatus | None = None

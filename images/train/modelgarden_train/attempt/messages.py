@@ -13,6 +13,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from modelgarden.api.artifact import GgufRecord
 from modelgarden.api.finetunejob import ArtifactFormat, ValidationStatus
 from modelgarden.api.pods import RunConfig
 from modelgarden_pod.errors import PodError, Terminated, UserError
@@ -136,6 +137,7 @@ class Made(Message):
     kind: Literal["made"] = "made"
     artifact: Path
     formats: dict[ArtifactFormat, str]
+    gguf: GgufRecord | None = None
     hyperparameters: dict[str, str]
     validation: ValidationStatus | None = None
     evaluation: Path

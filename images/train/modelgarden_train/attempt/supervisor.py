@@ -194,6 +194,7 @@ class Supervisor:
             validation=made.validation,
             evaluation=Evaluation.model_validate_json(made.evaluation.read_bytes()),
             formats=made.formats,
+            gguf=made.gguf,
             artifact=made.artifact,
         )
         files = upload_artifact(self._run.folder, results)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from modelgarden.api.artifact import BaseEvaluation
 from modelgarden.api.documents import TRAIN_IMAGE, DocumentError
 from modelgarden_train.artifact.export import Export
+from modelgarden_train.artifact.room import require_room
 from modelgarden_train.attempt.messages import Begin, Done, Inputs, Made
 from modelgarden_train.attempt.reporting import Reporter
 from modelgarden_train.attempt.run import CHECKPOINTS
@@ -70,6 +71,7 @@ class Tuning:
 
     def make(self) -> Made | Done:
         """Do all steps."""
+        require_room(self._config, base=self._inputs.model, target=self._workspace)
         tokenizer = load_tokenizer(self._inputs.model)
         complete_tokenizer(tokenizer, self._config.dataset.chat_template)
         target = self._workspace / "export"
@@ -88,12 +90,14 @@ class Tuning:
         export.save_trained(model, held_out)
         del model
         release_memory()
+        self._reporter.stage("Exporting")  # a sign of life: what follows may take as long as the merge
         formats = export.finish()
         scores = self._workspace / SCORES
         scores.write_text(combine(held_out, base=before, tuned=after).model_dump_json(by_alias=True))
         return Made(
             artifact=target,
             formats=formats,
+            gguf=export.gguf,
             hyperparameters=self._reporter.hyperparameters,
             validation=self._reporter.validation,
             evaluation=scores,

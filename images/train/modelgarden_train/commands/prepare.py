@@ -16,6 +16,7 @@ from modelgarden.api.pods import TerminationMessage
 from modelgarden_pod.errors import UserError
 from modelgarden_pod.http import json_route, serve_routes
 from modelgarden_pod.retry import Patience
+from modelgarden_train.artifact.gguf.export import require_convertible
 from modelgarden_train.attempt.progress import ProgressBoard
 from modelgarden_train.attempt.run import Run
 from modelgarden_train.commands.dataset_files import Made, MadeOf, Written, write_splits
@@ -91,6 +92,7 @@ def _prepare(run: Run, board: ProgressBoard, *, hub: Patience) -> DatasetReport:
 def _fetch_model(run: Run, *, hub: Patience) -> tuple[BaseModel, Shapes | None]:
     config = run.config
     model = fetch_base_model(config, run.workspace / "tokenizer", weights=False, patience=hub)
+    require_convertible(config, model.path)
     shapes = tensor_shapes(config, model, patience=hub)
     if shapes is not None:
         require_layers(config, {layer_of(tensor) for tensor in linear_layers(shapes)})

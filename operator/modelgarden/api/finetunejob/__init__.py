@@ -15,7 +15,7 @@ from modelgarden.api.finetunejob.objective import (
     ObjectiveType,
     Orpo,
 )
-from modelgarden.api.finetunejob.output import USED_FORMAT, ArtifactFormat, Output
+from modelgarden.api.finetunejob.output import USED_FORMAT, ArtifactFormat, Gguf, GgufQuantization, Output
 from modelgarden.api.finetunejob.parent import BaseModelRecord, Parent
 from modelgarden.api.finetunejob.quality import FIELD_OF_REASON, Action, Quality, Reason
 from modelgarden.api.finetunejob.source import (
@@ -99,6 +99,8 @@ __all__ = [
     "Evaluation",
     "FineTuneJobSpec",
     "FineTuneJobStatus",
+    "Gguf",
+    "GgufQuantization",
     "Kto",
     "KtoLoss",
     "Lengths",

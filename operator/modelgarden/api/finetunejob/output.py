@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, Self
+from typing import ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from modelgarden.api.base import ApiModel, ModelName, StorageUri
+from modelgarden.api.base import ApiModel, ModelName, Rule, StorageUri
 
-ArtifactFormat = Literal["Adapter", "Merged16Bit"]
+ArtifactFormat = Literal["Adapter", "Merged16Bit", "GGUF"]
+GgufQuantization = Literal["Q4_K_M", "Q5_K_M", "Q8_0", "F16"]
 USED_FORMAT: Final[ArtifactFormat] = "Merged16Bit"
 """What is served of an artifact, and trained on from."""
+
+_GGUF_UNUSED: Final = "gguf says how the format GGUF is made; add GGUF to formats, or remove gguf"
+
+
+class Gguf(ApiModel):
+    """How the GGUF file is made."""
+
+    quantization: GgufQuantization = Field(
+        default="Q4_K_M",
+        description="Type of the weights. Q4_K_M: about 4.9 bits each, Q5_K_M: 5.7, Q8_0: 8.5, F16: 16, not quantised. "
+        "Default: Q4_K_M.",
+    )
 
 
 class Output(ApiModel):
@@ -22,17 +35,30 @@ class Output(ApiModel):
     formats: tuple[ArtifactFormat, ...] = Field(
         default=("Merged16Bit",),
         min_length=1,
-        max_length=2,
+        max_length=3,
         json_schema_extra={"x-kubernetes-list-type": "set"},
         description="Adapter: the LoRA weights. Merged16Bit: the whole model in 16 bit, which ModelDeployment serves. "
-        "Default: [Merged16Bit].",
+        "GGUF: the whole model in one file for llama.cpp and Ollama. Default: [Merged16Bit].",
+    )
+    gguf: Gguf | None = Field(
+        default=None, description="How the GGUF file is made. Only with GGUF in formats."
     )
     model_name: ModelName = Field(
         description="Name in the registry; each successful job adds a version and moves the alias latest."
+    )
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(rule="!has(self.gguf) || 'GGUF' in self.formats", message=_GGUF_UNUSED, field_path=".gguf"),
     )
 
     @model_validator(mode="after")
     def _formats_are_a_set(self) -> Self:
         if len(set(self.formats)) != len(self.formats):
             raise ValueError("formats must not repeat")
+        return self
+
+    @model_validator(mode="after")
+    def _gguf_is_made(self) -> Self:
+        if self.gguf is not None and "GGUF" not in self.formats:
+            raise ValueError(_GGUF_UNUSED)
         return self

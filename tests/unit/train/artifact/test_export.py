@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelgarden_train.artifact.export import mean_difference, within_tokens
+from modelgarden_train.artifact.differences import mean_difference
+from modelgarden_train.artifact.export import within_tokens
 
 
 def test_the_shortest_rows_are_scored_and_one_in_any_case() -> None:

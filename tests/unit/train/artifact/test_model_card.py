@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from modelgarden.api.artifact import Evaluation
+from modelgarden.api.artifact import Evaluation, GgufRecord
 from modelgarden.api.emissions import EmissionsRecord
 from modelgarden.api.finetunejob import (
     BaseModelRecord,
@@ -30,6 +30,7 @@ def make_results() -> Results:
         hyperparameters={"epochs": "3", "learningRate": "0.0002"},
         evaluation=Evaluation(scores=make_evaluation(), rows=()),
         formats={"Merged16Bit": "artifact/merged"},
+        gguf=None,
         artifact=Path(),
     )
 
@@ -116,3 +117,22 @@ def test_the_card_says_which_weights_these_are(stopped: bool, want: str) -> None
         make_config(training=stops), results, make_record(1)
     )
     assert "the weights are those" not in model_card(make_config(training=seen), results, make_record(1))
+
+
+def test_the_card_says_how_the_gguf_file_is_used_and_how_far_it_is_off() -> None:
+    made = GgufRecord(
+        file="artifact/gguf/bot-Q4_K_M.gguf",
+        quantization="Q4_K_M",
+        rows=16,
+        mean_difference="0.04321",
+        largest_difference="0.5",
+        rows_of_same_tokens=15,
+    )
+
+    card = model_card(make_config(), replace(make_results(), gguf=made), make_record(1))
+
+    assert "llama-server -m artifact/gguf/bot-Q4_K_M.gguf\n" in card
+    assert "FROM ./artifact/gguf/bot-Q4_K_M.gguf" in card
+    assert "0.04321 nats on average from the 16-bit model (allowed: 0.5)" in card
+    assert "15 of the 16 rows" in card
+    assert "GGUF" not in model_card(make_config(), make_results(), make_record(1))
