@@ -299,6 +299,12 @@ def _pod_template(kind: Kind) -> tuple[RuleCase, ...]:
     )
 
 
+def _rewarded(reward: dict[str, Any], **settings: Any) -> Patch:
+    """Return a job with the objective GRPO, this reward and another."""
+    rewards = [reward, {"type": "ExactMatch"}]
+    return {"objective": {"type": "GRPO", "grpo": {"rewards": rewards, **settings}}}
+
+
 RULE_CASES: tuple[RuleCase, ...] = (
     RuleCase(
         FINETUNEJOB,
@@ -385,6 +391,71 @@ RULE_CASES: tuple[RuleCase, ...] = (
         "spec.objective.dpo.labelSmoothing",
         {"objective": {"type": "DPO", "dpo": {"labelSmoothing": 0.1}}},
         {"objective": {"type": "DPO", "dpo": {"labelSmoothing": 0.1, "lossType": "Robust"}}},
+    ),
+    *(
+        RuleCase(
+            FINETUNEJOB,
+            f"{block} holds the settings of type {kind}",
+            f"spec.objective.grpo.rewards[0].{block}",
+            _rewarded({"type": "ExactMatch", block: settings}),
+            _rewarded({"type": kind, block: settings}),
+        )
+        for block, kind, settings in (
+            ("regex", "Regex", {"pattern": "x"}),
+            ("jsonSchema", "JSONSchema", {"document": "{}"}),
+            ("sql", "SQL", {"database": "s3://data/shop.sqlite"}),
+            ("length", "Length", {"maxTokens": 5}),
+            ("python", "Python", {"source": "s3://data/reward.py"}),
+        )
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "length needs minTokens or maxTokens",
+        "spec.objective.grpo.rewards[0].length",
+        _rewarded({"type": "Length", "length": {}}),
+        _rewarded({"type": "Length", "length": {"minTokens": 2}}),
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "minTokens must not be more than maxTokens",
+        "spec.objective.grpo.rewards[0].length.minTokens",
+        _rewarded({"type": "Length", "length": {"minTokens": 6, "maxTokens": 5}}),
+        _rewarded({"type": "Length", "length": {"minTokens": 5, "maxTokens": 5}}),
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "grpo holds the settings of type GRPO",
+        "spec.objective.grpo",
+        {"objective": {"type": "SFT", "grpo": {"rewards": [{"type": "ExactMatch"}]}}},
+        _rewarded({"type": "ExactMatch"}),
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "objective GRPO needs grpo.rewards",
+        "spec.objective.grpo",
+        {"objective": {"type": "GRPO"}},
+        _rewarded({"type": "ExactMatch"}),
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "method Full keeps no base model to stay near",
+        "spec.objective",
+        {"method": "Full", **_rewarded({"type": "ExactMatch"}, beta=0.1)},
+        {"method": "Full", **_rewarded({"type": "ExactMatch"}, beta=0)},
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "objective.grpo.maxCompletionLength must be less than training.maxSequenceLength",
+        "spec.objective",
+        {"training": {"maxSequenceLength": 64}, **_rewarded({"type": "ExactMatch"}, maxCompletionLength=64)},
+        {"training": {"maxSequenceLength": 65}, **_rewarded({"type": "ExactMatch"}, maxCompletionLength=64)},
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "objective GRPO has no loss that tells how good a model is",
+        "spec.training.validation",
+        {"training": {"validation": {"everySteps": 5}}, **_rewarded({"type": "ExactMatch"})},
+        _rewarded({"type": "ExactMatch"}),
     ),
     RuleCase(
         FINETUNEJOB,

@@ -256,11 +256,8 @@ def _repaired(spec: dict[str, Any]) -> dict[str, Any]:
     _mend_resources(spec.get("resources", {}))
     _mend_output(spec)
     _mend_training(spec.get("training", {}))
-    _mend_objective(spec.get("objective", {}))
-    trackers = spec.get("trackers")
-    wandb = trackers.get("wandb") if isinstance(trackers, dict) else None
-    if isinstance(wandb, dict) and "secretRef" not in wandb:
-        wandb["mode"] = "Offline"
+    _mend_objective(spec.get("objective", {}), spec.get("training", {}))
+    _mend_trackers(spec.get("trackers"))
     for toleration in spec.get("podTemplate", {}).get("tolerations", ()):
         toleration["operator"] = "Equal" if "key" in toleration else "Exists"
         if toleration["operator"] == "Exists":
@@ -268,11 +265,23 @@ def _repaired(spec: dict[str, Any]) -> dict[str, Any]:
     return spec
 
 
-def _mend_objective(objective: dict[str, Any]) -> None:
-    """Leave the settings of the objective's own type, and no label to smooth."""
-    for block in ("dpo", "orpo", "kto"):
+def _mend_trackers(trackers: Any) -> None:
+    """Have a run without a secret be offline; those of a status are a list."""
+    wandb = trackers.get("wandb") if isinstance(trackers, dict) else None
+    if isinstance(wandb, dict) and "secretRef" not in wandb:
+        wandb["mode"] = "Offline"
+
+
+def _mend_objective(objective: dict[str, Any], training: dict[str, Any]) -> None:
+    """Leave the settings of the objective's own type, no label to smooth, and what a training by it may have."""
+    for block in ("dpo", "orpo", "kto", "grpo"):
         if objective.get("type") != block.upper():
             objective.pop(block, None)
+    if objective.get("type") == "GRPO":
+        objective["grpo"] = {**objective.get("grpo", {}), "rewards": [{"type": "ExactMatch"}]}
+        objective["grpo"].pop("maxCompletionLength", None)
+        for without in ("validation", "earlyStopping"):
+            training.pop(without, None)
     if isinstance(dpo := objective.get("dpo"), dict):
         dpo.pop("labelSmoothing", None)
         if dpo.get("lossType") == "Robust":

@@ -10,6 +10,7 @@ import json
 import random
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -28,11 +29,24 @@ from modelgarden_train.objectives.held_out import held_out_loss
 from modelgarden_train.objectives.memory import StepPlan
 from modelgarden_train.objectives.passes import collate
 from modelgarden_train.objectives.scope import Scope, Watcher
+from modelgarden_train.rewards.completion import Completion
+from modelgarden_train.rewards.scorer import Scorer
 
 ROWS = 12
+GENERATIONS = 4
 OBJECTIVES: dict[str, dict[str, Any]] = {
     "DPO": {"type": "DPO", "dpo": {"beta": 0.3, "sftWeight": 0.7}},
     "ORPO": {"type": "ORPO", "orpo": {"beta": 0.3}},
+    "GRPO": {
+        "type": "GRPO",
+        "grpo": {
+            "rewards": [{"type": "ExactMatch"}],
+            "generations": GENERATIONS,
+            "maxCompletionLength": 16,
+            "temperature": 0.8,
+            "beta": 0.3,
+        },
+    },
     "KTO": {"type": "KTO", "kto": {"beta": 0.3, "desirableWeight": 1.5, "undesirableWeight": 0.5}},
 }
 
@@ -67,23 +81,32 @@ def config_of(folder: Path, objective: dict[str, Any]) -> RunConfig:
     return RunConfig.model_validate_json(json.dumps(config))
 
 
-def make_model(config: RunConfig, folder: Path, *, moved: bool) -> Any:
-    """Return the model with adapters; with those that are moved it is no longer the base model."""
+def make_model(config: RunConfig, folder: Path) -> Any:
+    """Return the model with adapters that were moved: it is no longer the base model."""
     model = with_adapters(config, load_model(config, folder, four_bit=False), gradient_checkpointing=False)
-    if moved:
-        chance = torch.Generator().manual_seed(11)
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.data = 0.05 * torch.randn(parameter.shape, generator=chance)
+    chance = torch.Generator().manual_seed(11)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data = 0.05 * torch.randn(parameter.shape, generator=chance)
     return model
+
+
+def worth(ids: Sequence[int]) -> float:
+    """Return what a completion is worth: something that differs between those of a prompt."""
+    return sum(ids) % 7 / 7
+
+
+def judged(completions: Sequence[Completion]) -> SimpleNamespace:
+    """Judge as a scorer does."""
+    return SimpleNamespace(totals=tuple(worth(one.ids) for one in completions))
 
 
 class Step:
     """One step of the trainer, with passes of at most some tokens."""
 
-    def __init__(self, folder: Path, kind: str, *, budget: int, moved: bool = True) -> None:
+    def __init__(self, folder: Path, kind: str, *, budget: int) -> None:
         config, rows = config_of(folder, OBJECTIVES[kind]), make_rows(kind)
-        self.model = make_model(config, folder, moved=moved)
+        self.model = make_model(config, folder)
         scratch = Path(tempfile.mkdtemp())
         scope = Scope(
             config=config,
@@ -93,6 +116,7 @@ class Step:
             base_scores=scratch / "scores",
             watcher=cast(Watcher, SimpleNamespace(stopping=False)),
             held_out=rows,
+            scorer=cast(Scorer, SimpleNamespace(score=judged)),
         )
         plan = StepPlan(effective_batch=ROWS, budget=budget, longest_row=1)
         trainer = trainer_of(config.objective.type)(scope, self.model, plan)
@@ -100,7 +124,8 @@ class Step:
         self.held_out = held_out_loss(trainer, stopping=lambda: False)
         self.model.train()
         self.loss = float(trainer.training_step(self.model, collate(list(trainer.train_dataset))))
-        self.passes = len(trainer.passes.split(list(trainer.train_dataset)))
+        self.rows = trainer.step.rows
+        self.passes = len(trainer.passes.split(self.rows))
 
     def gradients(self) -> torch.Tensor:
         """Return those of all that is trained."""
@@ -113,12 +138,11 @@ class Told:
     def __init__(self, model: Any) -> None:
         self._model = model
 
-    def ours(self, prompt: list[int], answer: list[int]) -> torch.Tensor:
+    def ours(self, prompt: list[int], answer: list[int], *, temperature: float = 1.0) -> torch.Tensor:
         """Return the log-likelihoods of an answer's tokens."""
         ids = torch.tensor([prompt + answer])
-        with torch.no_grad():
-            logits = self._model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
-        found = logits[0, :-1].float().log_softmax(-1).gather(1, ids[0, 1:, None])
+        logits = self._model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+        found = (logits[0, :-1].float() / temperature).log_softmax(-1).gather(1, ids[0, 1:, None])
         return found[len(prompt) - 1 :, 0]
 
     def ratio(self, prompt: list[int], answer: list[int]) -> torch.Tensor:
@@ -171,6 +195,29 @@ def kto_by_hand(told: Told) -> torch.Tensor:
     return torch.stack(losses).mean()
 
 
+def grpo_by_hand(step: Step) -> tuple[float, torch.Tensor]:
+    """Return loss and gradients of equation 3 of Shao et al. 2024 as Yu et al. 2025 take its mean, where the old policy is
+    the new one: the value of the clipped ratio is 1, and its gradient that of the log-likelihood.
+    """
+    told, value, learned = Told(step.model), torch.tensor(0.0), torch.tensor(0.0)
+    tokens = sum(len(row["completion_ids"]) for row in step.rows)
+    step.model.zero_grad(set_to_none=True)
+    for start in range(0, len(step.rows), GENERATIONS):
+        group = step.rows[start : start + GENERATIONS]
+        rewards = torch.tensor([worth(row["completion_ids"]) for row in group])
+        for row, reward in zip(group, rewards, strict=True):
+            advantage = (reward - rewards.mean()) / (rewards.std() + 1e-4)
+            ours = told.ours(row["prompt_ids"], row["completion_ids"], temperature=0.8)
+            with torch.no_grad(), step.model.disable_adapter():
+                distance = told.ours(row["prompt_ids"], row["completion_ids"], temperature=0.8) - ours
+            distance = distance + ours.detach() - ours
+            away = 0.3 * (distance.exp() - distance - 1).sum()
+            value = value + (away.detach() - advantage * len(ours)) / tokens
+            learned = learned + (away - advantage * ours.sum()) / tokens
+    learned.backward()
+    return float(value), step.gradients()
+
+
 BY_HAND = {"DPO": dpo_by_hand, "ORPO": orpo_by_hand, "KTO": kto_by_hand}
 
 
@@ -178,15 +225,20 @@ def examined(folder: Path, kind: str) -> dict[str, Any]:
     """Return a step's loss whole, split and by hand, and how far the gradients of both ways lie apart."""
     whole, split = Step(folder, kind, budget=100_000), Step(folder, kind, budget=150)
     gradients = whole.gradients()
+    if kind == "GRPO":
+        by_hand, expected = grpo_by_hand(whole)
+    else:
+        with torch.no_grad():
+            by_hand, expected = float(BY_HAND[kind](Told(whole.model))), gradients
     return {
         "whole": whole.loss,
         "split": split.loss,
         "held_out": [whole.held_out, split.held_out],
-        "by_hand": float(BY_HAND[kind](Told(whole.model))),
+        "by_hand": by_hand,
         "passes": split.passes - whole.passes,
-        "unmoved": Step(folder, kind, budget=150, moved=False).loss,
         "largest_gradient": float(gradients.abs().max()),
         "farthest_gradient": float((gradients - split.gradients()).abs().max()),
+        "from_by_hand": float((gradients - expected).abs().max()),
     }
 
 

@@ -127,7 +127,7 @@ def test_all_weights_are_trained_against_what_the_base_model_said_before(
 def test_the_loss_is_of_the_paper_however_a_step_is_split(tmp_path: Path) -> None:
     found = printed_by(PROBE, str(tiny_model()), folder=tmp_path)
 
-    assert list(found) == ["DPO", "ORPO", "KTO"]
+    assert list(found) == ["DPO", "ORPO", "GRPO", "KTO"]
     for kind, step in found.items():
         assert step["passes"] > 0, kind
         assert step["whole"] == pytest.approx(step["by_hand"], rel=1e-5), kind
@@ -136,6 +136,7 @@ def test_the_loss_is_of_the_paper_however_a_step_is_split(tmp_path: Path) -> Non
             "of the same rows, as held-out ones"
         )
         assert step["farthest_gradient"] < 1e-5 * step["largest_gradient"], kind
+        assert step["from_by_hand"] < 1e-4 * step["largest_gradient"], kind
 
 
 @pytest.mark.parametrize(

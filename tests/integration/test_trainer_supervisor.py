@@ -421,7 +421,7 @@ def test_inputs_that_are_missing_end_the_worker_too(scene: Scene) -> None:
 
 
 def test_a_process_that_is_to_end_with_its_parent_does_whatever_ends_that(scene: Scene) -> None:
-    child = "import signal; from modelgarden_pod.process import end_with_parent; end_with_parent(); "
+    child = "import signal; from modelgarden_pod.prctl import end_with_parent; end_with_parent(); "
     child += "print('ready', flush=True); signal.pause()"
     parent = "import signal, subprocess, sys; child = subprocess.Popen([sys.executable, '-c', sys.argv[1]]); "
     parent += "print(child.pid, flush=True); signal.pause()"

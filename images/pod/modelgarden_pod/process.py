@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +12,6 @@ from modelgarden.api.pods import TerminationMessage
 from modelgarden_pod.errors import PodError, Terminated
 
 logger = logging.getLogger(__name__)
-
-_PR_SET_PDEATHSIG = 1
-"""Of <linux/prctl.h>."""
 
 TERMINATION_LOG_VARIABLE = "MODELGARDEN_TERMINATION_LOG"
 """File of the termination message. Default: /dev/termination-log, where the kubelet has made it."""
@@ -50,11 +45,6 @@ def leave_message(message: TerminationMessage) -> None:
     path = Path(given or "/dev/termination-log")
     if given or path.exists():
         path.write_text(message.encode())
-
-
-def end_with_parent() -> None:
-    """Have the kernel kill this process when the thread that started it ends."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def end_process(exit_code: int) -> None:

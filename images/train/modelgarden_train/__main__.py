@@ -13,6 +13,7 @@ from modelgarden.api.names import PROGRESS_PORT
 from modelgarden.api.pods import TerminationMessage
 from modelgarden_pod.energy import attempt_id
 from modelgarden_pod.logs import configure_logs
+from modelgarden_pod.prctl import hide_from_others
 from modelgarden_pod.process import end_process, run_command
 from modelgarden_pod.retry import Patience
 from modelgarden_train.attempt.run import load_config, open_run
@@ -27,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit code."""
     options = _parse(arguments)
     configure_logs()
+    hide_from_others()  # a reward's code runs as the same user, and the credentials stand in the environment
     stop = StopRequest()
 
     def command() -> TerminationMessage:

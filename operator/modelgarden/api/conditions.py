@@ -75,6 +75,7 @@ REASONS: Final[dict[str, str]] = {
     "DatasetReady": "The dataset is prepared in storage.",
     "DatasetInvalid": "A row of the dataset is wrong; the message names line and field. Upload a corrected dataset.",
     "ModelInvalid": "The base model cannot be loaded; see the message.",
+    "RewardFailed": "A reward raised, took too long or gave no number; the message names it. Correct its file or pattern.",
     "PrepareFailed": "The prepare Job failed for another reason; see its pod's log.",
     "Pending": "The training pod waits: for scheduling, its image or its start.",
     "Unschedulable": "No node can take the pod; the message is the scheduler's.",

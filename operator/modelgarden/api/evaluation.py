@@ -25,11 +25,14 @@ PREFERENCE_ACCURACY: Final = "preferenceAccuracy"
 """Share of pairs whose chosen answer is likelier than the rejected one."""
 PREFERENCE_MARGIN: Final = "preferenceMargin"
 """Mean of the chosen answers' log-likelihoods less the rejected ones', in nats."""
+REWARD: Final = "reward"
+"""Mean of what the answers are worth by the rewards of GRPO."""
 DIRECTIONS: Final[Mapping[str, Direction]] = {
     PERPLEXITY: "LowerIsBetter",
     EXACT_MATCH: "HigherIsBetter",
     PREFERENCE_ACCURACY: "HigherIsBetter",
     PREFERENCE_MARGIN: "HigherIsBetter",
+    REWARD: "HigherIsBetter",
 }
 """The metrics that the trainer computes."""
 
@@ -59,7 +62,8 @@ class Metric(ApiModel):
         description="perplexity: exp of the mean negative log-likelihood per completion token. "
         "exactMatch: share of answers equal to the reference. preferenceAccuracy: share of pairs whose chosen answer is "
         "likelier than the rejected one. preferenceMargin: mean of how much likelier it is, as the difference of their "
-        "log-likelihoods in nats; what training added to it, times beta, is DPO's reward margin."
+        "log-likelihoods in nats; what training added to it, times beta, is DPO's reward margin. reward: mean of "
+        "what the answers are worth by the rewards of GRPO."
     )
     direction: Direction = Field(description="Whether a higher or a lower value is better.")
     base: Score = Field(description="The base model.")

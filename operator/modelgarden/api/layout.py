@@ -1,6 +1,7 @@
 """The layout in object storage. Everything is immutable but the aliases and the running emissions of an attempt.
 
 <output.uri>/runs/<namespace>/<job>/<uid>/dataset/{train,validation,test}.parquet, report.html, report.json (written last)
+                                          dataset/rewards/...  what the rewards of GRPO need
                                           checkpoints/<step>/...  with checkpoint.json, written last
                                           emissions/<attempt>.json  one EmissionsRecord per attempt
                                           tensorboard/...  event files
@@ -36,6 +37,7 @@ DATASET_TRAIN: Final = "dataset/train.parquet"
 DATASET_VALIDATION: Final = "dataset/validation.parquet"
 DATASET_TEST: Final = "dataset/test.parquet"
 DATASET_PAGE: Final = "dataset/report.html"
+DATASET_REWARDS: Final = "dataset/rewards"
 DATASET_REPORT: Final = "dataset/report.json"
 SHARED_DATASET: Final = "prepared.json"
 TENSORBOARD: Final = "tensorboard"

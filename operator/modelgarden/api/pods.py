@@ -96,10 +96,11 @@ class RunConfig(Configuration):
 
     Of the first major version is one with a single source, in fields of its own. Of the third is one with validation
     sources, instead of which an older trainer would split rows off. Of the fourth is one with hyperparameters that it
-    would overlook. Of the fifth is one with a gs:// location, which it would take for a local path.
+    would overlook. Of the fifth is one with a gs:// location, which it would take for a local path. Of the sixth is one with
+    objective GRPO, whose rows it would learn as those of SFT.
     """
 
-    schema_version: str = Field(default="5.4")
+    schema_version: str = Field(default="6.0")
     run: RunIdentity
     run_uri: str
     model_source: str

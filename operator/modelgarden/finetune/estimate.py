@@ -22,7 +22,7 @@ _FLOPS: Final[dict[Method, int]] = {"Full": 6, "LoRA": 4, "QLoRA": 4}
 (Kaplan et al. 2020, appendix B)."""
 _AGAIN: Final = 2
 """The pass forward once more, with gradient checkpointing."""
-_REFERENCE: Final[dict[ObjectiveType, int]] = {"SFT": 0, "DPO": 2, "ORPO": 0, "KTO": 6}
+_REFERENCE: Final[dict[ObjectiveType, int]] = {"SFT": 0, "DPO": 2, "ORPO": 0, "KTO": 6, "GRPO": 2}
 """Passes forward of the base model that the trained one is held against; KTO's distance between both takes one of each."""
 _FORWARD: Final = 2
 """FLOPs of a pass forward, per parameter and token."""

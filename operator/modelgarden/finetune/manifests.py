@@ -217,7 +217,9 @@ _FIFTH_KNOWS: Final = 5
 
 def _schema_version(subject: Subject) -> str:
     """Return the lowest version of the configuration that says all that a job needs."""
-    spec, sources = subject.spec, (source.uri for source in subject.spec.dataset.all_sources)
+    spec = subject.spec
+    if spec.objective.grpo is not None:
+        return "6.0"
     needs = {
         9: "GGUF" in spec.output.formats,
         8: spec.stall_timeout_seconds != STALL_TIMEOUT_SECONDS,
@@ -230,7 +232,7 @@ def _schema_version(subject: Subject) -> str:
         1: subject.status.parent is not None,
     }
     minor = next((minor for minor, needed in needs.items() if needed), 0)
-    if any(map(in_gcs, (subject.base, spec.output.uri, *sources))):
+    if any(map(in_gcs, (subject.base, spec.output.uri, *spec.data))):
         return f"5.{max(0, minor - _FIFTH_KNOWS)}"
     if not spec.training.of_first_form:
         return f"4.{max(0, minor - _FOURTH_KNOWS)}"

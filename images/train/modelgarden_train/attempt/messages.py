@@ -62,6 +62,8 @@ class Inputs(Message):
     validation: Path
     longest_row: int
     """Tokens of the longest row."""
+    rewards: dict[str, Path] = Field(default_factory=dict)
+    """What the rewards of the objective need, by its URI."""
     resume: Saved | None = None
     """The checkpoint to go on from."""
 

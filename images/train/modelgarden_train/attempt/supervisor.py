@@ -36,6 +36,7 @@ from modelgarden_train.attempt.messages import (
     Validated,
 )
 from modelgarden_train.attempt.progress import ProgressBoard
+from modelgarden_train.attempt.reward_files import fetch_reward_files
 from modelgarden_train.attempt.run import Run
 from modelgarden_train.attempt.signals import StopRequest
 from modelgarden_train.attempt.stall import SignsOfLife
@@ -140,6 +141,7 @@ class Supervisor:
             training=dataset.training,
             validation=dataset.validation,
             longest_row=dataset.report.longest_row_tokens,
+            rewards=fetch_reward_files(self._run, dataset.report),
             resume=Saved(step=resume.step, path=resume.path) if resume else None,
         )
         return dataset, base, inputs

@@ -22,9 +22,11 @@ from modelgarden_train.models.loading import load_model, load_tokenizer, release
 from modelgarden_train.objectives.checkpoint import Checkpoint
 from modelgarden_train.objectives.choice import trainer_of
 from modelgarden_train.objectives.fitting import train_within_memory
+from modelgarden_train.objectives.group import answer_tokens, sequences, widest
 from modelgarden_train.objectives.memory import StepPlan, first_plan, model_does_not_fit
 from modelgarden_train.objectives.scope import Scope
 from modelgarden_train.parallel.ranks import Ranks
+from modelgarden_train.rewards.scorer import Scorer, judging
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -66,11 +68,16 @@ class Tuning:
         self._reporter = reporter
         self._stop = stop
         self._base_scores = begin.workspace / BASE_SCORES
+        self._scorer: Scorer | None = None
         self._scored: Any = None
         """The base model once it is scored; the training goes on with it, as loading takes as long as scoring."""
 
     def make(self) -> Made | Done:
         """Do all steps."""
+        with judging(self._config.objective, self._inputs.rewards) as self._scorer:
+            return self._make()
+
+    def _make(self) -> Made | Done:
         require_room(self._config, base=self._inputs.model, target=self._workspace)
         tokenizer = load_tokenizer(self._inputs.model)
         complete_tokenizer(tokenizer, self._config.dataset.chat_template)
@@ -131,7 +138,7 @@ class Tuning:
             logger.warning("The base model is evaluated again", extra={"error": str(error)})
             return None
         # A checkpoint of another version may lack a metric of this one.
-        complete = known.scores.keys() >= metrics_of(rows).keys()
+        complete = known.scores.keys() >= metrics_of(rows, rewarded=self._scorer is not None).keys()
         return ModelResult(scores=known.scores, answers=known.answers) if complete else None
 
     def _train(self, tokenizer: PreTrainedTokenizerBase, export: Export, held_out: Rows) -> Any:
@@ -145,10 +152,12 @@ class Tuning:
             watcher=self._reporter,
             ranks=self._ranks,
             held_out=held_out if self._config.training.validation else (),
+            scorer=self._scorer,
         )
         first = first_plan(
             effective_batch=self._config.training.effective_batch_size,
-            longest_row=self._inputs.longest_row,
+            sequences=sequences(self._config),
+            longest_row=widest(self._config, self._inputs.longest_row),
             gpu=self._config.gpus > 0,
         )
         resume = self._inputs.resume
@@ -185,5 +194,11 @@ class Tuning:
         return model
 
     def _evaluate(self, model: Any, tokenizer: PreTrainedTokenizerBase, rows: Rows) -> ModelResult:
-        most = self._config.evaluation.max_new_tokens
-        return evaluate_model(model, tokenizer, rows, max_new_tokens=most, ranks=self._ranks)
+        return evaluate_model(
+            model,
+            tokenizer,
+            rows,
+            max_new_tokens=answer_tokens(self._config),
+            ranks=self._ranks,
+            scorer=self._scorer,
+        )

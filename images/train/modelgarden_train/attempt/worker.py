@@ -14,7 +14,8 @@ import sys
 
 from modelgarden_pod.errors import PodError, Terminated
 from modelgarden_pod.logs import configure_logs
-from modelgarden_pod.process import described, end_process, end_with_parent
+from modelgarden_pod.prctl import end_with_parent
+from modelgarden_pod.process import described, end_process
 from modelgarden_train.attempt.messages import ORDERS, Begin, Channel, Done, Failed, Inputs, Made
 from modelgarden_train.attempt.reporting import Reporter
 from modelgarden_train.attempt.signals import StopRequest, show_stacks_on_request

@@ -12,6 +12,7 @@ from modelgarden.api.pods import TerminationMessage
 from modelgarden_pod.documents import read_document
 from modelgarden_pod.errors import UserError
 from modelgarden_pod.storage import download_entries, read_or_none
+from modelgarden_train.attempt.reward_files import fetch_reward_files
 from modelgarden_train.attempt.run import Run
 from modelgarden_train.data.chat import complete_tokenizer
 from modelgarden_train.data.prepared import fetch_prepared
@@ -20,6 +21,8 @@ from modelgarden_train.evaluation.scores import ModelResult, combine, evaluate_m
 from modelgarden_train.models.base_model import fetch_base_model
 from modelgarden_train.models.environment import go_offline
 from modelgarden_train.models.loading import import_unsloth, load_model, load_tokenizer, release_memory
+from modelgarden_train.objectives.group import answer_tokens
+from modelgarden_train.rewards.scorer import judging
 
 
 def evaluate(run: Run, *, output: Path | None) -> TerminationMessage:
@@ -46,12 +49,15 @@ def evaluate(run: Run, *, output: Path | None) -> TerminationMessage:
         tokenizer = load_tokenizer(folder)
         complete_tokenizer(tokenizer)
         model = load_model(run.config, folder, four_bit=False)
-        scored = evaluate_model(model, tokenizer, rows, max_new_tokens=run.config.evaluation.max_new_tokens)
+        scored = evaluate_model(
+            model, tokenizer, rows, max_new_tokens=answer_tokens(run.config), scorer=scorer
+        )
         del model
         release_memory()
         return scored
 
-    evaluation = combine(rows, base=result(base.path), tuned=result(merged))
+    with judging(run.config.objective, fetch_reward_files(run, dataset.report)) as scorer:
+        evaluation = combine(rows, base=result(base.path), tuned=result(merged))
     text = evaluation.model_dump_json(by_alias=True, indent=2)
     if output is None:
         sys.stdout.write(f"{text}\n")

@@ -21,6 +21,7 @@ from modelgarden_train.attempt.progress import ProgressBoard
 from modelgarden_train.attempt.run import Run
 from modelgarden_train.commands.dataset_files import Made, MadeOf, Written, write_splits
 from modelgarden_train.commands.known_sources import KnownSources
+from modelgarden_train.commands.rewards import with_rewards
 from modelgarden_train.commands.shared_dataset import SharedDatasets, publish
 from modelgarden_train.commands.tokenizer import tokenizer_of
 from modelgarden_train.data.pipeline import Plan, prepare_rows
@@ -85,6 +86,7 @@ def _prepare(run: Run, board: ProgressBoard, *, hub: Patience) -> DatasetReport:
             known.note(fetched)
     finally:
         beside.shutdown(wait=False, cancel_futures=True)
+    report = with_rewards(run, report)
     publish(run, report)
     return report
 
@@ -138,8 +140,7 @@ def _written(run: Run, board: ProgressBoard, files: Sequence[SourceFile], made_o
         make_tokenizer=make_tokenizer,
         checks=RowChecks(dataset.quality, longest=longest),
         max_bad_rows=dataset.max_bad_rows,
-        objective=run.config.objective.type,
-        only_checked=run.config.dry_run,
+        objective=None if run.config.dry_run else run.config.objective.type,
         cpus=cpu_count(),
     )
     with Spool(run.workspace / "prepared.rows") as spool:

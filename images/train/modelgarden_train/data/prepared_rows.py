@@ -70,6 +70,13 @@ class _Lists:
         return self._values[self._starts[place] : self._starts[place + 1]].tolist()
 
 
+def read_rows(path: Path) -> PreparedRows:
+    """Return the rows of a split that this version wrote."""
+    import pyarrow.parquet
+
+    return PreparedRows(pyarrow.parquet.read_table(path))
+
+
 def read_split(path: Path, tokenizer: PreTrainedTokenizerBase) -> PreparedRows:
     """Return the rows of one split; the tokenizer reads those of the first version, which are rendered texts."""
     import pyarrow.parquet

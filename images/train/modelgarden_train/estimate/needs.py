@@ -14,6 +14,7 @@ from typing import Final
 from modelgarden.api.finetunejob import LoraParameters, Method, Needs
 from modelgarden.api.pods import RunConfig
 from modelgarden_train.estimate.model_size import ModelSize, layer_of
+from modelgarden_train.objectives.group import sequences, widest
 from modelgarden_train.objectives.memory import (
     EMBEDDED_BYTES,
     MOST_GPU_TOKENS,
@@ -36,11 +37,11 @@ _FULL_EXTRA_WIDTHS: Final = 2
 def needs_of(config: RunConfig, size: ModelSize, lengths: Sequence[int]) -> Needs:
     """Return what a training on rows of these lengths, in tokens, takes of a GPU."""
     training, method = config.training, config.method
-    longest, batch = max(lengths), training.effective_batch_size
-    rows = min(batch, len(lengths))
+    longest, batch = widest(config, max(lengths)), training.effective_batch_size
+    rows = min(batch, len(lengths)) * sequences(config)
     packed = config.objective.type == "SFT" and training.packing and training.neftune_noise_alpha is None
     padded = size.padded or not packed
-    plan = first_plan(effective_batch=batch, longest_row=longest, gpu=True)
+    plan = first_plan(effective_batch=batch, sequences=sequences(config), longest_row=longest, gpu=True)
     trained = _trained(size, method, training.lora)
     kept = _kept_of_a_layer(size, method)
     return Needs(

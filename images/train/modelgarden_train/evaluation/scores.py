@@ -16,6 +16,7 @@ from modelgarden.api.evaluation import (
     PERPLEXITY,
     PREFERENCE_ACCURACY,
     PREFERENCE_MARGIN,
+    REWARD,
     Direction,
     EvaluationStatus,
     Metric,
@@ -23,11 +24,13 @@ from modelgarden.api.evaluation import (
 )
 from modelgarden_pod.errors import UserError
 from modelgarden_train.data.prepared import PreparedRow
-from modelgarden_train.evaluation.inference import completion_losses, generate
+from modelgarden_train.evaluation.inference import answers_of, completion_losses, texts_of
 from modelgarden_train.evaluation.statistics import difference, mean, perplexity, share
 from modelgarden_train.models.loading import inference
 from modelgarden_train.parallel.ranks import ALONE, Ranks
 from modelgarden_train.parallel.shares import in_shares
+from modelgarden_train.rewards.completion import Completion
+from modelgarden_train.rewards.scorer import Scorer
 
 Result = TypeVar("Result")
 Work = Callable[[Sequence[PreparedRow]], list[Result]]
@@ -53,11 +56,14 @@ def evaluate_model(
     *,
     max_new_tokens: int,
     ranks: Ranks = ALONE,
+    scorer: Scorer | None = None,
 ) -> ModelResult:
     """Score a model on held-out rows, of which each process takes its share; all of them know the result.
 
+    Where the objective has rewards, what judges by them judges the answers.
+
     Raises:
-        UserError: TrainingFailed, the model gives no numbers any more.
+        UserError: TrainingFailed, the model gives no numbers any more; RewardFailed, a reward gives none.
         PeerLost: another process has ended.
     """
 
@@ -67,8 +73,8 @@ def evaluate_model(
     def losses_of(rows: Sequence[PreparedRow]) -> list[list[float]]:
         return completion_losses(model, tokenizer, rows)
 
-    def answers_of(rows: Sequence[PreparedRow]) -> list[str]:
-        return generate(model, tokenizer, rows, max_new_tokens=max_new_tokens)
+    def answered(rows: Sequence[PreparedRow]) -> list[list[int]]:
+        return answers_of(model, tokenizer, rows, max_new_tokens=max_new_tokens)
 
     asked = [row for row in rows if row.question]
     good = [row for row in rows if row.label is not False]
@@ -76,8 +82,11 @@ def evaluate_model(
         row for row in rows if row.label is False
     ]
     with inference(model):
+        ids = shared(asked, answered)
+        if scorer is not None:
+            return _rewarded(tokenizer, rows, ids, ranks=ranks, scorer=scorer)
         losses, worse = shared(good, losses_of), shared(bad, losses_of)
-        answers = shared(asked, answers_of)
+    answers = texts_of(tokenizer, ids)
     if not all(math.isfinite(loss) for row in (*losses, *worse) for loss in row):
         raise UserError("TrainingFailed", "the model's loss is not a number; lower training.learningRate")
     names = metrics_of(rows)
@@ -88,16 +97,50 @@ def evaluate_model(
         scores[PREFERENCE_MARGIN] = difference(_negated(losses), _negated(worse))
     elif EXACT_MATCH in names:
         scores[EXACT_MATCH] = share(exact_matches(tokenizer, asked, answers), len(asked))
+    return ModelResult(scores=scores, answers=_by_row(rows, answers))
+
+
+def _rewarded(
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[PreparedRow],
+    ids: Sequence[list[int]],
+    *,
+    ranks: Ranks,
+    scorer: Scorer,
+) -> ModelResult:
+    """Score the likeliest answers to all rows that ask something: what they are worth, and how often they match."""
+    asked = [row for row in rows if row.question]
+    answers = texts_of(tokenizer, ids)
+    completions = [
+        Completion(prompt=row.question, text=text, ids=tokens, answer=row.answer)
+        for row, text, tokens in zip(asked, answers, ids, strict=True)
+    ]
+    totals = in_shares(
+        completions, lambda own: list(scorer.score(own).totals), width=lambda one: len(one.ids), ranks=ranks
+    )
+    worth = [reward for reward in totals if reward is not None]
+    if not worth:
+        raise UserError(
+            "RewardFailed", "no reward judged any held-out answer; have one return numbers for them"
+        )
+    scores = {REWARD: mean(worth), EXACT_MATCH: share(exact_matches(tokenizer, asked, answers), len(asked))}
+    return ModelResult(scores=scores, answers=_by_row(rows, answers))
+
+
+def _by_row(rows: Sequence[PreparedRow], answers: Sequence[str]) -> tuple[str, ...]:
     given = iter(answers)
-    return ModelResult(scores=scores, answers=tuple(next(given) if row.question else "" for row in rows))
+    return tuple(next(given) if row.question else "" for row in rows)
 
 
-def metrics_of(rows: Sequence[PreparedRow]) -> dict[str, Direction]:
-    """Return the metrics that rows have, with their directions.
+def metrics_of(rows: Sequence[PreparedRow], *, rewarded: bool = False) -> dict[str, Direction]:
+    """Return the metrics that rows have, with their directions; `rewarded` where the objective has rewards.
 
-    Preferences have no reference that an answer could match, and where no row asks anything there is no answer. Of rows
-    with labels, good answers have a perplexity, and a margin where there are bad ones too.
+    Where there are rewards, a row's answer is there to compare with, and its perplexity tells nothing. Preferences have
+    no reference that an answer could match, and where no row asks anything there is no answer. Of rows with labels, good
+    answers have a perplexity, and a margin where there are bad ones too.
     """
+    if rewarded:
+        return {name: DIRECTIONS[name] for name in (REWARD, EXACT_MATCH)}
     names = [PERPLEXITY] if any(row.label is not False for row in rows) else []
     if any(row.rejected_ids for row in rows):
         names += [PREFERENCE_ACCURACY, PREFERENCE_MARGIN]
@@ -147,7 +190,8 @@ def combine(rows: Sequence[PreparedRow], *, base: ModelResult, tuned: ModelResul
             rows=len(rows),
             metrics=tuple(
                 Metric(name=name, direction=direction, base=base.scores[name], tuned=tuned.scores[name])
-                for name, direction in metrics_of(rows).items()
+                for name, direction in DIRECTIONS.items()
+                if name in tuned.scores
             ),
         ),
         rows=tuple(

@@ -7,6 +7,7 @@ from typing import Final
 from modelgarden.api.finetunejob import ObjectiveType
 from modelgarden_train.objectives.dpo import dpo_trainer
 from modelgarden_train.objectives.fitting import MakeTrainer
+from modelgarden_train.objectives.grpo import grpo_trainer
 from modelgarden_train.objectives.kto import kto_trainer
 from modelgarden_train.objectives.orpo import orpo_trainer
 from modelgarden_train.objectives.sft import sft_trainer
@@ -16,6 +17,7 @@ _TRAINERS: Final[dict[ObjectiveType, MakeTrainer]] = {
     "DPO": dpo_trainer,
     "ORPO": orpo_trainer,
     "KTO": kto_trainer,
+    "GRPO": grpo_trainer,
 }
 
 

@@ -69,7 +69,10 @@ def hyperparameters(
 def _of_the_objective(objective: Objective) -> dict[str, Any]:
     """Return the settings of the objective's own block, by their names there."""
     settings = objective.settings
-    return settings.model_dump(by_alias=True) if settings is not None else {}
+    told = settings.model_dump(by_alias=True) if settings is not None else {}
+    if objective.grpo is not None:
+        told["rewards"] = ", ".join(f"{reward.type} x {reward.weight:g}" for reward in objective.grpo.rewards)
+    return {name: str(value).lower() if isinstance(value, bool) else value for name, value in told.items()}
 
 
 def _of_the_validation(training: Training) -> dict[str, Any]:

@@ -87,12 +87,12 @@ class StepPlan:
         return replace(self, budget=budget) if budget >= self.budget * _WORTH_IT else self
 
 
-def first_plan(*, effective_batch: int, longest_row: int, gpu: bool) -> StepPlan:
-    """Return the plan to begin with."""
+def first_plan(*, effective_batch: int, longest_row: int, gpu: bool, sequences: int = 1) -> StepPlan:
+    """Return the plan to begin with; each row is so many sequences of its own."""
     tokens = GPU_TOKENS if gpu else CPU_TOKENS
     return StepPlan(
         effective_batch=effective_batch,
-        budget=max(longest_row, min(tokens, effective_batch * longest_row)),
+        budget=max(longest_row, min(tokens, effective_batch * sequences * longest_row)),
         longest_row=longest_row,
     )
 

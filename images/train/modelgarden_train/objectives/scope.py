@@ -12,6 +12,7 @@ from modelgarden.api.pods import RunConfig
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.objectives.checkpoint import Checkpoint
 from modelgarden_train.parallel.ranks import ALONE, Ranks
+from modelgarden_train.rewards.scorer import Scorer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -81,6 +82,8 @@ class Scope:
     """Those that the training is validated on."""
     ranks: Ranks = ALONE
     """The processes that share each step's rows."""
+    scorer: Scorer | None = None
+    """What judges completions, for an objective that has rewards."""
 
     def stopping(self, *, at: str) -> bool:
         """Tell whether the training is to end, as any of its processes was asked to; all of them come to this place."""

@@ -7,19 +7,23 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from modelgarden.api.base import ApiModel, Rule
+from modelgarden.api.finetunejob.rewards import Reward
 
-ObjectiveType = Literal["SFT", "DPO", "ORPO", "KTO"]
+ObjectiveType = Literal["SFT", "DPO", "ORPO", "KTO", "GRPO"]
 DpoLoss = Literal["Sigmoid", "Hinge", "IPO", "Robust", "SigmoidNorm", "APOZero", "APODown"]
 KtoLoss = Literal["KTO", "APOZero"]
+GrpoLoss = Literal["GRPO", "DAPO", "DrGRPO"]
 
 DEFAULT_LEARNING_RATES: Final[dict[ObjectiveType, float]] = {
     "SFT": 2e-4,
     "DPO": 5e-6,
     "ORPO": 8e-6,
     "KTO": 5e-6,
+    "GRPO": 1e-5,
 }
 """Of adapters. SFT: the QLoRA paper's (Dettmers et al. 2023). DPO: Zephyr's (alignment-handbook, zephyr-7b-dpo-qlora).
-ORPO: the paper's (Hong et al. 2024). KTO: the highest that the paper advises (Ethayarajh et al. 2024, table 6)."""
+ORPO: the paper's (Hong et al. 2024). KTO: the highest that the paper advises (Ethayarajh et al. 2024, table 6). GRPO: ten
+times that of all weights in DeepSeekMath (Shao et al. 2024), as TRL and Thinking Machines' "LoRA without regret" advise."""
 
 _SMOOTHED: Final = "labelSmoothing is of lossType Robust, which must have more than 0; set it there only"
 
@@ -92,8 +96,51 @@ class Kto(ApiModel):
     )
 
 
-_BLOCKS: Final[dict[str, ObjectiveType]] = {"dpo": "DPO", "orpo": "ORPO", "kto": "KTO"}
+class Grpo(ApiModel):
+    """Group relative policy optimization (Shao et al. 2024): of its own completions, the better are made likelier."""
+
+    rewards: Annotated[tuple[Reward, ...], Field(min_length=1, max_length=8)] = Field(
+        description="What makes a completion good; the sum, by weight, is what the training raises."
+    )
+    generations: Annotated[int, Field(ge=2, le=64)] = Field(
+        default=8, description="Completions of each prompt, which are held against one another. Default: 8."
+    )
+    max_completion_length: Annotated[int, Field(ge=1, le=131_072)] = Field(
+        default=256, description="Most tokens of a completion; longer ones are cut. Default: 256."
+    )
+    temperature: Annotated[float, Field(ge=0.01, le=10)] = Field(
+        default=1.0, description="Of sampling: higher varies more. Default: 1.0."
+    )
+    top_p: Annotated[float, Field(ge=0.01, le=1)] = Field(
+        default=1.0, description="Share of the likeliest tokens that is sampled from. Default: 1.0."
+    )
+    beta: Annotated[float, Field(ge=0, le=10)] = Field(
+        default=0.0,
+        description="Weight of the distance to the base model (KL), which keeps the model near it. Default: 0.0, none, "
+        "which spares the base model's pass.",
+    )
+    loss_type: GrpoLoss = Field(
+        default="DAPO",
+        description="What the loss is the mean over. GRPO: a completion's tokens, then the completions, as in the paper. "
+        "DAPO: all tokens of a step, so that long completions weigh as much by token. DrGRPO: maxCompletionLength, without "
+        "a bias to longer wrong answers. Default: DAPO.",
+    )
+    scale_rewards: bool = Field(
+        default=True,
+        description="Whether a prompt's rewards are divided by their standard deviation; false, as Dr. GRPO advises, "
+        "leaves prompts that are easy or hard at their own weight. Default: true.",
+    )
+    mask_truncated: bool = Field(
+        default=False,
+        description="Whether completions that were cut at maxCompletionLength are left out of the loss. Default: false.",
+    )
+
+
+_BLOCKS: Final[dict[str, ObjectiveType]] = {"dpo": "DPO", "orpo": "ORPO", "kto": "KTO", "grpo": "GRPO"}
 """The type that a block has the settings of."""
+
+
+_NO_REWARDS: Final = "objective GRPO needs grpo.rewards, which say what makes a completion good"
 
 
 def _elsewhere(block: str) -> str:
@@ -108,21 +155,30 @@ class Objective(ApiModel):
     type: ObjectiveType = Field(
         default="SFT",
         description="SFT: the answers. DPO, ORPO: which of two answers is better, of rows of the format Preference. KTO: "
-        "which answers are good, of rows of the format KTO. Default: SFT.",
+        "which answers are good, of rows of the format KTO. GRPO: what earns rewards, of prompts with an answer to compare "
+        "with. Default: SFT.",
     )
     dpo: Dpo | None = Field(default=None, description="Settings of type DPO. Default: those of its fields.")
     orpo: Orpo | None = Field(
         default=None, description="Settings of type ORPO. Default: those of its fields."
     )
     kto: Kto | None = Field(default=None, description="Settings of type KTO. Default: those of its fields.")
+    grpo: Grpo | None = Field(default=None, description="Settings of type GRPO, which needs rewards.")
 
-    cel_rules: ClassVar[tuple[Rule, ...]] = tuple(
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        *(
+            Rule(
+                rule=f"!has(self.{block}) || self.type == '{kind}'",
+                message=_elsewhere(block),
+                field_path=f".{block}",
+            )
+            for block, kind in _BLOCKS.items()
+        ),
         Rule(
-            rule=f"!has(self.{block}) || self.type == '{kind}'",
-            message=_elsewhere(block),
-            field_path=f".{block}",
-        )
-        for block, kind in _BLOCKS.items()
+            rule="!has(self.type) || self.type != 'GRPO' || has(self.grpo)",  # not yet where {} is the default
+            message=_NO_REWARDS,
+            field_path=".grpo",
+        ),
     )
 
     @model_validator(mode="after")
@@ -130,10 +186,18 @@ class Objective(ApiModel):
         for block, kind in _BLOCKS.items():
             if getattr(self, block) is not None and self.type != kind:
                 raise ValueError(_elsewhere(block))
+        if self.type == "GRPO" and self.grpo is None:
+            raise ValueError(_NO_REWARDS)
         return self
 
     @property
-    def settings(self) -> Dpo | Orpo | Kto | None:
+    def files(self) -> tuple[str, ...]:
+        """URIs of what the rewards need, each once."""
+        rewards = self.grpo.rewards if self.grpo else ()
+        return tuple(dict.fromkeys(reward.file for reward in rewards if reward.file))
+
+    @property
+    def settings(self) -> Dpo | Orpo | Kto | Grpo | None:
         """Those of the type, None for one that has none."""
         match self.type:
             case "DPO":
@@ -142,4 +206,6 @@ class Objective(ApiModel):
                 return self.orpo or Orpo()
             case "KTO":
                 return self.kto or Kto()
+            case "GRPO":
+                return self.grpo
         return None

@@ -30,6 +30,11 @@ _ALONE = "objective KTO compares the rows of a step; set training.effectiveBatch
 _IDLE_GPUS = "the GPUs share the rows of each step; set resources.gpus to at most training.effectiveBatchSize"
 _NO_ADAPTERS = "method Full has no adapters; remove targetModules, useRslora and useDora"
 _EIGHT_BITS = "optimizer AdamW8bit is for method Full on a GPU; use AdamW"
+_NO_REFERENCE = (
+    "method Full keeps no base model to stay near; set objective.grpo.beta to 0, or use LoRA or QLoRA"
+)
+_NO_ROOM = "objective.grpo.maxCompletionLength must be less than training.maxSequenceLength, which holds the prompt too"
+_NO_LOSS = "objective GRPO has no loss that tells how good a model is; remove training.validation"
 _OWN_INPUT = "output.uri must not be a source of dataset or model, nor below one: what is written would change the input"
 
 
@@ -122,6 +127,22 @@ class FineTuneJobSpec(ApiModel):
             field_path=".training.effectiveBatchSize",
         ),
         Rule(
+            rule="self.method != 'Full' || !has(self.objective.grpo) || self.objective.grpo.beta == 0.0",
+            message=_NO_REFERENCE,
+            field_path=".objective",
+        ),
+        Rule(
+            rule="!has(self.objective.grpo) "
+            "|| self.objective.grpo.maxCompletionLength < self.training.maxSequenceLength",
+            message=_NO_ROOM,
+            field_path=".objective",
+        ),
+        Rule(
+            rule="!has(self.objective.grpo) || !has(self.training.validation)",
+            message=_NO_LOSS,
+            field_path=".training.validation",
+        ),
+        Rule(
             rule="self.method != 'Full' || !(has(self.training.lora.targetModules) || self.training.lora.useRslora "
             "|| self.training.lora.useDora)",
             message=_NO_ADAPTERS,
@@ -175,6 +196,22 @@ class FineTuneJobSpec(ApiModel):
         if self.objective.type == "KTO" and self.training.effective_batch_size == 1:
             raise ValueError(_ALONE)
         return self
+
+    @model_validator(mode="after")
+    def _completions_fit(self) -> Self:
+        grpo = self.objective.grpo
+        if grpo is not None and grpo.beta and self.method == "Full":
+            raise ValueError(_NO_REFERENCE)
+        if grpo is not None and grpo.max_completion_length >= self.training.max_sequence_length:
+            raise ValueError(_NO_ROOM)
+        if grpo is not None and self.training.validation is not None:
+            raise ValueError(_NO_LOSS)
+        return self
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """URIs of what is brought for the training beside the model: the dataset's sources, and what rewards need."""
+        return (*(source.uri for source in self.dataset.all_sources), *self.objective.files)
 
     @model_validator(mode="after")
     def _output_is_no_input(self) -> Self:

@@ -73,7 +73,7 @@ async def _inputs(look: Look) -> str | Problem:
         return credentials
     sources = InputSources(
         model=look.subject.base,
-        dataset=tuple(source.uri for source in spec.dataset.all_sources),
+        dataset=spec.data,
         output=spec.output.uri,
         registers=not spec.dry_run,
         credentials=credentials,

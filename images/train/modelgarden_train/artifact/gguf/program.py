@@ -11,7 +11,7 @@ import sys
 from contextlib import redirect_stdout
 from typing import Final
 
-from modelgarden_pod.process import end_with_parent
+from modelgarden_pod.prctl import end_with_parent
 from modelgarden_train.artifact.gguf.requests import REQUESTS, Answer, CheckBase, Convert, Quantize, Request
 
 FOLDER_VARIABLE: Final = "MODELGARDEN_LLAMA_CPP"

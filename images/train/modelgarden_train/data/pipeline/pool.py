@@ -17,6 +17,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from modelgarden_pod.cgroup import memory_limit_bytes, oom_kills
 from modelgarden_pod.errors import PodError, UserError
+from modelgarden_pod.prctl import hide_from_others
 
 Tool = TypeVar("Tool")
 Item = TypeVar("Item")
@@ -93,6 +94,7 @@ _tool: Any = None
 def _begin(make_tool: Callable[[], Any]) -> None:
     """Make this process a worker, which ends with the one that started it and leaves signals to that."""
     global _tool
+    hide_from_others()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _tool = _tried(make_tool)

@@ -1,11 +1,12 @@
-"""Held-out rows: how they are put into batches."""
+"""Prompts: how they are put into batches, and how long their answers may be."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelgarden_train.evaluation.inference import answer_limit, batches
+from modelgarden_train.models.batches import batches
+from modelgarden_train.models.generation import answer_limit
 
 
 def test_a_long_prompt_leaves_the_room_of_a_short_one_alone() -> None:
