@@ -31,6 +31,7 @@ STEPS = 9
 """More than an epoch of three steps, of which the last one has a single row."""
 STOP = 4
 ROWS = 17
+HELD_OUT = 11
 BUDGET = 60
 """Tokens of a pass: a step takes several."""
 TRAINING = {"maxSteps": STEPS, "learningRate": 0.01, "effectiveBatchSize": 8, "maxSequenceLength": 64}
@@ -41,6 +42,11 @@ CASES: dict[str, dict[str, Any]] = {
     "DPO Full": {"method": "Full", "objective": {"type": "DPO"}},
     "ORPO LoRA": {"method": "LoRA", "objective": {"type": "ORPO"}},
     "KTO LoRA": {"method": "LoRA", "objective": {"type": "KTO"}},
+    "stopped early": {
+        "objective": {"type": "KTO"},
+        "training": TRAINING
+        | {"learningRate": 0.2, "validation": {"everySteps": 1}, "earlyStopping": {"patience": 3}},
+    },
 }
 
 
@@ -72,6 +78,8 @@ class Watching:
     points: list[dict[str, Any]] = field(default_factory=list)
     validated_points: list[tuple[int, float]] = field(default_factory=list)
     best_known: Any = None
+    weights: float = 0.0
+    """Sum of what was trained, without signs."""
     tokens: int = 0
     hyperparameters: dict[str, str] = field(default_factory=dict)
 
@@ -139,6 +147,7 @@ class Probe:
             checkpoints=self._folder / name,
             base_scores=self._folder / "none",
             watcher=watching,
+            held_out=make_rows(config.objective.type)[:HELD_OUT] if config.training.validation else (),
             ranks=ranks,
         )
 
@@ -149,7 +158,9 @@ class Probe:
 
         from_ = Checkpoint(STOP, self._folder / resume / f"checkpoint-{STOP}") if resume else None
         plan = StepPlan(effective_batch=8, budget=BUDGET, longest_row=1)
-        train_within_memory(scope, trainer_of(config.objective.type), load, plan=plan, resume=from_)
+        model = train_within_memory(scope, trainer_of(config.objective.type), load, plan=plan, resume=from_)
+        weights = [one for one in model.parameters() if one.requires_grad]
+        watching.weights = float(sum(one.detach().double().abs().sum() for one in weights))
         return watching
 
     def case(self, name: str, case: dict[str, Any]) -> dict[str, Any]:
@@ -175,6 +186,9 @@ def told(watching: Watching) -> dict[str, Any]:
     return {
         "points": watching.points,
         "tokens": watching.tokens,
+        "validated": watching.validated_points,
+        "best": watching.best_known and watching.best_known.to_dict(),
+        "weights": watching.weights,
         "processes": watching.hyperparameters.get("processes"),
     }
 

@@ -73,6 +73,25 @@ def test_all_processes_end_at_the_step_at_which_one_of_them_is_asked_to(found: l
         assert values(runs["SFT LoRA"]["ranks first"], "step") == list(range(1, STOP + 1))
 
 
+def test_a_training_that_stops_early_does_so_at_the_same_step_and_keeps_the_same_weights(
+    found: list[Runs],
+) -> None:
+    alone = found[0]["stopped early"]["alone"]
+    together = [runs["stopped early"]["ranks"] for runs in found]
+
+    assert (alone["best"]["step"], alone["best"]["bestStep"]) == (STOP, 1)
+    assert alone["best"]["stoppedEarly"] is True
+    others = [found[0]["stopped early"][name] for name in ("ranks after one", "one after ranks")]
+    for run in (*together, *others):
+        assert {**run["best"], "loss": ""} == {**alone["best"], "loss": ""}
+        assert run["weights"] == pytest.approx(alone["weights"], rel=1e-6), "those of the best step"
+    for run in together:
+        losses = [loss for _, loss in run["validated"]]
+        # The last steps of this learning rate make much of a rounding.
+        assert losses == pytest.approx([loss for _, loss in alone["validated"]], rel=1e-2)
+    assert [step for step, _ in alone["validated"]] == list(range(STOP + 1))
+
+
 KILLED_ONCE = """
 import os, signal
 from pathlib import Path
