@@ -37,10 +37,12 @@ def in_shares(
     """Have each process work on its share of the items; return the results of all by item, in each process.
 
     Raises:
+        torch.OutOfMemoryError: in each process, where it is so in one of them.
         PeerLost: another process does not answer.
     """
     split = shares(list(map(width, items)), ranks.size)
     own = [items[place] for place in split[ranks.rank]]
-    done = ranks.gather(list(work(own)) if own else [], at="shares")
-    results = dict(zip(chain(*split), chain(*done), strict=True))
+    with ranks.alike(at="shares"):
+        done = list(work(own)) if own else []
+    results = dict(zip(chain(*split), chain(*ranks.gather(done, at="results")), strict=True))
     return [results[place] for place in range(len(items))]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import given
@@ -40,6 +41,10 @@ class OfTwo(Ranks):
     def __init__(self, rank: int, other: list[str]) -> None:
         super().__init__(rank, 2)
         self._other = other
+
+    @contextmanager
+    def alike(self, *, at: str) -> Iterator[None]:
+        yield
 
     def gather(self, items: list[str], *, at: str) -> list[list[str]]:
         return [items, self._other] if self.first else [self._other, items]
