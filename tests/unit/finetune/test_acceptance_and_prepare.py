@@ -17,6 +17,7 @@ from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.plan import plan
 from modelgarden.finetune.steps.acceptance import refused_host
 from modelgarden.kube.resources import JOBS
+from tests.unit.api.test_needs import make_needs
 from tests.unit.builders import (
     FINGERPRINT,
     NOW,
@@ -216,7 +217,8 @@ def test_a_prepare_that_is_about_to_fail_is_told_as_one_that_has_failed() -> Non
     found = conditions_of(about_to)["DatasetReady"]
     assert (found["reason"], found["message"]) == (
         "DatasetInvalid",
-        "line 5: no answer. It is tried again by itself when dataset, model or a secret change.",
+        "line 5: no answer. It is tried again by itself when dataset, model or a secret change; to change the spec create "
+        "a new FineTuneJob.",
     )
     assert conditions_of(failed)["DatasetReady"] == found
     assert failed.event == about_to.event
@@ -284,6 +286,25 @@ def test_a_prepared_dataset_starts_the_training(from_pod: bool) -> None:
     assert plan.status["dataset"]["dropped"] == {"TooLong": 2}
 
 
+@pytest.mark.parametrize(
+    ("by", "told"),
+    [
+        ("other", "in storage, by FineTuneJob other."),
+        ("bot", "in storage, by an earlier FineTuneJob of this name."),
+        (None, "held out are prepared in storage."),
+    ],
+)
+def test_who_has_prepared_the_rows_is_told(by: str | None, told: str) -> None:
+    subject = make_subject()
+    dataset = make_dataset().model_copy(update={"prepared_by": by})
+    said = TerminationMessage(reason="DatasetReady", message="x", dataset=dataset)
+    job = JobBuilder(subject, "prepare").with_pod(ended_pod("prepare", 0, message=said)).complete()
+
+    found = conditions_of(plan_of(subject, prepare=job.state()))["DatasetReady"]
+
+    assert found["message"].endswith(told)
+
+
 def test_training_starts_even_when_nobody_can_tell_what_prepare_found() -> None:
     subject = make_subject()
 
@@ -310,6 +331,34 @@ def test_a_refused_dataset_blocks_but_does_not_fail(reason: str) -> None:
     assert plan.requeue_after == 5.0
     assert plan.event is not None
     assert (plan.event.type, plan.event.reason) == ("Warning", reason)
+
+
+def test_what_only_another_spec_mends_is_not_said_to_be_tried_again() -> None:
+    subject = make_subject()
+    job = JobBuilder(subject, "prepare").failed().with_pod(refused_by("InvalidConfiguration"))
+
+    message = conditions_of(plan_of(subject, prepare=job.state(), inputs=FINGERPRINT))["DatasetReady"][
+        "message"
+    ]
+
+    assert message.endswith("create a new FineTuneJob with the corrected one.")
+    assert "tried again" not in message
+
+
+@pytest.mark.parametrize(
+    ("reason", "named"),
+    [("DatasetInvalid", True), ("ModelInvalid", True), ("OutOfMemory", True), ("AccessDenied", False)],
+)
+def test_advice_to_change_the_spec_says_that_it_takes_a_new_job(reason: str, named: bool) -> None:
+    subject = make_subject()
+    job = JobBuilder(subject, "prepare").failed().with_pod(refused_by(reason))
+
+    message = conditions_of(plan_of(subject, prepare=job.state(), inputs=FINGERPRINT))["DatasetReady"][
+        "message"
+    ]
+
+    assert "tried again" in message
+    assert ("to change the spec create a new FineTuneJob" in message) == named
 
 
 def test_changed_inputs_start_prepare_again_in_two_steps() -> None:
@@ -539,6 +588,19 @@ def test_a_dry_run_completes_with_the_dataset_and_without_a_training() -> None:
     assert (plan.event.type, plan.event.reason) == ("Normal", "DryRun")
     after = plan_of(written_status(subject, plan.status))
     assert (after.objects, after.status) == ((), plan.status)
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_a_dry_run_points_to_the_estimate_only_where_there_is_one(gpus: int) -> None:
+    subject = make_subject(dryRun=True, resources={"gpus": gpus, "cpu": "4", "memory": "16Gi"})
+    said = TerminationMessage(reason="DatasetReady", message="x", dataset=make_dataset(), needs=make_needs())
+    job = JobBuilder(subject, "prepare").with_pod(ended_pod("prepare", 0, message=said)).complete()
+
+    plan = plan_of(subject, prepare=job.state())
+
+    assert plan.status is not None
+    assert ("estimate" in plan.status) == bool(gpus)
+    assert ("status.estimate" in conditions_of(plan)["Complete"]["message"]) == bool(gpus)
 
 
 def test_a_dry_run_says_what_is_wrong_with_the_dataset_as_any_job_does() -> None:

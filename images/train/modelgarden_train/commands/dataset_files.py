@@ -104,7 +104,10 @@ def _split(run: Run, made: Made) -> _Splits:
     validation = sampled(made.given, seed=seed) if made.given else splits.validation
     training = list(weighted(splits.training, [source.weight for source in dataset.sources]))
     if not training:
-        raise UserError("DatasetInvalid", "the sources' weights leave no row to train on; raise them")
+        raise UserError(
+            "DatasetInvalid",
+            "the weights in dataset.sources leave no row to train on; raise them, or add rows",
+        )
     require_both_labels(row.label for row in training)
     return _Splits(
         training=made.spool.read(training),

@@ -140,7 +140,8 @@ def _written(run: Run, board: ProgressBoard, files: Sequence[SourceFile], made_o
         make_tokenizer=make_tokenizer,
         checks=RowChecks(dataset.quality, longest=longest),
         max_bad_rows=dataset.max_bad_rows,
-        objective=None if run.config.dry_run else run.config.objective.type,
+        objective=run.config.objective.type,
+        only_checked=run.config.dry_run,
         cpus=cpu_count(),
     )
     with Spool(run.workspace / "prepared.rows") as spool:

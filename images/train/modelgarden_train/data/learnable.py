@@ -46,22 +46,25 @@ _ELSEWHERE: Final[dict[Kind, str]] = {
 }
 
 
-def require_learnable(row: Row, objective: ObjectiveType) -> None:
+def require_learnable(row: Row, objective: ObjectiveType, *, only_checked: bool = False) -> None:
     """Hold that an objective learns rows of this kind; all rows of a source are of one.
+
+    Of rows that are only checked those pass, too, that no objective of this version learns.
 
     Raises:
         UserError: DatasetInvalid, it does not.
     """
     known = _OBJECTIVES.get(row.kind, ())
-    if objective in known:
+    if objective in known or (only_checked and not known):
         return
     learned = LEARNED_FORMATS[objective]
     formats = f"{', '.join(learned[:-1])} and {learned[-1]}" if len(learned) > 1 else f"{learned[0]} only"
     wish = f"set objective.type to {' or '.join(known)}, " if known else ""
+    without = "" if known else ", or set dryRun to check them without training"
     raise UserError(
         "DatasetInvalid",
-        f"{_told(row)}, and objective.type is {objective}, which learns {formats}; {wish}bring the rows into one of these "
-        "formats, or set dryRun to check them without training",
+        f"{_told(row)}, and objective.type is {objective}, which learns {formats}; {wish}{'or ' if wish else ''}bring the "
+        f"rows into {'one of these formats' if len(learned) > 1 else 'this format'}{without}",
     )
 
 

@@ -51,7 +51,7 @@ class Preparation(ApiModel):
     max_bad_rows: BadRows = Field(
         default=0,
         description="Rows that may be wrong, a number or a share of all such as 10%: they are dropped and counted as "
-        "BadRow. With more, the job fails and names the first of them. Default: 0.",
+        "BadRow. With more, the job is Blocked as DatasetInvalid, which names the first of them. Default: 0.",
     )
     chat_template: Annotated[str, Field(min_length=1, max_length=32768)] | None = Field(
         default=None,

@@ -30,7 +30,7 @@ class Quality(ApiModel):
     """What becomes of a row in which something is found.
 
     Keep: nothing, and it is not looked for. Flag: counted and named in the report, and trained on. Drop: counted and
-    left out. Fail: the job ends as DatasetInvalid, naming file and line.
+    left out. Fail: the job is Blocked as DatasetInvalid, naming file and line.
     """
 
     duplicates: Action = Field(

@@ -11,11 +11,6 @@ from modelgarden.finetune.outcome import Outcome
 from modelgarden.finetune.steps import fit
 from modelgarden.finetune.steps.step import FineTuneView
 
-_MESSAGE = (
-    "The dataset is checked and prepared, see status.dataset and status.estimate. spec.dryRun is true, so nothing is "
-    "trained; create a FineTuneJob without it to train."
-)
-
 
 async def observe(look: Look, seen: Observation) -> Observation:
     """Look at nothing."""
@@ -33,5 +28,10 @@ def plan(view: FineTuneView) -> Outcome:
 
 
 def _message(view: FineTuneView) -> str:
+    seen = "status.dataset and status.estimate" if fit.is_estimated(view) else "status.dataset"
+    told = (
+        f"The dataset is checked and prepared, see {seen}. spec.dryRun is true, so nothing is trained; create a "
+        "FineTuneJob without it to train."
+    )
     problem = fit.problem_of(view)
-    return _MESSAGE if problem is None else f"{_MESSAGE} Training would not start as it is: {problem.message}"
+    return told if problem is None else f"{told} Training would not start as it is: {problem.message}"

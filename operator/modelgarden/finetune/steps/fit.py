@@ -50,6 +50,11 @@ def problem_of(view: FineTuneView) -> Problem | None:
     return None if work is None else does_not_fit(work, view.seen.gpus)
 
 
+def is_estimated(view: FineTuneView) -> bool:
+    """Tell whether status.estimate says what the training will take: not on a CPU, nor of a model of unknown size."""
+    return _work(view) is not None
+
+
 def _work(view: FineTuneView) -> Work | None:
     needs = _needs(view.subject, view.seen)
     dataset = prepared(view.seen)[0] or view.subject.status.dataset

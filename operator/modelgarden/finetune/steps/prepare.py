@@ -44,9 +44,12 @@ RETRY_SECONDS: Final = 300.0
 """Wait before prepare runs again for a reason whose mending cannot be seen from here, such as a hub's model."""
 
 _DATASET_REASONS: Final = frozenset({"DatasetInvalid", "DatasetNotFound"})
-_ONLY_WITH_OTHER_INPUTS: Final = frozenset({"InvalidConfiguration", "OutOfMemory", "RewardFailed"})
+_ONLY_WITH_ANOTHER_SPEC: Final = "InvalidConfiguration"
+_ONLY_WITH_OTHER_INPUTS: Final = frozenset({_ONLY_WITH_ANOTHER_SPEC, "OutOfMemory", "RewardFailed"})
 _ONLY_WITH_ANOTHER_IMAGE: Final = "UpgradeNeeded"
 _MODEL_REASONS: Final = frozenset({"ModelInvalid", "ModelNotFound"})
+_PERHAPS_OF_THE_SPEC: Final = frozenset({*_DATASET_REASONS, *_MODEL_REASONS, "OutOfMemory", "RewardFailed"})
+"""The message may advise another spec, which a FineTuneJob cannot be given."""
 
 
 async def observe(look: Look, seen: Observation) -> Observation:
@@ -76,7 +79,7 @@ def plan(view: FineTuneView) -> Outcome:
         return _start(view)
     match job.result:
         case "Complete":
-            return _ready(prepared(view.seen)[0])
+            return _ready(prepared(view.seen)[0], of=view.subject.name)
         case "Failed":
             return _refused(view, job)
         case _:
@@ -127,10 +130,15 @@ def _start(view: FineTuneView) -> Outcome:
     return _not_ready("Preparing", _preparing(job["metadata"]["name"]), objects=(job,))
 
 
-def _ready(dataset: DatasetStatus | None) -> Outcome:
+def _ready(dataset: DatasetStatus | None, *, of: str) -> Outcome:
     message = "The dataset is prepared in storage."
     if dataset is not None:
-        by = f", by FineTuneJob {dataset.prepared_by}" if dataset.prepared_by else ""
+        earlier = (
+            "an earlier FineTuneJob of this name"
+            if dataset.prepared_by == of
+            else f"FineTuneJob {dataset.prepared_by}"
+        )
+        by = f", by {earlier}" if dataset.prepared_by else ""
         rows = f"{dataset.training_rows} rows to train on and {dataset.validation_rows} held out"
         message = f"{rows} are prepared in storage{by}."
     return Outcome(
@@ -242,12 +250,15 @@ def _dataset(subject: Subject) -> tuple[str, ...]:
 
 
 def _hope(subject: Subject, why: Problem) -> str:
+    if why.reason == _ONLY_WITH_ANOTHER_SPEC:
+        return "The spec of this FineTuneJob stays as it is: create a new FineTuneJob with the corrected one."
     if why.reason == _ONLY_WITH_ANOTHER_IMAGE:
         return "It is tried again by itself with another image."
+    other_spec = "; to change the spec create a new FineTuneJob" if why.reason in _PERHAPS_OF_THE_SPEC else ""
     minutes = round(RETRY_SECONDS / 60)
     if _tried_again(subject, why):
-        return f"It is tried again when dataset, model or a secret change, and every {minutes} minutes."
-    return "It is tried again by itself when dataset, model or a secret change."
+        return f"It is tried again when dataset, model or a secret change, and every {minutes} minutes{other_spec}."
+    return f"It is tried again by itself when dataset, model or a secret change{other_spec}."
 
 
 def _preparing(name: str) -> str:

@@ -15,6 +15,7 @@ from modelgarden.api.finetunejob import DatasetFormat, ObjectiveType
 from modelgarden.api.pods import PodDataset
 from modelgarden_pod.errors import UserError
 from modelgarden_train.data.bad_rows import BadRows
+from modelgarden_train.data.learnable import require_learnable
 from modelgarden_train.data.pipeline.chunks import Chunks
 from modelgarden_train.data.pipeline.encoding import Done, encode_chunk
 from modelgarden_train.data.pipeline.pool import in_order
@@ -41,8 +42,10 @@ class Plan:
     checks: RowChecks
     """What is looked for in each row."""
     max_bad_rows: int | str = 0
-    objective: ObjectiveType | None = "SFT"
-    """That learns the rows, None where they are only checked."""
+    objective: ObjectiveType = "SFT"
+    """That learns the rows."""
+    only_checked: bool = False
+    """No training follows."""
     cpus: int = 1
 
 
@@ -67,7 +70,8 @@ def prepare_rows(
     """
     files = sorted(files, key=lambda file: file.source < len(dataset.sources))
     chunks = Chunks([open_file(file) for file in files], dataset.all_sources)
-    work = partial(encode_chunk, checks=plan.checks, objective=plan.objective)
+    hold = partial(require_learnable, objective=plan.objective, only_checked=plan.only_checked)
+    work = partial(encode_chunk, checks=plan.checks, require=hold)
     workers = min(plan.cpus, sum(file.path.stat().st_size for file in files) // _BYTES_FOR_A_PROCESS)
     bad, rows = BadRows(), Counter[int]()
     for done in in_order(chunks, work, make_tool=plan.make_tokenizer, workers=workers):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelgarden.api.finetunejob import ObjectiveType
 from modelgarden_train.data.bad_rows import MOST_PLACES
 from modelgarden_train.data.batching import in_batches
 from modelgarden_train.data.chat import Encoded
 from modelgarden_train.data.formats import parse_row
-from modelgarden_train.data.learnable import require_learnable
 from modelgarden_train.data.packed import packed
 from modelgarden_train.data.pairs import encode_rows
 from modelgarden_train.data.pipeline.chunks import CHUNK_BYTES, Chunk
@@ -62,16 +60,16 @@ class Done:
 
 
 def encode_chunk(
-    tokenizer: PreTrainedTokenizerBase, chunk: Chunk, *, checks: RowChecks, objective: ObjectiveType | None
+    tokenizer: PreTrainedTokenizerBase, chunk: Chunk, *, checks: RowChecks, require: Callable[[Row], None]
 ) -> Done:
-    """Return what becomes of a chunk's rows, in their order; without an objective they may be of any kind.
+    """Return what becomes of a chunk's rows, in their order; `require` refuses rows of a kind that is not learned.
 
     Raises:
         UserError: DatasetInvalid, the objective does not learn rows of this kind; ModelInvalid, the template fails.
     """
     done = Done(chunk.number, Place.of(chunk.file, 0, chunk.unit).counted)
     problems: list[tuple[int, RowError]] = []
-    rows = _understood(chunk, problems, objective)
+    rows = _understood(chunk, problems, require)
     for batch in in_batches(rows, size=lambda row: row.characters, most=CHUNK_BYTES):
         right: list[tuple[Row, Encoded]] = []
         for row, encoded in zip(batch, encode_rows(tokenizer, batch), strict=True):
@@ -89,7 +87,7 @@ def encode_chunk(
 
 
 def _understood(
-    chunk: Chunk, problems: list[tuple[int, RowError]], objective: ObjectiveType | None
+    chunk: Chunk, problems: list[tuple[int, RowError]], require: Callable[[Row], None]
 ) -> Iterator[Row]:
     source = chunk.source
     for record in chunk.records:
@@ -98,8 +96,7 @@ def _understood(
         except RowError as error:
             problems.append((record.number, error))
             continue
-        if objective is not None:
-            require_learnable(row, objective)
+        require(row)
         yield replace(row, line=record.number)
 
 
