@@ -18,7 +18,7 @@ from modelgarden_pod.errors import UserError
 from modelgarden_train.attempt.run import Run
 from modelgarden_train.data.learnable import require_both_labels
 from modelgarden_train.data.pipeline import Counts
-from modelgarden_train.data.quality.tally import Tally
+from modelgarden_train.data.quality.tally import Tally, told
 from modelgarden_train.data.report.lengths import histogram_of, lengths_of
 from modelgarden_train.data.split_files import Digest, write_split
 from modelgarden_train.data.splits import Shares, sampled, split_rows
@@ -62,11 +62,7 @@ class Made:
     @property
     def findings(self) -> tuple[FindingRecord, ...]:
         """What was found, with places."""
-        bad = self.counts.bad
-        if not bad.count:
-            return self.tally.records
-        record = FindingRecord(reason="BadRow", action="Drop", rows=bad.count, places=tuple(bad.places))
-        return (record, *self.tally.records)
+        return (*self.counts.bad.records, *self.tally.records)
 
 
 @dataclass(frozen=True)
@@ -100,7 +96,7 @@ def write_splits(run: Run, made: Made) -> Written:
 def _split(run: Run, made: Made) -> _Splits:
     dataset = run.config.dataset
     shares, seed = Shares(dataset.validation_share, dataset.test_split), run.config.training.seed
-    splits = split_rows(made.rows, shares=shares, seed=seed)
+    splits = split_rows(made.rows, shares=shares, seed=seed, dropped=told(made.dropped))
     validation = sampled(made.given, seed=seed) if made.given else splits.validation
     training = list(weighted(splits.training, [source.weight for source in dataset.sources]))
     if not training:

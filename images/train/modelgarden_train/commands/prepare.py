@@ -7,13 +7,12 @@ their text at a time, and an index. All CPUs that the pod may use work on them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 from modelgarden.api.artifact import DatasetReport
 from modelgarden.api.pods import TerminationMessage
-from modelgarden_pod.errors import UserError
 from modelgarden_pod.http import json_route, serve_routes
 from modelgarden_pod.retry import Patience
 from modelgarden_train.artifact.gguf.export import require_convertible
@@ -27,7 +26,9 @@ from modelgarden_train.commands.tokenizer import tokenizer_of
 from modelgarden_train.data.pipeline import Plan, prepare_rows
 from modelgarden_train.data.prepared import read_report
 from modelgarden_train.data.quality.checks import RowChecks
+from modelgarden_train.data.quality.nothing_left import nothing_left
 from modelgarden_train.data.quality.sieve import Sieve
+from modelgarden_train.data.quality.tally import told
 from modelgarden_train.data.report.example import rendered_example
 from modelgarden_train.data.sources.fetch import fetch_sources, list_sources
 from modelgarden_train.data.sources.files import Fetched, SourceFile
@@ -60,14 +61,10 @@ def prepare(run: Run, *, port: int) -> TerminationMessage:
     return TerminationMessage(
         reason="DatasetReady",
         message=f"{status.training_rows} rows to train on, {status.validation_rows} held out, "
-        f"dropped: {_told(status.dropped)}",
+        f"dropped: {told(status.dropped)}",
         dataset=status,
         needs=report.needs,
     )
-
-
-def _told(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "none"
 
 
 def _prepare(run: Run, board: ProgressBoard, *, hub: Patience) -> DatasetReport:
@@ -152,10 +149,12 @@ def _written(run: Run, board: ProgressBoard, files: Sequence[SourceFile], made_o
         kept = [row for number, row in enumerate(spool.rows) if number not in gone]
         rows = [row for row in kept if row.source < len(dataset.sources)]
         given = [row for row in kept if row.source >= len(dataset.sources)]
+        read = sum(counts.rows[number] for number in range(len(dataset.sources)))
+        lost = partial(nothing_left, findings=(*counts.bad.records, *sieve.tally.records), longest=longest)
         if not rows:
-            raise _nothing_left(longest, sieve.tally.rows("Drop"), "to train on")
+            raise lost("to train on", read=read)
         if dataset.validation_sources and not given:
-            raise _nothing_left(longest, sieve.tally.rows("Drop"), "of dataset.validationSources")
+            raise lost("of dataset.validationSources", read=counts.rows.total() - read)
         board.stage("Uploading")
         tokenizer = make_tokenizer()
         made = Made(
@@ -168,11 +167,3 @@ def _written(run: Run, board: ProgressBoard, files: Sequence[SourceFile], made_o
             of=made_of,
         )
         return write_splits(run, made)
-
-
-def _nothing_left(limit: int, dropped: Mapping[str, int], which: str) -> UserError:
-    return UserError(
-        "DatasetInvalid",
-        f"no row {which} is left, dropped: {_told(dropped)}; correct the rows, set dataset.quality to keep them, or raise "
-        f"training.maxSequenceLength where the base model has positions for more ({limit} tokens now)",
-    )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Final
 
+from modelgarden.api.artifact import FindingRecord
 from modelgarden.api.finetunejob import DatasetFormat
 from modelgarden_pod.errors import UserError
 from modelgarden_train.data.formats import EXAMPLES
@@ -21,23 +22,33 @@ class BadRows:
 
     def __init__(self) -> None:
         self.count = 0
+        self.remedies: set[str] = set()
+        """What to do about some of them."""
         self.places: list[str] = []
         """Of the first, with what is wrong."""
 
-    def add(self, count: int, told: Iterable[str]) -> None:
+    def add(self, count: int, told: Iterable[str], *, remedies: Iterable[str] = ()) -> None:
         """Count some; `told` says of the first of them where they stand and what is wrong."""
         self.count += count
+        self.remedies.update(remedies)
         for text in told:
             if len(self.places) < MOST_PLACES:
                 self.places.append(text)
 
+    @property
+    def records(self) -> tuple[FindingRecord, ...]:
+        """What the report tells of them, where there are any."""
+        if not self.count:
+            return ()
+        return (FindingRecord(reason="BadRow", action="Drop", rows=self.count, places=tuple(self.places)),)
+
     def require_few(self, most: int | str, *, rows: int, formats: Sequence[DatasetFormat]) -> None:
-        """Hold that no more of all rows are bad than may be: a number, or a share such as 10%.
+        """Hold that no more of all rows are bad than may be, a number or a share such as 10%, and never all of them.
 
         Raises:
-            UserError: DatasetInvalid, with place, field and an example for the first of them.
+            UserError: DatasetInvalid, with place and field of the first of them, and what to do.
         """
-        if self.count <= most_bad_rows(most, rows):
+        if self.count <= most_bad_rows(most, rows) and not 0 < self.count == rows:
             return
         shown = self.places[:MOST_SHOWN]
         more = self.count - len(shown)
@@ -46,7 +57,8 @@ class BadRows:
         allowed = f" (of {rows}; maxBadRows is {most})" if str(most) not in ("0", "0%") else ""
         known = {name for name in formats if name != "Auto"}
         example = f". A row looks like {EXAMPLES[known.pop()]}" if len(known) == 1 else ""
-        text = f"{count} wrong{allowed}: {'; '.join(shown)}{rest}{example}"
+        remedies = "".join(f"; {remedy}" for remedy in sorted(self.remedies))
+        text = f"{count} wrong{allowed}: {'; '.join(shown)}{rest}{remedies}{example}"
         raise UserError("DatasetInvalid", text)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 Message = dict[str, Any]
 """As chat templates take it: role and content; of the assistant also tool_calls, of a tool also tool_call_id and name.
@@ -23,9 +23,18 @@ reach an answer that can be checked, an answer to an image."""
 class RowError(ValueError):
     """What is wrong with a row."""
 
+    remedy: ClassVar[str] = ""
+    """What to do about it where that is told once for all rows."""
+
 
 class EmptyAnswerError(RowError):
     """The answer has no text."""
+
+    remedy = "quality.emptyAnswers: Drop leaves rows without an answer out"
+
+
+class UnansweredError(EmptyAnswerError):
+    """Nobody has answered, or the answer is looked for in the wrong place: the rows together tell."""
 
 
 @dataclass(frozen=True)

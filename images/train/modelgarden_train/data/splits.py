@@ -50,7 +50,7 @@ class Splits(Generic[Entry]):
     """In the same order; empty where none is asked for."""
 
 
-def split_rows(rows: Sequence[Entry], *, shares: Shares, seed: int) -> Splits[Entry]:
+def split_rows(rows: Sequence[Entry], *, shares: Shares, seed: int, dropped: str = "none") -> Splits[Entry]:
     """Return the rows by what they are for; all rows of a prompt are in one split, whatever the order of the file.
 
     The SHA-256 of seed and prompt decides, and nothing else: where it is among the lowest of all hashes the prompt is for
@@ -59,10 +59,12 @@ def split_rows(rows: Sequence[Entry], *, shares: Shares, seed: int) -> Splits[En
     does it take the prompt that is nearest to it.
 
     Raises:
-        UserError: DatasetInvalid, there are fewer distinct prompts than splits.
+        UserError: DatasetInvalid, there are fewer distinct prompts than splits; it tells what was dropped before.
     """
     places = {prompt: _place(prompt, seed) for prompt in {row.prompt_digest for row in rows}}
     ordered = sorted(places, key=places.__getitem__)
+    if len(ordered) < 1 + (shares.validation > 0) + (shares.test > 0):
+        raise UserError("DatasetInvalid", _too_few(shares, dropped))
     low, high = _counts([places[prompt] for prompt in ordered], shares)
     validation, test = set(ordered[:low]), set(ordered[len(ordered) - high :])
     held_out = validation | test
@@ -82,22 +84,21 @@ def sampled(rows: Iterable[Entry], *, seed: int) -> list[Entry]:
 def _counts(places: Sequence[int], shares: Shares) -> tuple[int, int]:
     """Return how many of the prompts, in the order of their hashes, are for validation and how many for the test."""
     lowest, highest = int(shares.validation > 0), int(shares.test > 0)
-    if len(places) < 1 + lowest + highest:
-        raise UserError("DatasetInvalid", _too_few(shares))
     below = bisect_left(places, int(shares.validation * _RANGE))
     above = len(places) - bisect_left(places, _RANGE - int(shares.test * _RANGE))
     low = min(max(below, lowest), len(places) - 1 - highest)
     return low, min(max(above, highest), len(places) - 1 - low)
 
 
-def _too_few(shares: Shares) -> str:
+def _too_few(shares: Shares, dropped: str) -> str:
+    left = f"left, rows dropped: {dropped}"
     if not shares.test:
-        return "the dataset has fewer than two distinct prompts, so none can be held out; add rows"
+        return f"the dataset has fewer than two distinct prompts {left}; so none can be held out; add rows"
     number, names = (
         ("three", "training, validation and test") if shares.validation else ("two", "training and test")
     )
     return (
-        f"the dataset has fewer than {number} distinct prompts, so there are none for {names}; add rows, or set "
+        f"the dataset has fewer than {number} distinct prompts {left}; so there are none for {names}; add rows, or set "
         "dataset.testSplit to 0"
     )
 

@@ -40,6 +40,13 @@ def test_fewer_prompts_than_splits_cannot_be_split(prompts: str, test: float, me
         split(rows_of(*prompts), test=test)
 
 
+def test_too_few_prompts_are_told_with_what_was_dropped() -> None:
+    with pytest.raises(
+        UserError, match="fewer than two distinct prompts left, rows dropped: 99 NearDuplicate;"
+    ):
+        split_rows(rows_of("a"), shares=Shares(0.1, 0), seed=1, dropped="99 NearDuplicate")
+
+
 def test_where_validation_is_given_nothing_is_split_off_for_it_and_the_test_split_is_the_same() -> None:
     rows = rows_of(*(f"q{number}" for number in range(50)))
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Final
 
 from modelgarden.api.finetunejob import DatasetFormat
@@ -19,7 +18,7 @@ from modelgarden_train.data.formats.answers import (
     prompt_completion_row,
     text_row,
 )
-from modelgarden_train.data.formats.fields import shown
+from modelgarden_train.data.formats.fields import listed, shown
 from modelgarden_train.data.formats.label_studio import FIELDS, label_studio_row
 from modelgarden_train.data.formats.messages import messages_row
 from modelgarden_train.data.formats.preference import preference_row
@@ -123,15 +122,26 @@ _FORMATS: Final[dict[DatasetFormat, _Format]] = {
 """In the order in which they are tried."""
 
 EXAMPLES: Final[dict[DatasetFormat, str]] = {name: one.example for name, one in _FORMATS.items()}
-_MOST_SHOWN: Final = 10
-"""Fields that are listed, of a row that may have any number of them."""
+_TOLD: Final = ", ".join(
+    f"{name} ({', '.join(sorted(one.told_by[0]) if one.nested else one.fields)})"
+    for name, one in _FORMATS.items()
+)
+
+
+class NoFormatError(RowError):
+    """A row has the fields of no format."""
+
+    remedy = (
+        f"rename fields with columns, or use those of one format (the first row of a CSV names them): {_TOLD}"
+    )
 
 
 def detect_format(value: dict[str, Any], columns: Columns | None = None) -> DatasetFormat:
     """Return the format of a row by the names of its fields.
 
     Raises:
-        RowError: it has the fields of none.
+        NoFormatError: it has the fields of none.
+        RowError: a column is missing.
     """
     value = _as_object(value)
     if (nested := _told_by_fields(value, nested=True)) is not None:
@@ -139,10 +149,7 @@ def detect_format(value: dict[str, Any], columns: Columns | None = None) -> Data
     value = _renamed(value, columns or {})
     if (flat := _told_by_fields(value, nested=False)) is not None:
         return flat
-    listed = [shown(name) for name in islice(value, _MOST_SHOWN)]
-    found = ", ".join([*listed, "..."] if len(value) > _MOST_SHOWN else listed) or "none"
-    formats = ", ".join(f"{name} ({', '.join(known.fields)})" for name, known in _FORMATS.items())
-    raise RowError(f"the fields {found} fit no format; rename them with columns, or use one of {formats}")
+    raise NoFormatError(f"the fields {listed(value)} fit no format{_wrapped(value)}")
 
 
 def parse_row(
@@ -163,6 +170,14 @@ def parse_row(
         if field not in known.fields:
             raise RowError(f"columns names the field {shown(field)}; it may name {', '.join(known.fields)}")
     return known.read(given, columns)
+
+
+def _wrapped(value: dict[str, Any]) -> str:
+    """Return what to do about rows that lie together in one field of an object."""
+    for name, items in value.items():
+        if len(value) == 1 and isinstance(items, list) and items and isinstance(items[0], dict):
+            return f"; if the rows are the objects in {listed([name])}, upload that list alone"
+    return ""
 
 
 def _told_by_fields(value: dict[str, Any], *, nested: bool) -> DatasetFormat | None:

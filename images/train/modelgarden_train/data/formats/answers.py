@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from modelgarden_train.data.formats.fields import answer_of, required, text_of, whole_text_of
 from modelgarden_train.data.formats.messages import check_prompt_turns, messages_at
 from modelgarden_train.data.rows import EmptyAnswerError, Kind, Message, Row, RowError
 from modelgarden_train.data.values import type_name
+
+_LABELS: Final = {"true": True, "1": True, "false": False, "0": False}
+"""Texts that are labels, in lower case."""
 
 
 def prompt_completion_row(value: dict[str, Any]) -> Row:
@@ -67,10 +70,16 @@ def kto_row(value: dict[str, Any]) -> Row:
         RowError: it is none.
     """
     messages = (*prompt_of(value), completion_of(value, "completion"))
-    label = required(value, "label")
+    return Row(messages, kind="KTO", label=_label(required(value, "label")))
+
+
+def _label(given: object) -> bool:
+    """Return a label, which in a table is a text."""
+    label = _LABELS.get(given.strip().lower()) if isinstance(given, str) else given
     if not isinstance(label, bool):
-        raise RowError(f'field "label" must be true or false, found {type_name(label)}')
-    return Row(messages, kind="KTO", label=label)
+        found = "another text" if isinstance(given, str) else type_name(given)
+        raise RowError(f'field "label" must be true or false, in a text also 1 or 0, found {found}')
+    return label
 
 
 def question_and_answer(question: str, answer: str, *, kind: Kind = "Conversation") -> Row:

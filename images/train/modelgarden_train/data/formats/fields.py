@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 from typing import Any, Final, TypeVar
 
 from modelgarden_train.data.rows import EmptyAnswerError, RowError
 from modelgarden_train.data.values import type_name
 
 _LONGEST_SHOWN: Final = 40
+_MOST_SHOWN: Final = 10
+"""Names that are listed, of a row that may have any number of them."""
+_PLAIN_NAME: Final = re.compile(r"[^\W\d][\w.-]{0,29}")
+"""Others may be content: a table without a header has its first row in their place."""
 _DEEPEST: Final = 64
 """Lists and objects in each other, of what a tool takes or gives: no template, and no reader, minds so many."""
 _NO_TEXT: Final = re.compile("[\ud800-\udfff\0]")
@@ -132,6 +137,21 @@ def _check_json(value: Any, name: str, *, depth: int) -> None:
     elif isinstance(value, list):
         for item in value:
             _check_json(item, name, depth=depth + 1)
+
+
+def listed(names: Collection[str]) -> str:
+    """Return the names of a row's fields, those that may be content only counted."""
+    plain = [shown(name) for name in names if is_plain(name)]
+    other = len(names) - len(plain)
+    found = [*plain[:_MOST_SHOWN], *(["..."] if len(plain) > _MOST_SHOWN else [])]
+    if other:
+        found.append(f"{other} whose {'name looks' if other == 1 else 'names look'} like content")
+    return ", ".join(found) or "none"
+
+
+def is_plain(name: str) -> bool:
+    """Tell whether a name looks like that of a field."""
+    return _PLAIN_NAME.fullmatch(name) is not None
 
 
 def shown(text: str) -> str:

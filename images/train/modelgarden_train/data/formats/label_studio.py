@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from modelgarden_train.data.formats.answers import prompt_of
-from modelgarden_train.data.formats.fields import answer_of, list_of, object_at, shown
-from modelgarden_train.data.rows import EmptyAnswerError, Row, RowError
+from modelgarden_train.data.formats.fields import answer_of, list_of, listed, object_at, shown
+from modelgarden_train.data.rows import Row, RowError, UnansweredError
 
 FIELDS: Final = ("prompt", "completion")
 _TEXT: Final = "textarea"
@@ -26,6 +26,8 @@ _ENTERED: Final[dict[str, str]] = {
 """Types of results that are answers, and where each has what was entered."""
 _AFTER_THE_ANSWERS: Final = "annotator"
 """JSON_MIN has the fields of the data first, then the task's id, then the answers, then who gave them and when."""
+_OF_THE_TASK: Final = frozenset(("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time"))
+"""What JSON_MIN has beside data and answers."""
 
 Answers = dict[str, str]
 """By the name of the control."""
@@ -43,7 +45,7 @@ def label_studio_row(value: dict[str, Any], columns: Mapping[str, str]) -> Row:
     """Return the row of a task.
 
     Raises:
-        EmptyAnswerError: nobody has answered, or all who did have cancelled.
+        UnansweredError: nobody has answered, or all who did have cancelled.
         RowError: it is no such task, or which of its fields are prompt and answer is not plain.
     """
     task = _whole(value) if "annotations" in value else _flat(value, columns)
@@ -59,7 +61,7 @@ def _whole(value: dict[str, Any]) -> _Task:
     given = [object_at(one, "annotations[]") for one in list_of(value, "annotations")]
     done = [one for one in given if not one.get("was_cancelled") and one.get("result")]
     if not done:
-        raise EmptyAnswerError("the task has no annotation that was submitted and not cancelled")
+        raise UnansweredError("the task has no annotation that was submitted and not cancelled")
     newest = max(done, key=_standing)
     found: dict[tuple[str, str], list[str]] = {}
     for one in list_of(newest, "result", at="annotations[]."):
@@ -90,13 +92,23 @@ def _flat(value: dict[str, Any], columns: Mapping[str, str]) -> _Task:
     if "id" not in names or _AFTER_THE_ANSWERS not in names:
         raise RowError("the fields id and annotator are missing, which Label Studio writes into JSON_MIN")
     middle, end = names.index("id"), names.index(_AFTER_THE_ANSWERS)
+    asked, answered = names[:middle], names[middle + 1 : end]
+    if not asked or middle > end:
+        asked = answered = [name for name in names if name not in _OF_THE_TASK]
+        if not columns.keys() >= set(FIELDS):
+            raise RowError(
+                "the order of the fields is not that of Label Studio, data before id and answers behind it; name prompt and "
+                f"completion with columns.prompt and columns.completion: {listed(asked)}"
+            )
+    else:
+        asked = names[:end] if "prompt" in columns else asked
+        answered = names[:end] if "completion" in columns else answered
     answers: Answers = {}
-    for name in names[0 if "completion" in columns else middle + 1 : end]:
+    for name in answered:
         given = value[name]
         strings = _strings(_unwrapped(given))
         if strings:
             answers[name] = _joined(name, strings, written=isinstance(given, list) and given == strings)
-    asked = names[: end if "prompt" in columns else middle]
     return _Task({name: value[name] for name in asked}, answers, plain=tuple(answers))
 
 
@@ -140,19 +152,19 @@ def _answer(task: _Task, columns: Mapping[str, str]) -> str:
     """Return the name of the answer.
 
     Raises:
-        EmptyAnswerError: it was not given; of one task, a control left empty and a name mistyped look the same.
+        UnansweredError: it was not given; of one task, a control left empty and a name mistyped look the same.
         RowError: which one it is is not plain.
     """
     if named := columns.get("completion"):
         if named not in task.answers:
-            raise EmptyAnswerError(_absent("completion", named, task.answers, of="the answers"))
+            raise UnansweredError(_absent("completion", named, task.answers, of="the answers"))
         return named
     if not task.answers:
-        raise EmptyAnswerError("the annotation has no text, choice, rating or number")
+        raise UnansweredError("the annotation has no text, choice, rating or number")
     if not task.plain:
-        raise EmptyAnswerError(
+        raise UnansweredError(
             "no text was written; where the answer is what was chosen, name its control with columns.completion: "
-            f"{_listed(task.answers)}"
+            f"{listed(task.answers)}"
         )
     if len(task.plain) > 1:
         raise RowError(_not_plain("completion", task.answers, of="the answers"))
@@ -160,12 +172,8 @@ def _answer(task: _Task, columns: Mapping[str, str]) -> str:
 
 
 def _absent(field: str, named: str, given: Mapping[str, Any], *, of: str) -> str:
-    return f"columns.{field} names {shown(named)}, which is not in {of}: {_listed(given)}"
+    return f"columns.{field} names {shown(named)}, which is not in {of}: {listed(given)}"
 
 
 def _not_plain(field: str, given: Mapping[str, Any], *, of: str) -> str:
-    return f"which of {of} is the {field} is not plain; name it with columns.{field}: {_listed(given)}"
-
-
-def _listed(names: Mapping[str, Any]) -> str:
-    return ", ".join(shown(name) for name in list(names)[:10]) or "none"
+    return f"which of {of} is the {field} is not plain; name it with columns.{field}: {listed(given)}"

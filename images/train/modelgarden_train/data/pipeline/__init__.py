@@ -20,7 +20,6 @@ from modelgarden_train.data.pipeline.chunks import Chunks
 from modelgarden_train.data.pipeline.encoding import Done, encode_chunk
 from modelgarden_train.data.pipeline.pool import in_order
 from modelgarden_train.data.quality.checks import RowChecks
-from modelgarden_train.data.quality.findings import Finding
 from modelgarden_train.data.quality.sieve import Place, Sieve
 from modelgarden_train.data.readers import open_file
 from modelgarden_train.data.sources.files import SourceFile
@@ -75,19 +74,19 @@ def prepare_rows(
     workers = min(plan.cpus, sum(file.path.stat().st_size for file in files) // _BYTES_FOR_A_PROCESS)
     bad, rows = BadRows(), Counter[int]()
     for done in in_order(chunks, work, make_tool=plan.make_tokenizer, workers=workers):
-        bad.add(done.bad, done.told)
-        rows[done.source] += len(done.ready) + len(done.without_answer) + done.bad
+        bad.add(done.bad, done.told, remedies=done.remedies)
+        rows[done.source] += len(done.ready) + len(done.left_out) + done.bad
         _sift(done, sieve, spool, held_out=done.source >= len(dataset.sources))
     bad.require_few(plan.max_bad_rows, rows=rows.total(), formats=chunks.formats)
-    if rows.total() == bad.count:
+    if not rows.total():
         raise UserError("DatasetInvalid", "the dataset has no rows; upload a file with at least two")
     return Counts(rows, bad, tuple(chunks.formats))
 
 
 def _sift(done: Done, sieve: Sieve, spool: Spool, *, held_out: bool) -> None:
     takes = sieve.holds_out if held_out else sieve.keeps
-    for number in done.without_answer:
-        sieve.leave_out(Finding("EmptyAnswer"), Place(done.counted, number))
+    for number, finding in done.left_out:
+        sieve.leave_out(finding, Place(done.counted, number))
     for row in done.ready:
         place = Place(done.counted, row.number)
         if takes(row.digest, row.findings, place, prompt=row.prompt_digest, sketch=row.sketch):

@@ -17,7 +17,7 @@ from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.data.quality.checks import RowChecks
 from modelgarden_train.data.quality.findings import Finding, goes_on
 from modelgarden_train.data.quality.sieve import Place
-from modelgarden_train.data.rows import EmptyAnswerError, Row, RowError, place_of
+from modelgarden_train.data.rows import EmptyAnswerError, Row, RowError, UnansweredError, place_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -46,15 +46,19 @@ class Done:
     counted: str
     """What a row's number is counted in, as people look for it: `rows.jsonl, line`."""
     ready: list[Ready] = field(default_factory=list)
-    without_answer: list[int] = field(default_factory=list)
-    """Numbers of the rows that are left out for it."""
+    left_out: list[tuple[int, Finding]] = field(default_factory=list)
+    """Numbers of the rows that are left out for having no answer."""
     bad: int = 0
+    remedies: set[str] = field(default_factory=set)
+    """What to do about some of the bad rows."""
     told: list[str] = field(default_factory=list)
     """Of the first bad rows, where they stand and what is wrong."""
 
     def refuse(self, chunk: Chunk, number: int, error: RowError) -> None:
         """Count a bad row."""
         self.bad += 1
+        if error.remedy:
+            self.remedies.add(error.remedy)
         if len(self.told) < MOST_PLACES:
             self.told.append(f"{place_of(chunk.file, number, chunk.unit)}: {error}")
 
@@ -80,7 +84,8 @@ def encode_chunk(
         done.ready.extend(_checked(right, checks))
     for number, error in sorted(problems, key=lambda problem: problem[0]):
         if isinstance(error, EmptyAnswerError) and checks.quality.action("EmptyAnswer") == "Drop":
-            done.without_answer.append(number)
+            why = str(error) if isinstance(error, UnansweredError) else ""
+            done.left_out.append((number, Finding("EmptyAnswer", why)))
         else:
             done.refuse(chunk, number, error)
     return done

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -24,6 +24,11 @@ _IN_WORDS: Final[dict[Reason, str]] = {
     "Email": "the row has an e-mail address",
     "Secret": "the row has a key",
 }
+
+
+def told(counts: Mapping[str, int]) -> str:
+    """Return counts by reason for people."""
+    return ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "none"
 
 
 @dataclass

@@ -50,7 +50,7 @@ def public_addresses(host: str) -> Sequence[Address]:
     found = list(dict.fromkeys(ip_address(str(answer[4][0]).partition("%")[0]) for answer in answers))
     for address in found:
         if why := refusal_of(address):
-            raise UserError("AccessDenied", f"{host} leads to {why}; datasets come from the internet only")
+            raise UserError("AccessDenied", f"{host}: {why}; datasets come from the internet only")
     return found
 
 

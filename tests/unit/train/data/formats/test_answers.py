@@ -43,6 +43,13 @@ def test_both_answers_of_a_preference_are_part_of_its_identity() -> None:
     assert row.characters == 3
 
 
+@pytest.mark.parametrize(
+    ("text", "good"), [("true", True), ("False", False), ("TRUE ", True), ("1", True), ("0", False)]
+)
+def test_a_label_may_be_a_text_as_a_table_has_it(text: str, good: bool) -> None:
+    assert read(prompt="a", completion="b", label=text).label is good
+
+
 def test_a_label_says_whether_an_answer_is_good() -> None:
     assert read(prompt=[USER], completion=[GOOD], label=False) == Row((USER, GOOD), kind="KTO", label=False)
 
@@ -79,7 +86,11 @@ def test_images_stand_before_the_text() -> None:
         ({"chosen": [USER], "rejected": [USER]}, '"chosen" must end with a message of the role assistant'),
         ({"prompt": [USER, GOOD], "chosen": "4", "rejected": "5"}, '"prompt" must not end with an answer'),
         ({"prompt": [], "chosen": "4", "rejected": "5"}, '"prompt" has no message of the role user'),
-        ({"prompt": "a", "completion": "b", "label": 1}, '"label" must be true or false, found a number'),
+        (
+            {"prompt": "a", "completion": "b", "label": 1},
+            '"label" must be true or false, in a text also 1 or 0, found a number',
+        ),
+        ({"prompt": "a", "completion": "b", "label": "yes"}, "found another text"),
         ({"prompt": "a", "answer": 4}, '"answer" must be a string, found a number; write it in quotes'),
         ({"prompt": [{"role": "user", "content": [{"type": "image", "image": "a.png"}]}], "answer": "b"},
          "has an image; only the formats Vision and Messages may"),

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from modelgarden.api.finetunejob import DatasetFormat, ObjectiveType
 from modelgarden_pod.errors import UserError
-from modelgarden_train.data.formats import EXAMPLES, detect_format, parse_row
+from modelgarden_train.data.bad_rows import BadRows
+from modelgarden_train.data.formats import EXAMPLES, NoFormatError, detect_format, parse_row
 from modelgarden_train.data.learnable import LEARNED_FORMATS, require_learnable
 from modelgarden_train.data.rows import Row, RowError
 
@@ -107,13 +108,39 @@ def test_columns_that_name_nothing_are_refused(columns: dict[str, str], want: st
 
 
 def test_fields_of_no_format_are_answered_with_all_formats_and_columns() -> None:
-    with pytest.raises(RowError) as raised:
+    with pytest.raises(RowError, match=r"^the fields 'frage' fit no format$"):
         detect_format({"frage": "a"})
 
-    assert str(raised.value).startswith(
-        "the fields 'frage' fit no format; rename them with columns, or use one of "
-    )
-    assert all(f"{name} (" in str(raised.value) for name in FORMATS)
+    bad = BadRows()
+    told = [f"line {line}: the fields 'frage' fit no format" for line in (1, 2, 3)]
+    bad.add(3, told, remedies=[NoFormatError.remedy])
+    with pytest.raises(UserError) as raised:
+        bad.require_few(0, rows=4, formats=["Auto"])
+    assert "rename fields with columns" in raised.value.message
+    assert all(raised.value.message.count(f"{name} (") == 1 for name in FORMATS)
+    assert "LabelStudio (annotations, data)" in raised.value.message
+    assert len(raised.value.message) < 768, "nothing of it is cut off in an event"
+
+
+@pytest.mark.parametrize(
+    ("value", "want"),
+    [
+        (
+            {"***": "a", "my password hunter2pw": "b", "frage": "c"},
+            "'frage', 2 whose names look like content",
+        ),
+        ({"anna@example.org": "a"}, "the fields 1 whose name looks like content fit no format"),
+        ({"x" * 31: "a"}, "the fields 1 whose name looks"),
+        ({f"f{number}": "a" for number in range(12)}, "'f9', ... fit no format"),
+        ({"data": [{"prompt": "a"}]}, "if the rows are the objects in 'data', upload that list alone"),
+    ],
+)
+def test_names_that_may_be_content_are_only_counted(value: dict[str, Any], want: str) -> None:
+    with pytest.raises(RowError) as raised:
+        detect_format(value)
+
+    assert want in str(raised.value)
+    assert "hunter2pw" not in str(raised.value)
 
 
 @every_format

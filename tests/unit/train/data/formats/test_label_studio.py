@@ -91,6 +91,14 @@ def test_a_small_export_of_data_with_an_id_is_read_with_columns() -> None:
         parse_row(value, "Auto")
 
 
+def test_a_small_export_in_another_order_asks_for_both_names() -> None:
+    value = {"annotator": 1, "id": 7, "question": "q", "reply": "a"}
+
+    with pytest.raises(RowError, match=r"columns\.prompt and columns\.completion: 'question', 'reply'$"):
+        parse_row(value, "LabelStudio")
+    assert pair(parse_row(value, "LabelStudio", {"prompt": "question", "completion": "reply"})) == ("q", "a")
+
+
 def test_the_only_text_of_the_data_is_the_prompt_and_what_is_written_goes_before_what_is_chosen() -> None:
     row = parse_row(
         task(ANSWER, result("tone", "choices", choices=["short"]), data={"question": "q", "number": 3}),

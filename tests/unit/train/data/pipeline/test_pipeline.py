@@ -108,8 +108,14 @@ def read(
     return check(path, dataset_format, **fields)
 
 
-def check(path: Path, dataset_format: DatasetFormat = "Auto", **fields: Any) -> Parsed:
-    source = PodSource(uri=path.name, format=dataset_format)
+def check(
+    path: Path,
+    dataset_format: DatasetFormat = "Auto",
+    *,
+    columns: dict[str, str] | None = None,
+    **fields: Any,
+) -> Parsed:
+    source = PodSource(uri=path.name, format=dataset_format, columns=columns or {})
     file = SourceFile(source=0, name=path.name, path=path)
     return prepared([file], [source], path.parent, **fields)
 
@@ -242,8 +248,8 @@ def test_what_is_quoted_of_a_row_is_short(tmp_path: Path) -> None:
         read([chat((role, "a"), ("assistant", "b"))], tmp_path)
     assert len(raised.value.message) < 500
 
-    fields = {f"field {number}" + "y" * 1000: 1 for number in range(1000)}
-    with pytest.raises(UserError, match=r"'field 9y{33}\.\.\.', \.\.\. fit no format") as raised:
+    fields = {f"field{number}": 1 for number in range(1000)}
+    with pytest.raises(UserError, match=r"'field9', \.\.\. fit no format") as raised:
         read([fields], tmp_path)
     assert len(raised.value.message) < 1000
 
@@ -359,8 +365,29 @@ def test_more_bad_rows_than_may_be_are_refused_with_the_number(most: int | str, 
 
 
 def test_nothing_but_bad_rows_is_no_dataset(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="has no rows"):
-        read(["{"], tmp_path, max_bad_rows="100%")
+    with pytest.raises(UserError, match=r"2 rows are wrong \(of 2; maxBadRows is 100%\): line 1: column"):
+        read(["{", "x"], tmp_path, max_bad_rows="100%")
+
+
+def test_a_row_that_lacks_an_answer_only_is_told_how_it_may_be_left_out(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"quality\.emptyAnswers: Drop leaves rows without an answer out"):
+        read([pair("a"), pair("b", " ")], tmp_path)
+    with pytest.raises(UserError) as raised:
+        read([pair("a"), {"prompt": "b"}], tmp_path)
+    assert "emptyAnswers" not in raised.value.message
+
+
+def test_a_task_of_label_studio_that_is_left_out_says_why(tmp_path: Path) -> None:
+    task = {"data": {"prompt": "q"}, "annotations": [{"result": [
+        {"from_name": "answer", "type": "textarea", "value": {"text": ["a"]}}
+    ]}]}  # fmt: skip
+
+    parsed = read([task], tmp_path, columns={"completion": "answerx"}, quality=Quality(empty_answers="Drop"))
+
+    (record,) = parsed.tally.records
+    assert record.places == (
+        "line 1 (columns.completion names 'answerx', which is not in the answers: 'answer')",
+    )
 
 
 def test_a_row_that_the_template_refuses_is_a_bad_one_in_its_place(tmp_path: Path) -> None:
