@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -18,6 +19,10 @@ _IMAGE_REASONS: Final = frozenset(
 _START_REASONS: Final = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"}
 )
+
+_NO_CLAIM: Final = re.compile(r'persistentvolumeclaim "([^"]+)" not found')
+_STRAY_END: Final = re.compile(r"[.] not found[.]?$")
+_UNBOUND: Final = "unbound immediate PersistentVolumeClaims"
 
 
 def scheduling_condition(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -37,8 +42,18 @@ def place_problem(pod: Mapping[str, Any]) -> Problem | None:
     condition = scheduling_condition(pod)
     if condition is None or condition.get("reason") not in ("Unschedulable", "SchedulingGated"):
         return None
-    said = condition.get("message") or "waits for admission to a queue"
+    said = _advised(condition.get("message") or "waits for admission to a queue")
     return Problem("Unschedulable", clean(f"Pod {pod['metadata']['name']}: {said}"))
+
+
+def _advised(said: str) -> str:
+    """Return the scheduler's words with what to do where a claim is missing, and without their stray end."""
+    said = _STRAY_END.sub("", said)
+    if found := _NO_CLAIM.search(said):
+        return f"{said}; create the PersistentVolumeClaim {found[1]}, or a new resource that names another"
+    if _UNBOUND in said:
+        return f"{said}; see what kubectl describe persistentvolumeclaim says"
+    return said
 
 
 def unscheduled_since(pod: Mapping[str, Any]) -> datetime | None:
