@@ -166,6 +166,23 @@ def _buckets() -> tuple[RuleCase, ...]:
     )
 
 
+def _source_forms() -> tuple[RuleCase, ...]:
+    pairs = (
+        ("http://host/rows.jsonl", "https://host/rows.jsonl"),
+        ("file:///rows.jsonl", "configmap://name/rows.jsonl"),
+        ("hf://name", "hf://org/name"),
+        ("configmap://nope", "configmap://faq/rows.jsonl"),
+        ("pvc://claim", "pvc://claim/rows.jsonl"),
+        ("https://host/rows.jsonl?X-Amz-Signature=1", "https://host/rows.jsonl"),
+        ("s3://bucket/my rows.jsonl", "s3://bucket/my-rows.jsonl"),
+    )
+    message = "must be s3://bucket/path, gs://bucket/path, hf://org/name"
+    return tuple(
+        RuleCase(FINETUNEJOB, message, "spec.dataset.source", *({"dataset": {"source": uri}} for uri in pair))
+        for pair in pairs
+    )
+
+
 def _filled(patch: Patch, uri: str) -> Patch:
     return {key: _filled(value, uri) if isinstance(value, dict) else uri for key, value in patch.items()}
 
@@ -495,6 +512,7 @@ RULE_CASES: tuple[RuleCase, ...] = (
     *_extra_args(),
     *_given_twice(),
     *_buckets(),
+    *_source_forms(),
     *_output(),
     RuleCase(
         FINETUNEJOB,

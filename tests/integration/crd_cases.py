@@ -350,6 +350,14 @@ def _mend_output(spec: dict[str, Any]) -> None:
             _mend_resources(dataset.get("resources", {}))
 
 
+def _pattern_of(schema: Schema) -> str:
+    """Return the pattern of a string, also where a rule holds it; nothing where there is none."""
+    rules = (rule["rule"] for rule in schema.get("x-kubernetes-validations", ()))
+    return str(
+        schema.get("pattern") or next((rule for rule in rules if rule.startswith('self.matches(r"')), "")
+    )
+
+
 @dataclass
 class Cases:
     """A source of resources of one kind."""
@@ -425,8 +433,8 @@ class Cases:
         return made
 
     def _string(self, schema: Schema, *, misses: float) -> str:
-        pattern = schema.get("pattern")
-        if pattern is None:
+        pattern = _pattern_of(schema)
+        if not pattern:
             return self.rng.choice(
                 ("", "a", "text of a message"[: schema["maxLength"]], "ü" * schema["maxLength"])
             )
@@ -491,7 +499,7 @@ class Cases:
         near = [
             miss
             for known, (_, bad) in POOLS.items()
-            if known.strip("^$") in schema.get("pattern", "")
+            if known.strip("^$") in _pattern_of(schema)
             for miss in bad
         ]
         container[key] = self.rng.choice((*edges, *around, *_WORDS, *near, *near))

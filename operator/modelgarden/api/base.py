@@ -28,9 +28,10 @@ class Rule:
     message: str
     field_path: str | None = None
 
-    def on_a_value(self) -> dict[str, Any]:
-        """Return what a field's schema has more, where the rule is on a value rather than on an object."""
-        return {"x-kubernetes-validations": [{"rule": self.rule, "message": self.message}]}
+
+def on_a_value(*rules: Rule) -> dict[str, Any]:
+    """Return what a field's schema has more, where rules are on a value rather than on an object."""
+    return {"x-kubernetes-validations": [{"rule": one.rule, "message": one.message} for one in rules]}
 
 
 class ApiModel(BaseModel):
@@ -121,7 +122,7 @@ IN_A_BUCKET = AfterValidator(_names_a_bucket)
 
 StorageUri = Annotated[
     str,
-    Field(pattern=rf"^{STORAGE_PATTERN}$", max_length=1024, json_schema_extra=BUCKET_RULE.on_a_value()),
+    Field(pattern=rf"^{STORAGE_PATTERN}$", max_length=1024, json_schema_extra=on_a_value(BUCKET_RULE)),
     IN_A_BUCKET,
 ]
 ModelUri = Annotated[
@@ -129,7 +130,7 @@ ModelUri = Annotated[
     Field(
         pattern=rf"^({STORAGE_PATTERN}|{HF_PATTERN})$",
         max_length=1024,
-        json_schema_extra=BUCKET_RULE.on_a_value(),
+        json_schema_extra=on_a_value(BUCKET_RULE),
     ),
     IN_A_BUCKET,
 ]

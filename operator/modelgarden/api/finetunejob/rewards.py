@@ -6,14 +6,14 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from modelgarden.api.base import BUCKET_PATTERN, BUCKET_RULE, IN_A_BUCKET, ApiModel, Rule
+from modelgarden.api.base import BUCKET_PATTERN, BUCKET_RULE, IN_A_BUCKET, ApiModel, Rule, on_a_value
 
 RewardType = Literal["ExactMatch", "Regex", "JSONSchema", "SQL", "Length", "Python"]
 
 _FILE_PATTERN: Final = rf"^{BUCKET_PATTERN}(/[A-Za-z0-9_=+-][A-Za-z0-9_.=+-]*)+$"
 RewardFile = Annotated[
     str,
-    Field(pattern=_FILE_PATTERN, max_length=1024, json_schema_extra=BUCKET_RULE.on_a_value()),
+    Field(pattern=_FILE_PATTERN, max_length=1024, json_schema_extra=on_a_value(BUCKET_RULE)),
     IN_A_BUCKET,
 ]
 _NAME_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"

@@ -5,10 +5,18 @@ from __future__ import annotations
 import re
 from typing import Annotated, ClassVar, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from modelgarden.api.access import LocalReference
-from modelgarden.api.base import BUCKET_PATTERN, BUCKET_RULE, HF_PATTERN, IN_A_BUCKET, ApiModel, Rule
+from modelgarden.api.base import (
+    BUCKET_PATTERN,
+    BUCKET_RULE,
+    HF_PATTERN,
+    IN_A_BUCKET,
+    ApiModel,
+    Rule,
+    on_a_value,
+)
 from modelgarden.api.finetunejob.model import REVISION_PATTERN
 
 DatasetFormat = Literal[
@@ -35,9 +43,25 @@ CONFIG_MAP_PATTERN: Final = rf"configmap://{_OBJECT_NAME}/[A-Za-z0-9_-][A-Za-z0-
 WEB_PATTERN: Final = r"https://[a-z0-9][a-z0-9.-]*[a-z0-9](/[A-Za-z0-9._~%!$&'()*+,;=:@-]+)+"
 _PATTERNS: Final = (STORAGE_FILES_PATTERN, HF_PATTERN, CLAIM_PATTERN, CONFIG_MAP_PATTERN, WEB_PATTERN)
 HUB_NAME_PATTERN: Final = r"^[A-Za-z0-9_][A-Za-z0-9_. -]*$"
+_FORM: Final = rf"^({'|'.join(_PATTERNS)})$"
+FORM_RULE: Final = Rule(
+    rule=f'self.matches(r"{_FORM}")',
+    message="must be s3://bucket/path, gs://bucket/path, hf://org/name, pvc://claim/path, configmap://name/key or "
+    "https://host/path; without blanks, and https:// without ? and what follows (presigned URLs are not supported)",
+)
+"""A rule, as the message of a schema's pattern is the pattern."""
+
+
+def _has_a_form(uri: str) -> str:
+    if not re.fullmatch(_FORM.strip("^$"), uri):
+        raise ValueError(FORM_RULE.message)
+    return uri
+
+
 SourceUri = Annotated[
     str,
-    Field(pattern=rf"^({'|'.join(_PATTERNS)})$", max_length=1024, json_schema_extra=BUCKET_RULE.on_a_value()),
+    Field(max_length=1024, json_schema_extra=on_a_value(FORM_RULE, BUCKET_RULE)),
+    AfterValidator(_has_a_form),
     IN_A_BUCKET,
 ]
 HubName = Annotated[str, Field(pattern=HUB_NAME_PATTERN, max_length=128)]
