@@ -61,7 +61,11 @@ def container_of(name: str, head: bytes) -> Container:
         return "JSON Lines" if plain.endswith(_LINES) or _begins_with_a_row(text) else "JSON"
     if plain.endswith((*_LINES, ".json")) or not text:
         return "JSON Lines"
-    raise unreadable(name, f"neither its name nor its first bytes tell what the file is; {_UNKNOWN}")
+    raise unreadable(
+        name,
+        f"neither its name nor its first bytes tell what the file is; {_UNKNOWN}; of a folder with other files name those "
+        "with rows, such as folder/*.jsonl",
+    )
 
 
 def _without_compression(name: str) -> str:

@@ -131,6 +131,7 @@ def tarred() -> bytes:
         ),
         pytest.param("a.parquet", LINES, "named Parquet and is none", id="no Parquet"),
         pytest.param("a.txt", b"Hello\n", "neither its name nor its first bytes", id="a text"),
+        pytest.param("README.md", b"# Rows\n", "name those with rows, such as folder/*.jsonl", id="a note"),
         pytest.param(
             "a.gz", gzip.compress(LINES * 9)[:-20], "the gzip file is cut off or damaged", id="half a gzip"
         ),
