@@ -231,7 +231,7 @@ _RESERVED_KEYS = (
     "job-name",
     "batch.kubernetes.io/job-name",
 )
-_READ_AS_SPELLED = ("replicas", "gpus", "cpu", "memory", "version")
+_READ_AS_SPELLED = ("replicas", "gpus", "cpu", "memory", "version", "effectiveBatchSize")
 _WORDS = ("", " ", "text", "ünï\u4e2d\U0001f331", "a\nb", "\u0000", "true", "x" * 300)
 
 

@@ -34,12 +34,14 @@ CHANGES: dict[str, dict[str, Any]] = {
     "carbon": {"zone": "DEU"},
     "trackers": {"tensorboard": {}},
     "dryRun": {"dryRun": True},
+    "stallTimeoutSeconds": {"stallTimeoutSeconds": 600},
 }
 """A valid change to every immutable field of a FineTuneJob."""
 
 MUTABLE = {
     "suspend": True,
     "backoffLimit": 5,
+    "interruptionLimit": 5,
     "activeDeadlineSeconds": 60,
     "ttlSecondsAfterFinished": 60,
 }
