@@ -58,6 +58,22 @@ POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             _LONG_S3 + "a",
         ),
     ),
+    finetunejob.REWARD_FILE_PATTERN: (
+        ("s3://bucket/reward.py", "gs://my_bucket/a/b=1/shop.sqlite", _LONG_S3),
+        (
+            "s3://bucket",
+            "s3://bucket/",
+            "s3://bucket/*.py",
+            "gs://a..b/x",
+            "s3://10.0.0.1/x",
+            "s3://bucket//x",
+            "/reward.py",
+        ),
+    ),
+    finetunejob.FUNCTION_PATTERN: (
+        ("reward", "_", "Reward_2", "a" * 63),
+        ("", "2nd", "re-ward", "a.b", "a" * 64, "é", "reward\n"),
+    ),
     finetunejob.STORAGE_FILES_PATTERN: (
         (
             "s3://bucket/data.jsonl",
@@ -341,10 +357,14 @@ def _mend_validation(dataset: dict[str, Any]) -> None:
 
 
 def _mend_output(spec: dict[str, Any]) -> None:
-    """Give an output that would change its own inputs, or a dataset that is no file, another place."""
+    """Give an output that would change its own inputs, or a dataset that is no file, another place; leave settings of
+    GGUF where that is made.
+    """
     dataset, output = spec.get("dataset"), spec.get("output")
     if isinstance(output, dict) and "uri" in output:
         output["uri"] = "s3://output/garden"
+        if "GGUF" not in output.get("formats", ()):
+            output.pop("gguf", None)
         if isinstance(dataset, dict):
             _mend_sources(dataset)
             _mend_resources(dataset.get("resources", {}))

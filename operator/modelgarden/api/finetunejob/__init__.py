@@ -21,6 +21,8 @@ from modelgarden.api.finetunejob.output import USED_FORMAT, ArtifactFormat, Gguf
 from modelgarden.api.finetunejob.parent import BaseModelRecord, Parent
 from modelgarden.api.finetunejob.quality import FIELD_OF_REASON, Action, Quality, Reason
 from modelgarden.api.finetunejob.rewards import (
+    FUNCTION_PATTERN,
+    REWARD_FILE_PATTERN,
     JsonSchemaReward,
     LengthReward,
     PythonReward,
@@ -80,11 +82,13 @@ __all__ = [
     "CONFIG_MAP_PATTERN",
     "DEFAULT_LEARNING_RATES",
     "FIELD_OF_REASON",
+    "FUNCTION_PATTERN",
     "HUB_NAME_PATTERN",
     "IMMUTABLE_FIELDS",
     "MLFLOW_KEYS",
     "MODULE_PATTERN",
     "REVISION_PATTERN",
+    "REWARD_FILE_PATTERN",
     "STALL_TIMEOUT_SECONDS",
     "STORAGE_FILES_PATTERN",
     "TITLE_PATTERN",

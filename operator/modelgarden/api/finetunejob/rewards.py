@@ -10,13 +10,13 @@ from modelgarden.api.base import BUCKET_PATTERN, BUCKET_RULE, IN_A_BUCKET, ApiMo
 
 RewardType = Literal["ExactMatch", "Regex", "JSONSchema", "SQL", "Length", "Python"]
 
-_FILE_PATTERN: Final = rf"^{BUCKET_PATTERN}(/[A-Za-z0-9_=+-][A-Za-z0-9_.=+-]*)+$"
+REWARD_FILE_PATTERN: Final = rf"^{BUCKET_PATTERN}(/[A-Za-z0-9_=+-][A-Za-z0-9_.=+-]*)+$"
 RewardFile = Annotated[
     str,
-    Field(pattern=_FILE_PATTERN, max_length=1024, json_schema_extra=on_a_value(BUCKET_RULE)),
+    Field(pattern=REWARD_FILE_PATTERN, max_length=1024, json_schema_extra=on_a_value(BUCKET_RULE)),
     IN_A_BUCKET,
 ]
-_NAME_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
+FUNCTION_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
 _LIMITS: Final = "minTokens must not be more than maxTokens"
 _NOTHING: Final = "length needs minTokens or maxTokens"
 
@@ -89,7 +89,7 @@ class PythonReward(ApiModel):
         description="The file, s3://bucket/path.py or gs://bucket/path.py. It runs in a process of its own, without "
         "network, with the packages of the training image."
     )
-    function: Annotated[str, Field(pattern=_NAME_PATTERN, max_length=63)] = Field(
+    function: Annotated[str, Field(pattern=FUNCTION_PATTERN, max_length=63)] = Field(
         default="reward",
         description="Name of the function. It is called as those of TRL are: with prompts, completions, completion_ids and "
         "answer, each a list with one entry for each completion, and returns a list of as many numbers; None is for a "
