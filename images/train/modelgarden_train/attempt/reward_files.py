@@ -30,11 +30,14 @@ def fetch_reward_files(run: Run, report: DatasetReport) -> dict[str, Path]:
         TemporaryError: storage does not answer.
     """
     recorded = {entry.path: entry.sha256 for entry in report.files}
-    found = {}
-    for uri, kept in _places(run):
-        found[uri] = run.workspace / kept
-        run.folder.download(kept, found[uri], sha256=recorded[kept])
-    return found
+    for _, kept in _places(run):
+        run.folder.download(kept, run.workspace / kept, sha256=recorded[kept])
+    return local_reward_files(run)
+
+
+def local_reward_files(run: Run) -> dict[str, Path]:
+    """Return where on this machine they are, once they were kept or fetched, by their URIs."""
+    return {uri: run.workspace / kept for uri, kept in _places(run)}
 
 
 def _places(run: Run) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modelgarden.api.artifact import DatasetReport
 from modelgarden.api.layout import DATASET_TRAIN
-from modelgarden_train.attempt.reward_files import fetch_reward_files, keep_reward_files
+from modelgarden_train.attempt.reward_files import keep_reward_files, local_reward_files
 from modelgarden_train.attempt.run import Run
 from modelgarden_train.data.prepared_rows import read_rows
 from modelgarden_train.rewards.completion import Completion
@@ -28,5 +28,5 @@ def with_rewards(run: Run, report: DatasetReport) -> DatasetReport:
         Completion(prompt=row.question, text=row.answer, ids=row.reference_ids, answer=row.answer)
         for row in read_rows(rows)
     )
-    try_rewards(grpo.rewards, fetch_reward_files(run, report), own)
+    try_rewards(grpo.rewards, local_reward_files(run), own)
     return report

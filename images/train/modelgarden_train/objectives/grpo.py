@@ -14,7 +14,7 @@ from modelgarden_train.objectives.arguments import training_arguments
 from modelgarden_train.objectives.group import Grouped, asked
 from modelgarden_train.objectives.memory import StepPlan
 from modelgarden_train.objectives.passes import Passes, StepRows
-from modelgarden_train.objectives.reference import against_the_base_model, in_16_bits
+from modelgarden_train.objectives.reference import against_the_base_model, log_likelihoods
 from modelgarden_train.objectives.rollout import Rollouts
 from modelgarden_train.objectives.scope import Scope
 from modelgarden_train.objectives.stepped import stepped
@@ -79,27 +79,14 @@ def _trainer(settings: Grpo, rollouts: Rollouts) -> type:
         ) -> Any:
             """Return a pass's part of the step's loss."""
             learned = inputs["completion_mask"][:, 1:]
-            found = self._log_likelihoods(model, inputs)
+            found = log_likelihoods(model, inputs).float()
             ratio = (found - found.detach()).exp()
             losses = -inputs["advantages"][:, None] * ratio
             if settings.beta:
                 with torch.no_grad(), model.disable_adapter():
-                    reference = self._log_likelihoods(model, inputs)
+                    reference = log_likelihoods(model, inputs).float()
                 distance = reference - found
                 losses = losses + settings.beta * (distance.exp() - distance - 1)
             return (losses * learned).sum(dim=1) @ inputs["scales"]
-
-        def _log_likelihoods(self, model: Any, inputs: Any) -> Any:
-            """Return those of the completions' tokens; shape (rows, longest - 1)."""
-            labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
-            with in_16_bits(self.args.device):
-                outputs = model(
-                    input_ids=inputs["input_ids"],
-                    attention_mask=inputs["attention_mask"],
-                    labels=labels,
-                    use_cache=False,
-                    fused_lm_head=True,
-                )
-            return outputs.log_probs.float()
 
     return Rewarded

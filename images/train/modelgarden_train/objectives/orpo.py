@@ -14,7 +14,7 @@ from modelgarden_train.objectives.arguments import training_arguments
 from modelgarden_train.objectives.memory import StepPlan
 from modelgarden_train.objectives.pairs import Pairs, chosen_tokens, pair
 from modelgarden_train.objectives.passes import Passes
-from modelgarden_train.objectives.reference import against_the_base_model, in_16_bits
+from modelgarden_train.objectives.reference import against_the_base_model, log_likelihoods
 from modelgarden_train.objectives.scope import Scope
 from modelgarden_train.objectives.stepped import stepped
 
@@ -54,18 +54,8 @@ def _trainer() -> type:
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
             """Return a pass's part of the step's mean: of the pairs, and of the chosen answers' tokens."""
-            learned = inputs["completion_mask"]
-            labels = inputs["input_ids"].masked_fill(learned == 0, -100)
-            with in_16_bits(self.args.device):
-                outputs = model(
-                    input_ids=inputs["input_ids"],
-                    attention_mask=inputs["attention_mask"],
-                    labels=labels,
-                    use_cache=False,
-                    fused_lm_head=True,
-                )
-            sums = outputs.log_probs.sum(dim=1)
-            chosen, rejected = (sums / learned[:, 1:].sum(dim=1)).chunk(2)
+            sums = log_likelihoods(model, inputs).sum(dim=1)
+            chosen, rejected = (sums / inputs["completion_mask"][:, 1:].sum(dim=1)).chunk(2)
             judge = SimpleNamespace(beta=self.beta, accelerator=self.accelerator)
             weighed, better, worse, *_ = ORPOTrainer.odds_ratio_loss(judge, chosen, rejected)
             self._note(better, worse)

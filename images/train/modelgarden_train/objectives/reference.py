@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -20,6 +20,20 @@ def in_16_bits(device: Any) -> Any:
     import torch
 
     return torch.autocast(device.type, dtype=compute_dtype(), enabled=device.type == "cuda")
+
+
+def log_likelihoods(model: Any, inputs: Mapping[str, Any]) -> Any:
+    """Return those of the answers' tokens of a pass; shape (rows, longest - 1)."""
+    ids = inputs["input_ids"]
+    with in_16_bits(ids.device):
+        outputs = model(
+            input_ids=ids,
+            attention_mask=inputs["attention_mask"],
+            labels=ids.masked_fill(inputs["completion_mask"] == 0, -100),
+            use_cache=False,
+            fused_lm_head=True,
+        )
+    return outputs.log_probs
 
 
 def against_the_base_model(trainer: type, columns: tuple[str, str]) -> type:
