@@ -378,6 +378,11 @@ def stop(number, frame):
         save(30)
     channel.send(Failed(reason="Retrying", message="stopped by SIGTERM", exit_code=143))
 signal.signal(signal.SIGTERM, stop)
+met = begin.workspace / "met"
+if begin.rank:
+    met.touch()
+while not met.exists():
+    time.sleep(0.01)
 channel.send(Stage(name="Training"))
 for_ever()
 """

@@ -29,20 +29,31 @@ def stepped(
     Of several processes each computes the loss of its `own` rows of a step, as parts of the step's mean; losses and
     gradients are then summed, so that all of them take one and the same step.
     """
-    import torch
-
     counted = TokenCount()
-    form = passes.form
-    in_16_bits = arguments.bf16 and scope.config.method != "Full"
-    steps = passes
     watching = Validator(scope)
-    ends = ending(numbers_only(trainer, scope.checkpoints))
+    kind: Any = stepping(trainer, scope, arguments, counted)
+    kind.passes, kind.validator = passes, watching  # TRL asks for the first as it makes the object
+    made = kind(
+        model=model,
+        args=arguments,
+        train_dataset=_dataset(rows(scope.rows)),
+        eval_dataset=_dataset(rows(scope.held_out)) if scope.held_out else None,
+        processing_class=scope.tokenizer,
+        data_collator=collate,
+        callbacks=[follower(scope, counted, passes, watching)],
+    )
+    watching.watch(made)
+    return made
 
-    class Stepped(ranked(led(ends, torch.bfloat16) if in_16_bits else ends, scope.ranks)):  # type: ignore[misc]
+
+def stepping(trainer: type, scope: Scope, arguments: Any, counted: TokenCount) -> type:
+    """Return this class of trainers with our steps, whose tokens it counts."""
+
+    class Stepping(_base(trainer, scope, arguments)):  # type: ignore[misc]
         """The trainer with our steps."""
 
-        passes = steps
-        validator = watching
+        passes: Passes
+        validator: Validator
         step: StepRows
 
         def _get_train_sampler(self, train_dataset: Any = None) -> ShuffledSampler:
@@ -50,28 +61,30 @@ def stepped(
 
         def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
             """Weigh a step by its rows, as no label is on the GPU yet."""
+            import torch
+
             batches = list(islice(epoch_iterator, num_batches))
-            weight = sum(form.weight(batch["rows"].rows) for batch in batches)
+            weight = sum(self.passes.form.weight(batch["rows"].rows) for batch in batches)
             return batches, torch.full((), max(1, weight), device=device)
 
         def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
             self.ranks.seed(scope.config.training.seed, self.state.global_step)
             self.begin(inputs["rows"])
-            loss = steps.run(
+            loss = self.passes.run(
                 self.own,
                 ranks=self.ranks,
-                forward_and_back=lambda part: super(Stepped, self).training_step(
+                forward_and_back=lambda part: super(Stepping, self).training_step(
                     model, part, num_items_in_batch
                 ),
                 forget=lambda: self._forget(model),
             )
-            counted.tokens += sum(map(form.tokens, self.step.rows))
+            counted.tokens += sum(map(self.passes.form.tokens, self.step.rows))
             return self.summed(loss)
 
         @property
         def own(self) -> list[StepRow]:
             """The rows of the step that this process computes."""
-            return own_rows(self.step.rows, form, self.ranks)
+            return own_rows(self.step.rows, self.passes.form, self.ranks)
 
         def begin(self, rows: StepRows) -> None:
             """Know the rows of a step, and do what an objective does with all of them first."""
@@ -87,17 +100,16 @@ def stepped(
         def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
             return on_device(inputs, self.args.device)
 
-    made = Stepped(
-        model=model,
-        args=arguments,
-        train_dataset=_dataset(rows(scope.rows)),
-        eval_dataset=_dataset(rows(scope.held_out)) if scope.held_out else None,
-        processing_class=scope.tokenizer,
-        data_collator=collate,
-        callbacks=[follower(scope, counted, steps, watching)],
-    )
-    watching.watch(made)
-    return made
+    return Stepping
+
+
+def _base(trainer: type, scope: Scope, arguments: Any) -> type:
+    """Return the trainer as one of several processes, with masters where the weights that learn are of 16 bits."""
+    import torch
+
+    ends = ending(numbers_only(trainer, scope.checkpoints))
+    in_16_bits = arguments.bf16 and scope.config.method != "Full"
+    return ranked(led(ends, torch.bfloat16) if in_16_bits else ends, scope.ranks)
 
 
 def ending(trainer: type) -> type:
