@@ -11,6 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from modelgarden.api.artifact import Manifest
+from modelgarden.api.curve import TrainingCurve
 from modelgarden.api.evaluation import Metric
 from tests.integration.trainer_process import (
     TrainerProcess,
@@ -54,6 +55,14 @@ def scores_of(manifest: Manifest) -> dict[str, Metric]:
     return {metric.name: metric for metric in manifest.evaluation.metrics}
 
 
+def check_curve(folder: Path, name: str) -> None:
+    """The curve shows what the objective is followed by, and it rises."""
+    points = TrainingCurve.model_validate_json((folder / "run/curve.json").read_bytes()).points
+    values = [value for point in points if (value := getattr(point, name)) is not None]
+    assert len(values) >= 2
+    assert values[-1] > values[0]
+
+
 def check_margin(manifest: Manifest) -> None:
     margin = scores_of(manifest)["preferenceMargin"]
     assert float(margin.tuned.value) > float(margin.base.value) + 1
@@ -71,6 +80,7 @@ def test_dpo_makes_the_chosen_answers_likelier_than_the_rejected_ones(tmp_path: 
     accuracy = scores["preferenceAccuracy"].tuned
     assert accuracy.numerator == accuracy.denominator
     check_margin(manifest)
+    check_curve(tmp_path, "reward_margin")
     used = manifest.hyperparameters
     assert (used["objective"], used["beta"], used["lossType"]) == ("DPO", "0.2", "Sigmoid")
     adapter = json.loads((tmp_path / "run/artifact/adapter/adapter_config.json").read_text())
@@ -98,6 +108,7 @@ def test_orpo_learns_answers_and_preferences_at_once(tmp_path: Path) -> None:
     )
 
     check_margin(manifest)
+    check_curve(tmp_path, "reward_margin")
     perplexity = scores_of(manifest)["perplexity"]
     assert float(perplexity.tuned.value) < float(perplexity.base.value)
 
@@ -113,6 +124,7 @@ def test_kto_makes_good_answers_likelier_than_bad_ones(loss: str, tmp_path: Path
 
     assert list(scores_of(manifest)) == ["perplexity", "preferenceMargin"]
     check_margin(manifest)
+    check_curve(tmp_path, "reward_margin")
 
 
 @pytest.mark.parametrize("objective", ["DPO", "ORPO", "KTO"])

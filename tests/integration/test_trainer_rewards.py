@@ -11,6 +11,7 @@ import pytest
 
 from hack.cluster import S3Server
 from modelgarden.api.artifact import Manifest
+from modelgarden.api.curve import TrainingCurve
 from modelgarden.api.pods import PodStorage
 from modelgarden_pod.folder import Folder
 from modelgarden_pod.retry import Patience
@@ -105,6 +106,10 @@ def test_what_a_function_rewards_is_answered_more_often(s3: S3Server, shelf: Fol
 
     base, tuned = rewards_of(manifest)
     assert tuned > base + 0.3
+    curve = TrainingCurve.model_validate_json((tmp_path / "run/curve.json").read_bytes()).points
+    earned = [point.reward for point in curve if point.reward is not None]
+    assert len(earned) >= 2
+    assert earned[-1] > earned[0]
     used = manifest.hyperparameters
     assert (used["objective"], used["generations"]) == ("GRPO", "8")
     assert used["rewards"] == "Python x 1, ExactMatch x 0.5"

@@ -25,6 +25,12 @@ class CurvePoint(ApiModel):
     learning_rate: Number | None = None
     gradient_norm: Number | None = None
     """Before clipping; None where it is no number, as with a step that float16 skips."""
+    reward: Number | None = None
+    """Mean of what the completions were worth, over the steps since the loss was last taken (GRPO)."""
+    reward_margin: Number | None = None
+    """By how much the chosen answers' implicit reward exceeds the rejected ones', the mean over the same steps' passes
+    (DPO, ORPO, KTO); of several processes the first one's.
+    """
     tokens_per_second: Annotated[int, Field(ge=0)] | None = None
     """Trained on lately, padding left out; None at the start of an attempt."""
     validation_loss: Number | None = None

@@ -102,6 +102,8 @@ class Logged(Message):
     loss: float
     learning_rate: float | None
     gradient_norm: float | None
+    reward: float | None = None
+    reward_margin: float | None = None
 
 
 class Validated(Message):

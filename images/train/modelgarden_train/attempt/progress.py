@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from modelgarden.api.curve import CurvePoint
 from modelgarden.api.emissions import EmissionsRecord
 from modelgarden.api.finetunejob import Progress, TrackerStatus, ValidationStatus
 from modelgarden.api.pods import TrainReport
@@ -91,6 +92,11 @@ class ProgressBoard:
             fields["tokens_per_second"] = round((tokens - first_tokens) / (now - began))
             fields["eta_seconds"] = round((total - step) * (now - began) / (step - first_step))
         self.update(**fields)
+
+    def logged(self, point: CurvePoint) -> None:
+        """Tell what an objective with rewards is followed by."""
+        told = {"reward": point.reward, "reward_margin": point.reward_margin}
+        self.update(**{name: f"{value:.4f}" for name, value in told.items() if value is not None})
 
     def validated(self, found: ValidationStatus) -> None:
         """Tell what the validations have found; a training that stopped early has no more steps than it did."""

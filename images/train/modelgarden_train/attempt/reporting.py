@@ -63,11 +63,25 @@ class Reporter:
         self._channel.send(Stepped(step=step, total=total, epoch=epoch, tokens=tokens, loss=loss))
 
     def logged(
-        self, step: int, *, loss: float, learning_rate: float | None, gradient_norm: float | None
+        self,
+        step: int,
+        *,
+        loss: float,
+        learning_rate: float | None,
+        gradient_norm: float | None,
+        reward: float | None,
+        reward_margin: float | None,
     ) -> None:
         """Tell what was taken after a step."""
         self._channel.send(
-            Logged(step=step, loss=loss, learning_rate=learning_rate, gradient_norm=gradient_norm)
+            Logged(
+                step=step,
+                loss=loss,
+                learning_rate=learning_rate,
+                gradient_norm=gradient_norm,
+                reward=reward,
+                reward_margin=reward_margin,
+            )
         )
 
     def validating(self) -> None:

@@ -248,8 +248,11 @@ class Supervisor:
             loss=message.loss,
             learning_rate=message.learning_rate,
             gradient_norm=message.gradient_norm,
+            reward=message.reward,
+            reward_margin=message.reward_margin,
             tokens_per_second=self._board.tokens_per_second,
         )
+        self._board.logged(point)
         self._take(point)
 
     def _take(self, point: CurvePoint) -> None:

@@ -25,6 +25,8 @@ _TAGS = {
     "loss": "train/loss",
     "learning_rate": "train/learning_rate",
     "gradient_norm": "train/gradient_norm",
+    "reward": "train/reward",
+    "reward_margin": "train/reward_margin",
     "tokens_per_second": "train/tokens_per_second",
     "validation_loss": "validation/loss",
 }

@@ -63,6 +63,8 @@ def follower(scope: Scope, counted: TokenCount, passes: Passes, validator: Valid
                 loss=self.loss,
                 learning_rate=_number(logs.get("learning_rate")),
                 gradient_norm=_number(logs.get("grad_norm")),
+                reward=_number(logs.get("reward")),
+                reward_margin=_number(logs.get("rewards/margins")),
             )
             scope.watcher.gpu_memory(_peak_memory_mib(scope))
 

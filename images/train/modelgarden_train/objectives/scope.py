@@ -40,7 +40,14 @@ class Watcher(Protocol):
         ...
 
     def logged(
-        self, step: int, *, loss: float, learning_rate: float | None, gradient_norm: float | None
+        self,
+        step: int,
+        *,
+        loss: float,
+        learning_rate: float | None,
+        gradient_norm: float | None,
+        reward: float | None,
+        reward_margin: float | None,
     ) -> None:
         """Hear the mean loss since it was last told, with what went with it at this step."""
         ...

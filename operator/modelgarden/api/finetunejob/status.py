@@ -41,6 +41,14 @@ class Progress(ApiModel):
     percent: int = Field(default=0, ge=0, le=100, description="Share of the steps that is done.")
     epoch: Decimal | None = Field(default=None, description="Epochs done.")
     loss: Decimal | None = Field(default=None, description="Training loss of the newest logged step.")
+    reward: Decimal | None = Field(
+        default=None, description="GRPO: mean reward of the completions at the newest logged step."
+    )
+    reward_margin: Decimal | None = Field(
+        default=None,
+        description="DPO, ORPO, KTO: implicit reward of chosen answers less that of rejected ones, at the newest logged "
+        "step.",
+    )
     tokens_per_second: int | None = Field(default=None, ge=0, description="Tokens trained on per second.")
     eta_seconds: int | None = Field(
         default=None, ge=0, description="Seconds until the last step, at this speed."

@@ -70,6 +70,7 @@ def test_orders_arrive_as_they_were_given(message: Message, ends: Ends) -> None:
         Stepped(step=3, total=9, epoch=0.25, tokens=1200, loss=None),
         Stepped(step=3, total=9, epoch=0.25, tokens=1200, loss=1.5),
         Logged(step=3, loss=1.5, learning_rate=1e-4, gradient_norm=None),
+        Logged(step=3, loss=1.5, learning_rate=1e-4, gradient_norm=0.1, reward=0.5, reward_margin=-0.1),
         GpuMemory(mib=None),
         Saved(step=3, path=Path("/checkpoint-3")),
         Made(
