@@ -15,6 +15,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 from modelgarden_pod.errors import UserError
+from modelgarden_train.data.cpu_limit import at_most
 from modelgarden_train.data.rows import Message, Row, RowError, Tool
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 MOST_EARLIER_TURNS: Final = 32
 """Answers before the last that are looked for, the latest first: each takes two renderings of all before it."""
+MOST_SECONDS: Final = 10.0
+"""CPU time for one rendering: a template in a loop would hold the preparation for ever."""
 _DAY: Final = datetime(2024, 7, 26, tzinfo=UTC)
 """Given to templates that name today's date (Llama 3 has this one where it can ask for none): the same rows make the
 same dataset on any day."""
@@ -168,13 +171,14 @@ class Turns:
 
     def _apply(self, messages: Sequence[Message], tools: Sequence[Tool], *, asks: bool) -> str:
         try:
-            text: str = self._tokenizer.apply_chat_template(
-                list(messages),
-                tools=list(tools) or None,
-                tokenize=False,
-                add_generation_prompt=asks,
-                strftime_now=_DAY.strftime,
-            )
+            with at_most(MOST_SECONDS):
+                text: str = self._tokenizer.apply_chat_template(
+                    list(messages),
+                    tools=list(tools) or None,
+                    tokenize=False,
+                    add_generation_prompt=asks,
+                    strftime_now=_DAY.strftime,
+                )
         except Exception as error:  # a template raises what it likes
             raise TemplateError(str(error)) from error
         return text

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from modelgarden_train.data import turns
 from modelgarden_train.data.formats import parse_row
 from modelgarden_train.data.rows import Message, Row, RowError
 from modelgarden_train.data.turns import MOST_EARLIER_TURNS, Rendered, Turns
@@ -233,3 +234,14 @@ def test_space_that_the_template_trims_is_no_part_of_the_answer() -> None:
         return plain([{**one, "content": " ".join(one["content"].split())} for one in messages], **options)
 
     assert learned(row, trimming) == ["b c<end>"]
+
+
+def test_a_template_that_loops_for_ever_is_a_fault_of_the_template(monkeypatch: pytest.MonkeyPatch) -> None:
+    def for_ever(messages: list[Message], **options: Any) -> str:
+        while messages:
+            pass
+        return ""
+
+    monkeypatch.setattr(turns, "MOST_SECONDS", 0.05)
+
+    assert Turns(Tokenizer(for_ever)).fault == "it takes more than 0.05 s of CPU time"

@@ -111,8 +111,11 @@ def _require_inside(handle: int, root: Path, name: str) -> None:
         raise UserError(
             "DatasetInvalid", f"{name} is a link to a place outside of its volume; put the file itself there"
         )
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        raise UserError("DatasetInvalid", f"{name} is no file; end the source with / for a folder")
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISDIR(mode):
+        raise UserError("DatasetInvalid", f"{name} is a folder; end the source with / to take its files")
+    if not stat.S_ISREG(mode):
+        raise UserError("DatasetInvalid", f"{name} is a pipe, a socket or a device; put a file there")
 
 
 def _missing(source: PodSource, root: Path) -> UserError:

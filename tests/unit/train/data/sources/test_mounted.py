@@ -84,8 +84,8 @@ def test_a_path_that_leaves_the_volume_is_refused(claim: Path, tmp_path: Path) -
 def test_what_is_no_file_is_refused_at_once(claim: Path, tmp_path: Path) -> None:
     os.mkfifo(claim / "pipe")
 
-    for name in ("pipe", "a"):
-        with pytest.raises(UserError, match="is no file; end the source with / for a folder"):
+    for name, what in (("pipe", "a pipe, a socket or a device"), ("a", "a folder; end the source with /")):
+        with pytest.raises(UserError, match=what):
             fetch(f"pvc://corpus/{name}", tmp_path)
 
 
