@@ -273,12 +273,27 @@ def _repaired(spec: dict[str, Any]) -> dict[str, Any]:
     _mend_output(spec)
     _mend_training(spec.get("training", {}))
     _mend_objective(spec.get("objective", {}), spec.get("training", {}))
+    _mend_modality(spec)
     _mend_trackers(spec.get("trackers"))
     for toleration in spec.get("podTemplate", {}).get("tolerations", ()):
         toleration["operator"] = "Equal" if "key" in toleration else "Exists"
         if toleration["operator"] == "Exists":
             toleration.pop("value", None)
     return spec
+
+
+def _mend_modality(spec: dict[str, Any]) -> None:
+    """Leave what a training on images may have."""
+    if spec.get("modality") != "Vision":
+        spec.pop("vision", None)
+        return
+    spec.pop("objective", None)
+    output = spec.get("output", {})
+    if isinstance(formats := output.get("formats"), list) and "GGUF" in formats:
+        output["formats"] = ["Merged16Bit"]
+        output.pop("gguf", None)
+    if isinstance(spec.get("vision"), dict) and "Adapter" in output.get("formats", ()):
+        spec["vision"].pop("visionLayers", None)
 
 
 def _mend_trackers(trackers: Any) -> None:

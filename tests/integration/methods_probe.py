@@ -17,13 +17,13 @@ from modelgarden.api.finetunejob import ValidationStatus
 from modelgarden.api.pods import RunConfig
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.evaluation.inference import completion_losses
+from modelgarden_train.models.adapters import with_adapters
 from modelgarden_train.models.environment import prepare_environment
 from modelgarden_train.models.loading import (
     import_unsloth,
     inference,
     load_model,
     load_tokenizer,
-    with_adapters,
 )
 from modelgarden_train.objectives.checkpoint import Checkpoint
 from modelgarden_train.objectives.fitting import train_within_memory

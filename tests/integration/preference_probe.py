@@ -23,7 +23,8 @@ from torch.nn.functional import logsigmoid
 # isort: on
 from modelgarden.api.pods import RunConfig
 from modelgarden_train.data.prepared import PreparedRow
-from modelgarden_train.models.loading import load_model, load_tokenizer, with_adapters
+from modelgarden_train.models.adapters import with_adapters
+from modelgarden_train.models.loading import load_model, load_tokenizer
 from modelgarden_train.objectives.choice import trainer_of
 from modelgarden_train.objectives.held_out import held_out_loss
 from modelgarden_train.objectives.memory import StepPlan

@@ -18,8 +18,9 @@ from typing import Any
 
 from modelgarden.api.pods import RunConfig
 from modelgarden_train.data.prepared import PreparedRow
+from modelgarden_train.models.adapters import with_adapters
 from modelgarden_train.models.environment import prepare_environment, prepare_rank
-from modelgarden_train.models.loading import import_unsloth, load_model, load_tokenizer, with_adapters
+from modelgarden_train.models.loading import import_unsloth, load_model, load_tokenizer
 from modelgarden_train.objectives.checkpoint import Checkpoint
 from modelgarden_train.objectives.fitting import train_within_memory
 from modelgarden_train.objectives.memory import StepPlan

@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = ROOT / "images" / "train"
 LLAMA_CPP = ROOT / "images" / "gguf"
 TINY_MODEL = Path(__file__).with_name("tiny_model.py")
+TINY_VISION_MODEL = TINY_MODEL.with_name("tiny_vision_model.py")
 _LOCK = PROJECT / "uv.lock"
 SOURCES = (ROOT / "operator", ROOT / "images" / "pod", PROJECT)
 START_SECONDS = 240.0
@@ -54,11 +55,21 @@ def llama_cpp() -> Path:
 
 def tiny_model(*options: str) -> Path:
     """Return the folder of the random model that `tiny_model.py` makes with these options; nothing may change it."""
-    folder = cache_root() / f"tiny-model-{digest_of(_LOCK, TINY_MODEL, *options)}"
+    return _made_by(TINY_MODEL, *options)
+
+
+def tiny_vision_model() -> Path:
+    """Return the folder of the random vision model that `tiny_vision_model.py` makes; nothing may change it."""
+    return _made_by(TINY_VISION_MODEL)
+
+
+def _made_by(script: Path, *options: str) -> Path:
+    name = script.stem.replace("_", "-")
+    folder = cache_root() / f"{name}-{digest_of(_LOCK, script, *options)}"
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=cache_root(), prefix=".tiny-model-"))
-        subprocess.run([trainer_python(), TINY_MODEL, staging, *options], check=True, capture_output=True)
+        staging = Path(tempfile.mkdtemp(dir=cache_root(), prefix=f".{name}-"))
+        subprocess.run([trainer_python(), script, staging, *options], check=True, capture_output=True)
         try:
             staging.rename(folder)
         except OSError:  # another process was faster
@@ -281,3 +292,4 @@ if __name__ == "__main__":
     llama_cpp()
     tiny_model()
     tiny_model("--plain")
+    tiny_vision_model()

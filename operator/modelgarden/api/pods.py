@@ -34,6 +34,7 @@ from modelgarden.api.finetunejob import (
     TrackerStatuses,
     Training,
     ValidationStatus,
+    Vision,
 )
 from modelgarden.api.messages import Message
 
@@ -97,10 +98,11 @@ class RunConfig(Configuration):
     Of the first major version is one with a single source, in fields of its own. Of the third is one with validation
     sources, instead of which an older trainer would split rows off. Of the fourth is one with hyperparameters that it
     would overlook. Of the fifth is one with a gs:// location, which it would take for a local path. Of the sixth is one with
-    objective GRPO, whose rows it would learn as those of SFT.
+    objective GRPO, whose rows it would learn as those of SFT. Of the seventh is one with modality Vision, of whose rows it
+    would learn the text alone.
     """
 
-    schema_version: str = Field(default="6.0")
+    schema_version: str = Field(default="7.0")
     run: RunIdentity
     run_uri: str
     model_source: str
@@ -108,6 +110,8 @@ class RunConfig(Configuration):
     parent: Parent | None = None
     """The earlier result that the base model is, for the manifest; from 2.1 and 3.1 on."""
     method: Method = "LoRA"
+    vision: Vision | None = None
+    """How images go into the model; None where rows are text alone. From 7.0 on."""
     objective: Objective = Objective()
     """From 2.3, 3.3 and 4.1 on; an older trainer learns nothing else than SFT and refuses rows of any other kind."""
     dataset: PodDataset

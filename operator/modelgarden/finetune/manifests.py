@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from modelgarden.api import names
 from modelgarden.api.common import Resources
-from modelgarden.api.finetunejob import STALL_TIMEOUT_SECONDS, Objective, Trackers
+from modelgarden.api.finetunejob import STALL_TIMEOUT_SECONDS, Objective, Trackers, Vision
 from modelgarden.api.layout import datasets_uri, in_gcs
 from modelgarden.api.pods import PodDataset, PodStorage, RunConfig
 from modelgarden.carbon.factors import carbon_factors
@@ -218,6 +218,8 @@ _FIFTH_KNOWS: Final = 5
 def _schema_version(subject: Subject) -> str:
     """Return the lowest version of the configuration that says all that a job needs."""
     spec = subject.spec
+    if spec.modality != "Text":
+        return "7.0"
     if spec.objective.grpo is not None:
         return "6.0"
     needs = {
@@ -249,6 +251,7 @@ def _run_config(subject: Subject, settings: Settings, *, gpus: int) -> RunConfig
         model_revision=spec.model.revision,
         parent=subject.status.parent,
         method=spec.method,
+        vision=(spec.vision or Vision()) if spec.modality == "Vision" else None,
         objective=spec.objective,
         dataset=PodDataset.of(spec.dataset),
         allowed_hosts=settings.dataset_allowed_hosts,

@@ -242,7 +242,7 @@ def test_a_configuration_is_not_followed_in_part(kind: type[Document], name: str
 def test_a_configuration_with_a_value_of_a_later_minor_version_says_what_to_upgrade(
     change: dict[str, Any],
 ) -> None:
-    config = {**example(RunConfig).value, **change, "schemaVersion": "6.99"}
+    config = {**example(RunConfig).value, **change, "schemaVersion": "7.99"}
 
     with pytest.raises(NewerDocument) as refused:
         RunConfig.read(config, reader=TRAIN_IMAGE)

@@ -14,12 +14,13 @@ from modelgarden.api.layout import ADAPTER_DIR, GGUF_DIR, MERGED_DIR
 from modelgarden.api.pods import RunConfig
 from modelgarden_pod.errors import PodError
 from modelgarden_train.artifact.differences import Losses, mean_difference
-from modelgarden_train.artifact.folder import storage_dtype, write_beside
+from modelgarden_train.artifact.folder import storage_dtype, write_beside, write_processors
 from modelgarden_train.artifact.gguf.export import Merged, write_gguf
 from modelgarden_train.artifact.merge import SHARD_BYTES, adapted_tensors, read_from, write_merged
 from modelgarden_train.data.chat import stop_token_ids
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.evaluation.inference import completion_losses
+from modelgarden_train.evaluation.sight import Sight
 from modelgarden_train.models.loading import inference, load_model, release_memory
 from modelgarden_train.models.weights import Weights
 
@@ -41,8 +42,15 @@ class Export:
     """Writes the formats of one run into a local folder, in the layout of the run."""
 
     def __init__(
-        self, config: RunConfig, *, base: Path, target: Path, tokenizer: PreTrainedTokenizerBase
+        self,
+        config: RunConfig,
+        *,
+        base: Path,
+        target: Path,
+        tokenizer: PreTrainedTokenizerBase,
+        sight: Sight | None = None,
     ) -> None:
+        self._sight = sight
         self._config = config
         self._base = base
         self._tokenizer = tokenizer
@@ -115,6 +123,8 @@ class Export:
     def _save_adapter(self, model: Any) -> None:
         model.save_pretrained(self._adapter)
         self._tokenizer.save_pretrained(self._adapter)
+        if self._config.vision is not None:
+            write_processors(self._adapter, base=self._base, max_pixels=self._config.vision.max_pixels)
         path = self._adapter / "adapter_config.json"
         settings = json.loads(path.read_text())
         settings["base_model_name_or_path"] = self._config.model_source.removeprefix("hf://")
@@ -128,10 +138,12 @@ class Export:
     def _write_beside(self) -> None:
         stops = stop_token_ids(self._tokenizer, [row.reference_ids for row in self._rows])
         write_beside(self._merged, base=self._base, tokenizer=self._tokenizer, stop_tokens=stops)
+        if self._config.vision is not None:
+            write_processors(self._merged, base=self._base, max_pixels=self._config.vision.max_pixels)
 
     def _losses(self, model: Any) -> list[list[float]]:
         with inference(model):
-            return completion_losses(model, self._tokenizer, self._rows)
+            return completion_losses(model, self._tokenizer, self._rows, sight=self._sight)
 
     def _check(self, model: Any) -> None:
         self._found = self._losses(model)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from modelgarden_train.models.vision import processor_files
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _CONFIGURATION = "config.json"
 _GENERATION = "generation_config.json"
+_PROCESSORS = ("video_preprocessor_config.json", "vocab.json", "merges.txt")
+"""Beside those of images, what Transformers and vLLM look for in a vision model's folder."""
 
 
 def storage_dtype(base: Path) -> Any:
@@ -41,6 +46,18 @@ def write_beside(
         },
     )
     tokenizer.save_pretrained(target)
+
+
+def write_processors(target: Path, *, base: Path, max_pixels: int) -> None:
+    """Write every file of a vision model's processors that the base has, with the limit on pixels that was trained with.
+
+    Not its older file of the chat template: what the tokenizer has written is what was trained with.
+    """
+    for name, settings in processor_files(base, max_pixels=max_pixels).items():
+        _write(target / name, settings)
+    for name in _PROCESSORS:
+        if (base / name).is_file() and not (target / name).exists():
+            shutil.copyfile(base / name, target / name)
 
 
 def _ends(settings: dict[str, Any], generation: dict[str, Any], stop_tokens: Sequence[int]) -> list[int]:

@@ -60,6 +60,8 @@ class Inputs(Message):
     model: Path
     training: Path
     validation: Path
+    images: Path | None = None
+    """Those of all rows, where they have any."""
     longest_row: int
     """Tokens of the longest row."""
     rewards: dict[str, Path] = Field(default_factory=dict)

@@ -140,6 +140,7 @@ class Supervisor:
             model=base.path,
             training=dataset.training,
             validation=dataset.validation,
+            images=dataset.images,
             longest_row=dataset.report.longest_row_tokens,
             rewards=fetch_reward_files(self._run, dataset.report),
             resume=Saved(step=resume.step, path=resume.path) if resume else None,

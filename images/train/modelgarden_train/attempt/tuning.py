@@ -18,7 +18,10 @@ from modelgarden_train.data.chat import complete_tokenizer
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.data.prepared_rows import read_split
 from modelgarden_train.evaluation.scores import ModelResult, combine, evaluate_model, metrics_of
-from modelgarden_train.models.loading import load_model, load_tokenizer, release_memory, with_adapters
+from modelgarden_train.evaluation.sight import Sight, sight_of
+from modelgarden_train.models.adapters import with_adapters
+from modelgarden_train.models.loading import load_model, load_tokenizer, release_memory
+from modelgarden_train.models.vision import with_image_template
 from modelgarden_train.objectives.checkpoint import Checkpoint
 from modelgarden_train.objectives.choice import trainer_of
 from modelgarden_train.objectives.fitting import train_within_memory
@@ -69,6 +72,7 @@ class Tuning:
         self._stop = stop
         self._base_scores = begin.workspace / BASE_SCORES
         self._scorer: Scorer | None = None
+        self._sight: Sight | None = None
         self._scored: Any = None
         """The base model once it is scored; the training goes on with it, as loading takes as long as scoring."""
 
@@ -80,9 +84,14 @@ class Tuning:
     def _make(self) -> Made | Done:
         require_room(self._config, base=self._inputs.model, target=self._workspace)
         tokenizer = load_tokenizer(self._inputs.model)
+        if self._config.vision and not self._config.dataset.chat_template:
+            with_image_template(tokenizer, self._inputs.model, source=self._config.model_source)
         complete_tokenizer(tokenizer, self._config.dataset.chat_template)
+        self._sight = sight_of(self._config, self._inputs.images, self._inputs.model)
         target = self._workspace / "export"
-        export = Export(self._config, base=self._inputs.model, target=target, tokenizer=tokenizer)
+        export = Export(
+            self._config, base=self._inputs.model, target=target, tokenizer=tokenizer, sight=self._sight
+        )
         held_out = read_split(self._inputs.validation, tokenizer)[: self._config.evaluation.max_rows]
         before = self._evaluate_base(tokenizer, held_out)
 
@@ -153,6 +162,7 @@ class Tuning:
             ranks=self._ranks,
             held_out=held_out if self._config.training.validation else (),
             scorer=self._scorer,
+            sight=self._sight,
         )
         first = first_plan(
             effective_batch=self._config.training.effective_batch_size,
@@ -201,4 +211,5 @@ class Tuning:
             max_new_tokens=answer_tokens(self._config),
             ranks=self._ranks,
             scorer=self._scorer,
+            sight=self._sight,
         )

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 from modelgarden.api.artifact import DatasetReport, FindingRecord, SourceRecord
 from modelgarden.api.finetunejob import DatasetStatus
 from modelgarden.api.layout import (
+    DATASET_IMAGES,
     DATASET_PAGE,
     DATASET_TEST,
     DATASET_TRAIN,
@@ -16,6 +19,7 @@ from modelgarden.api.layout import (
 )
 from modelgarden_pod.errors import UserError
 from modelgarden_train.attempt.run import Run
+from modelgarden_train.data.images.archive import write_archive
 from modelgarden_train.data.learnable import require_both_labels
 from modelgarden_train.data.pipeline import Counts
 from modelgarden_train.data.quality.tally import Tally, told
@@ -27,6 +31,9 @@ from modelgarden_train.data.weights import weighted
 from modelgarden_train.estimate.model_size import ModelSize
 from modelgarden_train.estimate.needs import needs_of
 from modelgarden_train.models.base_model import BaseModel
+
+KEPT_IMAGES: Final = "images-kept"
+"""Folder of the workspace that the images of rows are kept in, by their SHA-256."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,11 @@ def _report(run: Run, made: Made, splits: _Splits) -> DatasetReport:
     files = tuple(
         write_split(run.folder, name, digest.over(rows), scratch=run.workspace) for name, rows in parts
     )
+    if digest.images:
+        archive = run.workspace / Path(DATASET_IMAGES).name
+        write_archive(run.workspace / KEPT_IMAGES, digest.images, archive)
+        files = (*files, run.folder.upload(archive, DATASET_IMAGES))
+        archive.unlink()
     lengths = [row.tokens for row in (*made.rows, *made.given)]
     return DatasetReport(
         source=", ".join(source.uri for source in run.config.dataset.all_sources),

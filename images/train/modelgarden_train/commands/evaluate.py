@@ -18,6 +18,7 @@ from modelgarden_train.data.chat import complete_tokenizer
 from modelgarden_train.data.prepared import fetch_prepared
 from modelgarden_train.data.prepared_rows import read_split
 from modelgarden_train.evaluation.scores import ModelResult, combine, evaluate_model
+from modelgarden_train.evaluation.sight import sight_of
 from modelgarden_train.models.base_model import fetch_base_model
 from modelgarden_train.models.environment import go_offline
 from modelgarden_train.models.loading import import_unsloth, load_model, load_tokenizer, release_memory
@@ -44,13 +45,19 @@ def evaluate(run: Run, *, output: Path | None) -> TerminationMessage:
     go_offline()
     import_unsloth(run.config)
     rows = read_split(dataset.validation, load_tokenizer(base.path))[: run.config.evaluation.max_rows]
+    sight = sight_of(run.config, dataset.images, base.path)
 
     def result(folder: Path) -> ModelResult:
         tokenizer = load_tokenizer(folder)
         complete_tokenizer(tokenizer)
         model = load_model(run.config, folder, four_bit=False)
         scored = evaluate_model(
-            model, tokenizer, rows, max_new_tokens=answer_tokens(run.config), scorer=scorer
+            model,
+            tokenizer,
+            rows,
+            max_new_tokens=answer_tokens(run.config),
+            scorer=scorer,
+            sight=sight,
         )
         del model
         release_memory()

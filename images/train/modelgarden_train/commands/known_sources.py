@@ -16,10 +16,13 @@ logger = logging.getLogger(__name__)
 
 
 class KnownSources:
-    """What is known of a run's sources, where all of them are in places that tell what changes with the bytes."""
+    """What is known of a run's sources, where all of them are in places that tell what changes with the bytes.
 
-    def __init__(self, run: Run, listings: Sequence[Listing]) -> None:
-        self._folder = open_shared(run)
+    What a listing tells of the files of rows tells nothing of images beside them.
+    """
+
+    def __init__(self, run: Run, listings: Sequence[Listing], *, images: bool = False) -> None:
+        self._folder = None if images else open_shared(run)
         self._pins = [listing.pin for listing in listings]
 
     def records(self) -> tuple[SourceRecord, ...] | None:

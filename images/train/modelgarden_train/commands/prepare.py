@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from typing import Final
 
 from modelgarden.api.artifact import DatasetReport
 from modelgarden.api.pods import TerminationMessage
@@ -18,11 +19,19 @@ from modelgarden_pod.retry import Patience
 from modelgarden_train.artifact.gguf.export import require_convertible
 from modelgarden_train.attempt.progress import ProgressBoard
 from modelgarden_train.attempt.run import Run
-from modelgarden_train.commands.dataset_files import Made, MadeOf, Written, write_splits
+from modelgarden_train.commands.dataset_files import (
+    KEPT_IMAGES,
+    Made,
+    MadeOf,
+    Written,
+    write_splits,
+)
 from modelgarden_train.commands.known_sources import KnownSources
 from modelgarden_train.commands.rewards import with_rewards
 from modelgarden_train.commands.shared_dataset import SharedDatasets, publish
 from modelgarden_train.commands.tokenizer import tokenizer_of
+from modelgarden_train.data.images.given import fetch_images
+from modelgarden_train.data.images.looking import Looking
 from modelgarden_train.data.pipeline import Plan, prepare_rows
 from modelgarden_train.data.prepared import read_report
 from modelgarden_train.data.quality.checks import RowChecks
@@ -34,11 +43,15 @@ from modelgarden_train.data.sources.fetch import fetch_sources, list_sources
 from modelgarden_train.data.sources.files import Fetched, SourceFile
 from modelgarden_train.data.spool import Spool
 from modelgarden_train.estimate.model_size import ModelSize, layer_of, linear_layers, size_of
+from modelgarden_train.models.adapters import may_learn, require_layers
 from modelgarden_train.models.base_model import BaseModel, fetch_base_model
 from modelgarden_train.models.environment import cpu_count, without_torch
 from modelgarden_train.models.headers import Shapes, tensor_shapes
-from modelgarden_train.models.loading import require_layers
 from modelgarden_train.models.positions import longest_row
+from modelgarden_train.models.vision import counting_processor, require_vision_model
+
+GIVEN_IMAGES: Final = "images-given"
+"""Folder of the workspace that the images which rows name by a path are brought to."""
 
 Model = tuple[BaseModel, ModelSize | None]
 """What rows take of a base model, and its size, where it can be told."""
@@ -75,10 +88,14 @@ def _prepare(run: Run, board: ProgressBoard, *, hub: Patience) -> DatasetReport:
     try:
         model = beside.submit(_fetch_model, run, hub=hub)
         listings = list_sources(run.config, patience=run.patience)
-        known = KnownSources(run, listings)
+        known = KnownSources(run, listings, images=run.config.vision is not None)
         report = _adopted_unread(run, known, model)
         if report is None:
             fetched = fetch_sources(listings, run.workspace / "sources")
+            if run.config.vision is not None:
+                fetched = fetch_images(
+                    run.config, fetched, run.workspace / GIVEN_IMAGES, patience=run.patience
+                )
             report = _adopted_or_made(run, board, fetched, _sized(model))
             known.note(fetched)
     finally:
@@ -92,9 +109,12 @@ def _fetch_model(run: Run, *, hub: Patience) -> tuple[BaseModel, Shapes | None]:
     config = run.config
     model = fetch_base_model(config, run.workspace / "tokenizer", weights=False, patience=hub)
     require_convertible(config, model.path)
+    if config.vision is not None:
+        require_vision_model(model.path, source=model.source)
     shapes = tensor_shapes(config, model, patience=hub)
     if shapes is not None:
-        require_layers(config, {layer_of(tensor) for tensor in linear_layers(shapes)})
+        linear = (tensor for tensor in linear_layers(shapes) if may_learn(config, tensor))
+        require_layers(config, set(map(layer_of, linear)))
     return model, shapes
 
 
@@ -132,12 +152,23 @@ def _written(run: Run, board: ProgressBoard, files: Sequence[SourceFile], made_o
     dataset = run.config.dataset
     with without_torch():
         longest = longest_row(run.config, made_of.model.path)
-    make_tokenizer = partial(tokenizer_of, made_of.model.path, dataset.chat_template)
+    vision = run.config.vision
+    source = made_of.model.source if vision is not None else None
+    make_tokenizer = partial(tokenizer_of, made_of.model.path, dataset.chat_template, source)
+    look = None
+    if vision is not None:
+        (run.workspace / KEPT_IMAGES).mkdir(exist_ok=True)
+        look = Looking(
+            given=run.workspace / GIVEN_IMAGES,
+            kept=run.workspace / KEPT_IMAGES,
+            load_tokens=partial(counting_processor, made_of.model.path, vision.max_pixels),
+        )
     plan = Plan(
         make_tokenizer=make_tokenizer,
         checks=RowChecks(dataset.quality, longest=longest),
         max_bad_rows=dataset.max_bad_rows,
         objective=run.config.objective.type,
+        look=look,
         only_checked=run.config.dry_run,
         cpus=cpu_count(),
     )

@@ -9,7 +9,7 @@ from typing import Final
 from modelgarden.api.pods import RunConfig
 from modelgarden_train.data.rows import canonical
 
-PREPARATION: Final = 3
+PREPARATION: Final = 4
 """Raise it with every change of what prepare makes of the same rows, so that none of before is taken for it."""
 LIBRARIES: Final = (
     "transformers",
@@ -19,6 +19,7 @@ LIBRARIES: Final = (
     "alt-profanity-check",
     "detect-secrets",
     "pyarrow",
+    "pillow",
 )
 """That take part in it."""
 _SECRETS: Final = {"__all__": {"token_secret_ref"}}
@@ -42,4 +43,6 @@ def identity_of(
     }
     if config.objective.type != "SFT":
         parts["objective"] = config.objective.type
+    if config.vision is not None:
+        parts["maxPixels"] = config.vision.max_pixels
     return hashlib.sha256(canonical(parts).encode()).hexdigest()

@@ -18,6 +18,7 @@ LEARNED_FORMATS: Final[dict[ObjectiveType, tuple[DatasetFormat, ...]]] = {
         "InstructionResponse",
         "ShareGPT",
         "LabelStudio",
+        "Vision",
         "Text",
     ),
     "DPO": ("Preference",),
@@ -39,32 +40,38 @@ _OBJECTIVES: Final[dict[Kind, tuple[ObjectiveType, ...]]] = {
     "Preference": ("DPO", "ORPO"),
     "KTO": ("KTO",),
     "PromptAnswer": ("GRPO",),
+    "Vision": ("SFT",),
 }
-"""That learn rows of a kind; those of other kinds are for what this version does not train by."""
-_ELSEWHERE: Final[dict[Kind, str]] = {
-    "Vision": "rows with images are for vision models",
-}
+"""That learn rows of a kind."""
 
 
-def require_learnable(row: Row, objective: ObjectiveType, *, only_checked: bool = False) -> None:
-    """Hold that an objective learns rows of this kind; all rows of a source are of one.
+def require_learnable(
+    row: Row, objective: ObjectiveType, *, vision: bool = False, only_checked: bool = False
+) -> None:
+    """Hold that an objective learns rows of this kind; `vision` is whether the model is shown images.
 
-    Of rows that are only checked those pass, too, that no objective of this version learns.
+    Where rows are only checked, those with images pass in any case.
 
     Raises:
         UserError: DatasetInvalid, it does not.
     """
-    known = _OBJECTIVES.get(row.kind, ())
-    if objective in known or (only_checked and not known):
+    if row.kind == "Vision" and not vision:
+        if only_checked:
+            return
+        raise UserError(
+            "DatasetInvalid",
+            "rows have images, and modality is Text, which learns text alone; set modality to Vision, objective.type to SFT "
+            "and model.source to a vision model, or leave the images out of the rows",
+        )
+    known = _OBJECTIVES[row.kind]
+    if objective in known:
         return
     learned = LEARNED_FORMATS[objective]
     formats = f"{', '.join(learned[:-1])} and {learned[-1]}" if len(learned) > 1 else f"{learned[0]} only"
-    wish = f"set objective.type to {' or '.join(known)}, " if known else ""
-    without = "" if known else ", or set dryRun to check them without training"
     raise UserError(
         "DatasetInvalid",
-        f"{_told(row)}, and objective.type is {objective}, which learns {formats}; {wish}{'or ' if wish else ''}bring the "
-        f"rows into {'one of these formats' if len(learned) > 1 else 'this format'}{without}",
+        f"{_told(row)}, and objective.type is {objective}, which learns {formats}; set objective.type to "
+        f"{' or '.join(known)}, or bring the rows into {'one of these formats' if len(learned) > 1 else 'this format'}",
     )
 
 
@@ -86,8 +93,6 @@ def require_both_labels(labels: Iterable[bool | None]) -> None:
 
 
 def _told(row: Row) -> str:
-    if row.kind in _ELSEWHERE:
-        return f"{_ELSEWHERE[row.kind]}, which this version does not train by"
     if row.kind in ("Preference", "KTO", "PromptAnswer"):
         return f"the rows are of the format {row.kind}"
     return "the rows have one answer each"

@@ -14,24 +14,29 @@ _MORE: Final = struct.Struct("<I")
 _PAIR: Final = 1 << 31
 _LABELS: Final[dict[bool | None, int]] = {None: 0, False: 1 << 29, True: 1 << 30}
 _LABEL_OF: Final = {mark: label for label, mark in _LABELS.items()}
-_COUNT: Final = (1 << 29) - 1
-"""Marks in the number of bounds: a worse answer's length follows the head; the row's label. Rows without either have the
-bytes, and so the digest, of before there were any."""
+_IMAGES: Final = 1 << 28
+_COUNT: Final = (1 << 28) - 1
+"""Marks in the number of bounds: a worse answer's length follows the head; the row's label; the number of images follows.
+Rows without any of them have the bytes, and so the digest, of before there were any."""
 NUMBER_BYTES: Final = 4
+IMAGE_BYTES: Final = 32
+"""Of an image's SHA-256."""
 
 
 def packed(row: PreparedRow) -> bytes:
-    """Return a row as bytes: lengths, then tokens, bounds of spans, the worse answer's tokens, question and answer."""
+    """Return a row as bytes: lengths, then tokens, bounds of spans, the worse answer's tokens, images, question, answer."""
     bounds = [bound for span in row.spans for bound in span]
     question = row.question.encode()
     worse = len(row.rejected_ids)
-    marks = _LABELS[row.label] | (_PAIR if worse else 0)
+    marks = _LABELS[row.label] | (_PAIR if worse else 0) | (_IMAGES if row.images else 0)
     head = _HEAD.pack(len(row.input_ids), len(bounds) | marks, len(question))
     more = _MORE.pack(worse) if worse else b""
+    more += _MORE.pack(len(row.images)) if row.images else b""
+    images = bytes.fromhex("".join(row.images))
     numbers = array("i", row.input_ids)
     numbers.extend(bounds)
     numbers.extend(row.rejected_ids)
-    return b"".join((head, more, numbers.tobytes(), question, row.answer.encode()))
+    return b"".join((head, more, numbers.tobytes(), images, question, row.answer.encode()))
 
 
 class Parts(NamedTuple):
@@ -41,6 +46,8 @@ class Parts(NamedTuple):
     """Numbers of 32 bits, as the spans' bounds."""
     bounds: bytes
     rejected_ids: bytes
+    images: bytes
+    """SHA-256 of each, one after the other."""
     question: bytes
     """UTF-8, as the answer."""
     answer: bytes
@@ -50,14 +57,23 @@ class Parts(NamedTuple):
 def parts_of(content: bytes) -> Parts:
     """Return the parts of a packed row."""
     tokens, marked, question = _HEAD.unpack_from(content)
-    start, worse, bounds = _HEAD.size, 0, marked & _COUNT
+    start, worse, images, bounds = _HEAD.size, 0, 0, marked & _COUNT
     if marked & _PAIR:
         (worse,) = _MORE.unpack_from(content, start)
         start += _MORE.size
-    lengths = (tokens * NUMBER_BYTES, bounds * NUMBER_BYTES, worse * NUMBER_BYTES, question)
+    if marked & _IMAGES:
+        (images,) = _MORE.unpack_from(content, start)
+        start += _MORE.size
+    lengths = (*(count * NUMBER_BYTES for count in (tokens, bounds, worse)), images * IMAGE_BYTES, question)
     ends = (*accumulate(lengths, initial=start), len(content))
-    ids, spans, rejected, asked, answer = (content[begin:end] for begin, end in pairwise(ends))
-    return Parts(ids, spans, rejected, asked, answer, label=_LABEL_OF[marked & ~_COUNT & ~_PAIR])
+    ids, spans, rejected, shown, asked, answer = (content[begin:end] for begin, end in pairwise(ends))
+    label = _LABEL_OF[marked & ~_COUNT & ~_PAIR & ~_IMAGES]
+    return Parts(ids, spans, rejected, shown, asked, answer, label=label)
+
+
+def images_of(content: bytes) -> tuple[str, ...]:
+    """Return the SHA-256 of each image, one after the other as in `Parts`."""
+    return tuple(content[start : start + IMAGE_BYTES].hex() for start in range(0, len(content), IMAGE_BYTES))
 
 
 def unpacked(content: bytes) -> PreparedRow:
@@ -71,6 +87,7 @@ def unpacked(content: bytes) -> PreparedRow:
         answer=parts.answer.decode(),
         rejected_ids=_numbers(parts.rejected_ids),
         label=parts.label,
+        images=images_of(parts.images),
     )
 
 

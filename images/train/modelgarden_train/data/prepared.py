@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 from modelgarden.api.artifact import DatasetReport
 from modelgarden.api.documents import TRAIN_IMAGE
-from modelgarden.api.layout import DATASET_REPORT, DATASET_TRAIN, DATASET_VALIDATION
+from modelgarden.api.layout import DATASET_IMAGES, DATASET_REPORT, DATASET_TRAIN, DATASET_VALIDATION
 from modelgarden_pod.documents import read_document
 from modelgarden_pod.errors import UserError
 from modelgarden_pod.folder import Folder
@@ -35,6 +35,8 @@ class PreparedRow:
     """The worse answer of a preference, after the same prompt; of other rows nothing."""
     label: bool | None = None
     """Whether the answer of a KTO row is good."""
+    images: tuple[str, ...] = ()
+    """SHA-256 of its images, in their order; each stands in the tokens as often as the model gives it."""
 
     @property
     def tokens(self) -> int:
@@ -67,6 +69,7 @@ class PreparedRow:
             "answer": self.answer,
             "rejected_ids": self.rejected_ids,
             "label": self.label,
+            "images": list(self.images),
         }
 
     @classmethod
@@ -80,6 +83,7 @@ class PreparedRow:
             answer=record["answer"],
             rejected_ids=record["rejected_ids"],
             label=record["label"],
+            images=tuple(record["images"]),
         )
 
 
@@ -91,6 +95,8 @@ class PreparedDataset:
     training: Path
     validation: Path
     """In the order of evaluation."""
+    images: Path | None = None
+    """The images of all rows, where they have any."""
 
 
 def read_report(folder: Folder) -> DatasetReport | None:
@@ -106,7 +112,7 @@ def read_report(folder: Folder) -> DatasetReport | None:
 
 
 def fetch_prepared(folder: Folder, *, scratch: Path) -> PreparedDataset:
-    """Fetch both splits, held against the report.
+    """Fetch both splits, and the rows' images, held against the report.
 
     Raises:
         UserError: DatasetNotFound, prepare has not run; ArtifactInvalid, a file is not the recorded one.
@@ -122,4 +128,9 @@ def fetch_prepared(folder: Folder, *, scratch: Path) -> PreparedDataset:
         folder.download(name, path, sha256=wanted[name])
         return path
 
-    return PreparedDataset(report=report, training=fetch(DATASET_TRAIN), validation=fetch(DATASET_VALIDATION))
+    return PreparedDataset(
+        report=report,
+        training=fetch(DATASET_TRAIN),
+        validation=fetch(DATASET_VALIDATION),
+        images=fetch(DATASET_IMAGES) if DATASET_IMAGES in wanted else None,
+    )

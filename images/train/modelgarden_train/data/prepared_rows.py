@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, overload
 
 from modelgarden_train.data.chat import token_ids
-from modelgarden_train.data.packed import packed
+from modelgarden_train.data.packed import images_of, packed
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.data.split_files import table_of
 
@@ -26,6 +26,7 @@ class PreparedRows(Sequence[PreparedRow]):
         self._bounds = _Lists(table["spans"])
         self._questions, self._answers = table["question"], table["answer"]
         self._rejected, self._labels = _Lists(table["rejected_ids"]), table["label"]
+        self._images = table["images"]
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -50,6 +51,7 @@ class PreparedRows(Sequence[PreparedRow]):
                 "answer": self._answers[place].as_py(),
                 "rejected_ids": self._rejected[place],
                 "label": self._labels[place].as_py(),
+                "images": images_of(self._images[place].as_py()),
             }
         )
 
@@ -86,6 +88,8 @@ def read_split(path: Path, tokenizer: PreTrainedTokenizerBase) -> PreparedRows:
         table = _tokenized(table, tokenizer)
     if "rejected_ids" not in table.column_names:
         table = _with_no_preferences(table)
+    if "images" not in table.column_names:
+        table = _with_no_images(table)
     return PreparedRows(table)
 
 
@@ -98,6 +102,13 @@ def _with_no_preferences(table: Any) -> Any:
     return table.append_column("rejected_ids", worse).append_column(
         "label", pyarrow.nulls(rows, pyarrow.bool_())
     )
+
+
+def _with_no_images(table: Any) -> Any:
+    """Return a table of before rows had images with a column for them."""
+    import pyarrow
+
+    return table.append_column("images", pyarrow.array([b""] * len(table), pyarrow.large_binary()))
 
 
 def _tokenized(texts: Any, tokenizer: PreTrainedTokenizerBase) -> Any:

@@ -56,7 +56,8 @@ class Row:
     label: bool | None = None
     """Whether the answer of a KTO row is good."""
     images: tuple[str, ...] = ()
-    """Paths below the dataset's source, in the order of the conversation's image parts."""
+    """In the order of the conversation's image parts: each a path below the folder of the row's file or a data: URL, once
+    it was looked at the SHA-256 of its file."""
 
     @property
     def place(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from modelgarden.api.artifact import FileEntry
 from modelgarden_pod.folder import Folder
 from modelgarden_train.data.batching import in_batches
-from modelgarden_train.data.packed import NUMBER_BYTES, parts_of
+from modelgarden_train.data.packed import NUMBER_BYTES, images_of, parts_of
 
 GROUP_BYTES: Final = 16 * 1024**2
 """Size of one row group of a file: what is in memory while it is written."""
@@ -27,10 +27,12 @@ class PackedRows(Protocol):
 
 
 class Digest:
-    """The SHA-256 over the rows of splits, in the order in which they are written."""
+    """The SHA-256 over the rows of splits, in the order in which they are written, and the images that they have."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
+        self.images: set[str] = set()
+        """SHA-256 of each."""
 
     def over(self, rows: PackedRows) -> Iterator[bytes]:
         """Yield the rows of the next split."""
@@ -38,6 +40,7 @@ class Digest:
         for row in rows:
             self._hash.update(len(row).to_bytes(8, "little"))
             self._hash.update(row)
+            self.images.update(images_of(parts_of(row).images))
             yield row
 
     @property
@@ -69,6 +72,7 @@ def table_of(rows: Sequence[bytes]) -> Any:
         "answer": _texts([one.answer for one in parts]),
         "rejected_ids": _numbers([one.rejected_ids for one in parts]),
         "label": pyarrow.array([one.label for one in parts], pyarrow.bool_()),
+        "images": pyarrow.array([one.images for one in parts], pyarrow.large_binary()),
     }
     return pyarrow.table(columns)
 

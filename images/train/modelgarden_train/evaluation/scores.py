@@ -25,6 +25,7 @@ from modelgarden.api.evaluation import (
 from modelgarden_pod.errors import UserError
 from modelgarden_train.data.prepared import PreparedRow
 from modelgarden_train.evaluation.inference import answers_of, completion_losses, texts_of
+from modelgarden_train.evaluation.sight import Sight
 from modelgarden_train.evaluation.statistics import difference, mean, perplexity, share
 from modelgarden_train.models.loading import inference
 from modelgarden_train.parallel.ranks import ALONE, Ranks
@@ -57,8 +58,11 @@ def evaluate_model(
     max_new_tokens: int,
     ranks: Ranks = ALONE,
     scorer: Scorer | None = None,
+    sight: Sight | None = None,
 ) -> ModelResult:
     """Score a model on held-out rows, of which each process takes its share; all of them know the result.
+
+    Rows with images need `sight` of them.
 
     Where the objective has rewards, what judges by them judges the answers.
 
@@ -71,10 +75,10 @@ def evaluate_model(
         return in_shares(rows, work, width=lambda row: row.tokens, ranks=ranks)
 
     def losses_of(rows: Sequence[PreparedRow]) -> list[list[float]]:
-        return completion_losses(model, tokenizer, rows)
+        return completion_losses(model, tokenizer, rows, sight=sight)
 
     def answered(rows: Sequence[PreparedRow]) -> list[list[int]]:
-        return answers_of(model, tokenizer, rows, max_new_tokens=max_new_tokens)
+        return answers_of(model, tokenizer, rows, max_new_tokens=max_new_tokens, sight=sight)
 
     asked = [row for row in rows if row.question]
     good = [row for row in rows if row.label is not False]

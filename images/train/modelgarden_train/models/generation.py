@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 GENERATION_BATCH = 128
+SEEING_BATCH = 8
+"""Of prompts with images, which take many times the memory."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,12 @@ def generate(
     limits: Sequence[int],
     stops: Sequence[int],
     sampling: Sampling | None = None,
+    beside: Callable[[list[int], Any], dict[str, Any]] | None = None,
 ) -> list[list[int]]:
     """Return the tokens of an answer to each prompt, with the one that ends it unless the limit does.
 
     `limits` are the most tokens of each answer, `stops` the tokens that end one; the likeliest tokens are taken where
-    nothing is sampled.
+    nothing is sampled. `beside` gives the tensors that go with the token ids of some of the prompts, of their images.
 
     Raises:
         torch.OutOfMemoryError: a single prompt does not fit.
@@ -51,12 +54,14 @@ def generate(
         ids, mask = padded(
             [prompts[index] for index in batch], tokenizer.pad_token_id, left=True, device=model.device
         )
+        seen = beside(batch, ids) if beside else {}
         with torch.inference_mode():
-            output = model.generate(input_ids=ids, attention_mask=mask, generation_config=settings)
+            output = model.generate(input_ids=ids, attention_mask=mask, generation_config=settings, **seen)
         return [_ended(row, stops) for row in output[:, ids.shape[1] :].tolist()]
 
     with _drawn_by(sampling):
-        return work_through(answer, batches(lengths, size=GENERATION_BATCH, limits=limits))
+        size = SEEING_BATCH if beside else GENERATION_BATCH
+        return work_through(answer, batches(lengths, size=size, limits=limits))
 
 
 def answer_limit(prompt_tokens: int, *, wanted: int, positions: int | None) -> int:

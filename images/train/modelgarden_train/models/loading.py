@@ -1,4 +1,4 @@
-"""Loads the base model with Unsloth and puts the adapters on it. `import unsloth` comes before the other libraries."""
+"""Loads the base model with Unsloth. `import unsloth` comes before the other libraries."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +14,12 @@ from typing import TYPE_CHECKING, Any
 from modelgarden.api.pods import RunConfig
 from modelgarden_pod.errors import PodError, UserError
 from modelgarden_train.models.environment import without_gpus
-from modelgarden_train.models.positions import longest_row, within_positions
+from modelgarden_train.models.positions import longest_row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
-
-ALL_LINEAR = "all-linear"
-"""PEFT's word for every linear layer but the output's."""
 
 
 def import_unsloth(config: RunConfig) -> None:
@@ -66,24 +63,14 @@ def load_model(
         UserError: ModelInvalid, its files are broken or of an unknown architecture.
         torch.OutOfMemoryError: the GPU does not hold it.
     """
-    import unsloth
     from torch import OutOfMemoryError
 
     before, started = _times_out_of_memory(), time.monotonic()
     try:
-        model, _ = unsloth.FastLanguageModel.from_pretrained(
-            model_name=str(folder),
-            max_seq_length=longest_row(config, folder),
-            dtype=compute_dtype(),
-            load_in_4bit=four_bit,
-            load_in_16bit=not four_bit,
-            full_finetuning=config.method == "Full",
-            use_gradient_checkpointing="unsloth" if gradient_checkpointing else False,
-            use_exact_model_name=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            random_state=config.training.seed,
-        )
+        if is_plain(config):
+            model = _plain_vision_model(folder)
+        else:
+            model = _unsloth_model(config, folder, four_bit=four_bit, checkpointing=gradient_checkpointing)
     except OutOfMemoryError:
         raise
     except Exception as error:  # every library beneath raises its own
@@ -95,69 +82,46 @@ def load_model(
     return model
 
 
+def is_plain(config: RunConfig) -> bool:
+    """Tell whether a model is Transformers' own: Unsloth has no vision models on a CPU."""
+    import torch
+
+    return config.vision is not None and not torch.cuda.is_available()
+
+
+def _plain_vision_model(folder: Path) -> Any:
+    from transformers import AutoModelForImageTextToText
+
+    return AutoModelForImageTextToText.from_pretrained(
+        folder, dtype=compute_dtype(), local_files_only=True, trust_remote_code=False
+    )
+
+
+def _unsloth_model(config: RunConfig, folder: Path, *, four_bit: bool, checkpointing: bool) -> Any:
+    import unsloth
+
+    loader = unsloth.FastVisionModel if config.vision else unsloth.FastLanguageModel
+    model, _ = loader.from_pretrained(
+        model_name=str(folder),
+        max_seq_length=longest_row(config, folder),
+        dtype=compute_dtype(),
+        load_in_4bit=four_bit,
+        load_in_16bit=not four_bit,
+        full_finetuning=config.method == "Full",
+        use_gradient_checkpointing="unsloth" if checkpointing else False,
+        use_exact_model_name=True,
+        local_files_only=True,
+        trust_remote_code=False,
+        random_state=config.training.seed,
+    )
+    return model
+
+
 def _times_out_of_memory() -> int:
     """Return how often CUDA has run out of memory in this process."""
     import torch
 
     return int(torch.cuda.memory_stats().get("num_ooms", 0)) if torch.cuda.is_available() else 0
-
-
-def with_adapters(config: RunConfig, model: Any, *, gradient_checkpointing: bool) -> Any:
-    """Put adapters on the linear layers that are to have them; a model for full training is returned as it is.
-
-    Raises:
-        UserError: InvalidConfiguration, there are none of a name.
-    """
-    import unsloth
-
-    if config.method == "Full":
-        return model
-    lora = config.training.lora
-    return unsloth.FastLanguageModel.get_peft_model(
-        model,
-        r=lora.rank,
-        target_modules=_targets(config, model),
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        bias="none",
-        use_rslora=lora.use_rslora,
-        use_dora=lora.use_dora,
-        use_gradient_checkpointing="unsloth" if gradient_checkpointing else False,
-        random_state=config.training.seed,
-        max_seq_length=within_positions(config, model.config),
-    )
-
-
-def _targets(config: RunConfig, model: Any) -> str | list[str]:
-    import torch
-    from transformers.pytorch_utils import Conv1D
-
-    head = model.get_output_embeddings()
-    linear = {
-        name.rpartition(".")[2]
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear | Conv1D) and module is not head
-    }
-    require_layers(config, linear)
-    wanted = config.training.lora.target_modules
-    return ALL_LINEAR if wanted is None else [*wanted]
-
-
-def require_layers(config: RunConfig, linear: Collection[str]) -> None:
-    """Refuse adapters on layers that a model does not have; the names of its linear layers are given.
-
-    Raises:
-        UserError: InvalidConfiguration.
-    """
-    if config.method == "Full" or config.training.lora.target_modules is None:
-        return
-    unknown = sorted(set(config.training.lora.target_modules) - set(linear))
-    if unknown:
-        raise UserError(
-            "InvalidConfiguration",
-            f"training.lora.targetModules: the base model has no linear layer named {', '.join(unknown)}; it has "
-            f"{', '.join(sorted(linear))}. Create a new FineTuneJob with these, or without targetModules",
-        )
 
 
 def compute_dtype() -> Any:
@@ -200,9 +164,11 @@ def inference(model: Any) -> Iterator[None]:
 
     training = model.training
     checkpointing = bool(getattr(model, "is_gradient_checkpointing", False))
-    unsloth.FastLanguageModel.for_inference(model)
+    vision = hasattr(model.config, "vision_config")
+    kind = unsloth.FastVisionModel if vision else unsloth.FastLanguageModel
+    kind.for_inference(model)
     try:
         yield
     finally:
         if training:
-            unsloth.FastLanguageModel.for_training(model, use_gradient_checkpointing=checkpointing)
+            kind.for_training(model, use_gradient_checkpointing=checkpointing)

@@ -8,7 +8,7 @@ from typing import Any
 from modelgarden.api.finetunejob import Objective, Training
 from modelgarden.api.pods import RunConfig
 from modelgarden_train.data.chat import PLAIN_TEMPLATE
-from modelgarden_train.models.loading import ALL_LINEAR
+from modelgarden_train.models.adapters import ALL_LINEAR
 from modelgarden_train.models.positions import within_positions
 from modelgarden_train.objectives.arguments import OPTIMIZERS, SCHEDULES
 from modelgarden_train.objectives.passes import Passes
@@ -48,6 +48,9 @@ def hyperparameters(
         used["processes"] = scope.ranks.size
     if arguments.neftune_noise_alpha is not None:
         used["neftuneNoiseAlpha"] = arguments.neftune_noise_alpha
+    if config.vision is not None:
+        used["maxPixels"] = config.vision.max_pixels
+        used["visionLayers"] = str(config.vision.vision_layers).lower()
     used |= _of_the_validation(config.training)
     adapters = getattr(model, "peft_config", None)
     if adapters:

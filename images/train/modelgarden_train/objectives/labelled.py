@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from modelgarden_train.data.prepared import PreparedRow
+from modelgarden_train.evaluation.sight import Sight
 from modelgarden_train.objectives.passes import StepRow
 
 IGNORED_LABEL: Final = -100
@@ -20,12 +21,19 @@ def labelled(row: PreparedRow) -> StepRow:
     return {"input_ids": row.input_ids, "labels": labels}
 
 
+def seen(row: PreparedRow) -> StepRow:
+    """Return the same, and the SHA-256 of the row's images: `pictures`, as TRL would open what has their name."""
+    return {**labelled(row), "pictures": list(row.images)}
+
+
 @dataclass(frozen=True)
 class Labelled:
     """Rows with labels; the loss of a step is the mean over its labels."""
 
     why_padded: str | None
     pad_token: int
+    sight: Sight | None = None
+    """Of rows with images, which are padded."""
 
     def tokens(self, row: StepRow) -> int:
         """Return the tokens of a row."""
@@ -41,7 +49,12 @@ class Labelled:
 
     def tensors(self, rows: Sequence[StepRow]) -> dict[str, Any]:
         """Return the rows of a pass as the model takes them."""
-        return packed(rows) if self.why_padded is None else padded(rows, pad_token=self.pad_token)
+        if self.why_padded is None:
+            return packed(rows)
+        tensors = padded(rows, pad_token=self.pad_token)
+        if self.sight is None:
+            return tensors
+        return {**tensors, **self.sight.tensors([row["pictures"] for row in rows], tensors["input_ids"])}
 
 
 def packed(rows: Sequence[StepRow]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from modelgarden.api.finetunejob import ValidationStatus
 from modelgarden.api.pods import RunConfig
 from modelgarden_train.data.prepared import PreparedRow
+from modelgarden_train.evaluation.sight import Sight
 from modelgarden_train.objectives.checkpoint import Checkpoint
 from modelgarden_train.parallel.ranks import ALONE, Ranks
 from modelgarden_train.rewards.scorer import Scorer
@@ -91,6 +92,8 @@ class Scope:
     """The processes that share each step's rows."""
     scorer: Scorer | None = None
     """What judges completions, for an objective that has rewards."""
+    sight: Sight | None = None
+    """Of the rows' images, where they have any."""
 
     def stopping(self, *, at: str) -> bool:
         """Tell whether the training is to end, as any of its processes was asked to; all of them come to this place."""

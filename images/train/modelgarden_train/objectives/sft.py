@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from modelgarden_train.objectives.arguments import training_arguments
-from modelgarden_train.objectives.labelled import Labelled, labelled
+from modelgarden_train.objectives.labelled import Labelled, labelled, seen
 from modelgarden_train.objectives.memory import StepPlan
 from modelgarden_train.objectives.packing import why_padded
 from modelgarden_train.objectives.passes import Passes
@@ -20,7 +20,7 @@ def sft_trainer(scope: Scope, model: Any, plan: StepPlan) -> Any:
 
     arguments = training_arguments(scope, plan)
     why = why_padded(model.config.to_dict(), arguments, packing=scope.config.training.packing)
-    form = Labelled(why, scope.tokenizer.pad_token_id)
+    form = Labelled(why, scope.tokenizer.pad_token_id, scope.sight)
     return stepped(
         SFTTrainer,
         scope,
@@ -32,6 +32,8 @@ def sft_trainer(scope: Scope, model: Any, plan: StepPlan) -> Any:
             dataset_kwargs={"skip_prepare_dataset": True},
             max_length=None,
             packing=False,
+            remove_unused_columns=scope.sight
+            is None,  # TRL would take images away, which it knows by other names
         ),
-        rows=lambda rows: map(labelled, rows),
+        rows=lambda rows: map(seen if scope.sight else labelled, rows),
     )

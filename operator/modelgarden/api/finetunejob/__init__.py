@@ -75,6 +75,7 @@ from modelgarden.api.finetunejob.training import (
     Training,
 )
 from modelgarden.api.finetunejob.validation import EarlyStopping, Validation, ValidationStatus
+from modelgarden.api.finetunejob.vision import Modality, Vision
 
 __all__ = [
     "BAD_ROWS_PATTERN",
@@ -126,6 +127,7 @@ __all__ = [
     "LoraParameters",
     "MLflow",
     "Method",
+    "Modality",
     "Needs",
     "Objective",
     "ObjectiveType",
@@ -156,5 +158,6 @@ __all__ = [
     "Training",
     "Validation",
     "ValidationStatus",
+    "Vision",
     "WeightsAndBiases",
 ]

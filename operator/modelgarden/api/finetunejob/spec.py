@@ -20,11 +20,15 @@ from modelgarden.api.finetunejob.objective import Objective
 from modelgarden.api.finetunejob.output import Output
 from modelgarden.api.finetunejob.trackers import Trackers
 from modelgarden.api.finetunejob.training import STALL_TIMEOUT_SECONDS, Checkpoint, Method, Training
+from modelgarden.api.finetunejob.vision import Modality, Vision
 
 IMMUTABLE_FIELDS: Final = (
-    "model", "method", "objective", "dataset", "training", "output", "storage", "resources", "podTemplate",
-    "checkpoint", "evaluation", "carbon", "trackers", "dryRun", "stallTimeoutSeconds",
+    "model", "method", "modality", "vision", "objective", "dataset", "training", "output", "storage", "resources",
+    "podTemplate", "checkpoint", "evaluation", "carbon", "trackers", "dryRun", "stallTimeoutSeconds",
 )  # fmt: skip
+
+_OPTIONAL: Final = ("vision",)
+"""Of these, those that need not be there."""
 
 _ALONE = "objective KTO compares the rows of a step; set training.effectiveBatchSize to at least 2"
 _IDLE_GPUS = "the GPUs share the rows of each step; set resources.gpus to at most training.effectiveBatchSize"
@@ -35,6 +39,14 @@ _NO_REFERENCE = (
 )
 _NO_ROOM = "objective.grpo.maxCompletionLength must be less than training.maxSequenceLength, which holds the prompt too"
 _NO_LOSS = "objective GRPO has no loss that tells how good a model is; remove training.validation"
+_NO_IMAGES = "vision says how images go into the model; set modality to Vision or remove vision"
+_ONLY_ANSWERS = "modality Vision learns answers; set objective.type to SFT"
+_NO_FULL_VISION = "modality Vision trains adapters; set method to LoRA or QLoRA"
+_NO_VISION_GGUF = "GGUF holds no vision model; remove GGUF from output.formats"
+_LEFT_OUT = (
+    "vLLM leaves adapters of vision layers out without an error; remove Adapter from output.formats and serve Merged16Bit, "
+    "or set vision.visionLayers to false"
+)
 _OWN_INPUT = "output.uri must not be a source of dataset or model, nor below one: what is written would change the input"
 
 
@@ -52,6 +64,15 @@ class FineTuneJobSpec(ApiModel):
         default="LoRA",
         description="LoRA: adapters on a 16-bit base. QLoRA: adapters on a 4-bit base, needs a GPU. Full: all weights. "
         "Default: LoRA.",
+    )
+    modality: Modality = Field(
+        default="Text",
+        description="What the rows show the model. Text: text alone. Vision: images beside it; needs a vision model of the "
+        "kinds Qwen2-VL, Qwen2.5-VL or Qwen3-VL. Default: Text.",
+    )
+    vision: Vision | None = Field(
+        default=None,
+        description="How images go into the model. Only with modality Vision. Default: those of its fields.",
     )
     objective: Objective = Field(
         default=Objective(), description="What is trained towards. Default: supervised fine-tuning (SFT)."
@@ -154,6 +175,31 @@ class FineTuneJobSpec(ApiModel):
             field_path=".training.optimizer",
         ),
         Rule(
+            rule="self.modality == 'Vision' || !has(self.vision)",
+            message=_NO_IMAGES,
+            field_path=".vision",
+        ),
+        Rule(
+            rule="self.modality == 'Text' || self.objective.type == 'SFT'",
+            message=_ONLY_ANSWERS,
+            field_path=".objective",
+        ),
+        Rule(
+            rule="self.modality == 'Text' || self.method != 'Full'",
+            message=_NO_FULL_VISION,
+            field_path=".method",
+        ),
+        Rule(
+            rule="self.modality == 'Text' || !('GGUF' in self.output.formats)",
+            message=_NO_VISION_GGUF,
+            field_path=".output.formats",
+        ),
+        Rule(
+            rule="!has(self.vision) || !self.vision.visionLayers || !('Adapter' in self.output.formats)",
+            message=_LEFT_OUT,
+            field_path=".output.formats",
+        ),
+        Rule(
             rule=f"(!has(self.dataset.source) || !{_lies_below('self.dataset.source')}) "
             f"&& (!has(self.dataset.sources) || self.dataset.sources.all(one, !{_lies_below('one.uri')})) "
             "&& (!has(self.dataset.validationSources) "
@@ -170,6 +216,16 @@ class FineTuneJobSpec(ApiModel):
                 field_path=f".{name}",
             )
             for name in IMMUTABLE_FIELDS
+            if name not in _OPTIONAL
+        ),
+        *(
+            Rule(
+                rule=f"has(self.{name}) == has(oldSelf.{name}) "
+                f"&& (!has(self.{name}) || self.{name} == oldSelf.{name})",
+                message=f"{name} is immutable; create a new FineTuneJob",
+                field_path=f".{name}",
+            )
+            for name in _OPTIONAL
         ),
     )
 
@@ -183,6 +239,22 @@ class FineTuneJobSpec(ApiModel):
             raise ValueError(_NO_ADAPTERS)
         if self.training.optimizer == "AdamW8bit" and (self.method != "Full" or self.resources.gpus == 0):
             raise ValueError(_EIGHT_BITS)
+        return self
+
+    @model_validator(mode="after")
+    def _modality_fits(self) -> Self:
+        if self.modality == "Text":
+            if self.vision is not None:
+                raise ValueError(_NO_IMAGES)
+            return self
+        if self.objective.type != "SFT":
+            raise ValueError(_ONLY_ANSWERS)
+        if self.method == "Full":
+            raise ValueError(_NO_FULL_VISION)
+        if "GGUF" in self.output.formats:
+            raise ValueError(_NO_VISION_GGUF)
+        if self.vision is not None and self.vision.vision_layers and "Adapter" in self.output.formats:
+            raise ValueError(_LEFT_OUT)
         return self
 
     @model_validator(mode="after")

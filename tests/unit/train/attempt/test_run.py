@@ -69,7 +69,7 @@ def test_a_field_that_this_image_does_not_know_is_left_out_and_named(
 def test_a_configuration_of_a_newer_major_version_says_to_upgrade_the_image(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv(CONFIG_VARIABLE, json.dumps(CONFIG | {"schemaVersion": "7.0"}))
+    monkeypatch.setenv(CONFIG_VARIABLE, json.dumps(CONFIG | {"schemaVersion": "8.0"}))
 
     with pytest.raises(UserError, match=r"Upgrade the train image \(images\.train of the chart\)") as raised:
         load_config(None)

@@ -69,14 +69,14 @@ _FORMATS: Final[dict[DatasetFormat, _Format]] = {
     ),
     "Messages": _Format(
         _flat(messages_row),
-        ("messages", "tools"),
+        ("messages", "tools", "images"),
         _told("messages"),
         '{"messages": [{"role": "user", "content": "What is the capital of France?"}, '
         '{"role": "assistant", "content": "Paris"}]}',
     ),
     "ShareGPT": _Format(
         _flat(sharegpt_row),
-        ("conversations", "system", "tools"),
+        ("conversations", "system", "tools", "image", "images"),
         _told("conversations"),
         '{"conversations": [{"from": "human", "value": "What is the capital of France?"}, '
         '{"from": "gpt", "value": "Paris"}]}',

@@ -15,7 +15,7 @@ from modelgarden_train.data.formats.fields import (
     text_of,
     whole_text_of,
 )
-from modelgarden_train.data.formats.images import content_parts
+from modelgarden_train.data.formats.images import content_parts, images_beside, placed
 from modelgarden_train.data.formats.tools import tool_calls_at, tools_of
 from modelgarden_train.data.rows import EmptyAnswerError, Message, Row, RowError, message_text
 
@@ -27,26 +27,25 @@ MOST_MESSAGES: Final = 2000
 
 
 def messages_row(value: dict[str, Any]) -> Row:
-    """Return a row of the format Messages.
+    """Return a row of the format Messages; its images stand in parts of messages, or beside them in `images`.
 
     Raises:
         RowError: it is none.
     """
-    messages, images = messages_at(list_of(value, "messages"), "messages")
+    messages, within = messages_at(list_of(value, "messages"), "messages")
     check_turns(messages, "messages")
-    return Row(
-        messages, kind="Vision" if images else "Conversation", tools=tools_of(value), images=tuple(images)
-    )
+    messages, images = placed(messages, within, images_beside(value), "messages")
+    return Row(messages, kind="Vision" if images else "Conversation", tools=tools_of(value), images=images)
 
 
-def messages_at(values: list[Any], at: str) -> tuple[tuple[Message, ...], list[str]]:
-    """Return a list of messages in the form that templates take, and the paths of its images.
+def messages_at(values: list[Any], at: str) -> tuple[tuple[Message, ...], list[str | None]]:
+    """Return a list of messages in the form that templates take, and its images, None for one that stands elsewhere.
 
     Raises:
         RowError: one is no message.
     """
     require_few(values, at, what="messages")
-    images: list[str] = []
+    images: list[str | None] = []
     messages = tuple(_message(message, f"{at}[{index}]", images) for index, message in enumerate(values))
     return messages, images
 
@@ -107,7 +106,7 @@ def _second_answer(at: str, index: int) -> RowError:
     return RowError(f'field "{at}[{index}]" is a second answer in a row; join it with the one before it')
 
 
-def _message(value: Any, at: str, images: list[str]) -> Message:
+def _message(value: Any, at: str, images: list[str | None]) -> Message:
     message = object_at(value, at)
     role = text_of(message, "role", at=f"{at}.")
     role = _SAME_ROLE.get(role, role)
@@ -145,7 +144,7 @@ def _tool_message(message: dict[str, Any], at: str) -> Message:
     return {"role": "tool", "content": content, **names}
 
 
-def _content(message: dict[str, Any], at: str, images: list[str], *, empty: bool = False) -> Any:
+def _content(message: dict[str, Any], at: str, images: list[str | None], *, empty: bool = False) -> Any:
     """Return the content: a text, or where it has images a list of parts."""
     if isinstance(message.get("content"), list):
         parts, found = content_parts(message["content"], f"{at}.content")

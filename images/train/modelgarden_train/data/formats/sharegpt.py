@@ -12,6 +12,7 @@ from modelgarden_train.data.formats.fields import (
     text_of,
     whole_text_of,
 )
+from modelgarden_train.data.formats.images import MARK, images_beside, marked_parts, placed
 from modelgarden_train.data.formats.messages import check_turns, require_few
 from modelgarden_train.data.formats.tools import parsed, tool_call_at, tools_of
 from modelgarden_train.data.rows import Message, Row, RowError
@@ -29,7 +30,9 @@ _ROLES: Final = {
 
 
 def sharegpt_row(value: dict[str, Any]) -> Row:
-    """Return a row of the format ShareGPT; `system` and `tools` may stand beside the conversation.
+    """Return a row of the format ShareGPT; `system`, `tools` and images may stand beside the conversation.
+
+    In a row with images each <image> in a text of the user stands for one, as in LLaVA's rows.
 
     Raises:
         RowError: it is none.
@@ -40,7 +43,24 @@ def sharegpt_row(value: dict[str, Any]) -> Row:
     check_turns(messages, "conversations")
     if value.get("system") not in (None, ""):
         messages = ({"role": "system", "content": text_of(value, "system")}, *messages)
-    return Row(messages, tools=tools_of(value))
+    images = images_beside(value)
+    if not images:
+        return Row(messages, tools=tools_of(value))
+    messages = tuple(map(_with_images, messages))
+    marks = [None for message in messages for part in _parts(message) if part["type"] == "image"]
+    messages, images = placed(messages, marks, images, "conversations")
+    return Row(messages, kind="Vision", tools=tools_of(value), images=images)
+
+
+def _with_images(message: Message) -> Message:
+    """Return a message with each mark of an image as a part of its own."""
+    if message["role"] != "user" or MARK not in message["content"]:
+        return message
+    return {**message, "content": marked_parts(message["content"])}
+
+
+def _parts(message: Message) -> list[dict[str, str]]:
+    return message["content"] if isinstance(message["content"], list) else []
 
 
 def _message(value: Any, at: str) -> Message:

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelgarden_train.data.formats.fields import answer_of, list_of, text_of
-from modelgarden_train.data.formats.images import image_path
+from modelgarden_train.data.formats.fields import answer_of, text_of
+from modelgarden_train.data.formats.images import image_at, images_beside
 from modelgarden_train.data.rows import Row, RowError
 
 
 def vision_row(value: dict[str, Any]) -> Row:
-    """Return a row of the format Vision: `image` is a path, or `images` a list of them, before the text.
+    """Return a row of the format Vision: `image` is one, or `images` a list of them, before the text.
 
     Raises:
         RowError: it is none.
     """
-    if "images" in value:
-        images = tuple(
-            image_path(path, f"images[{index}]") for index, path in enumerate(list_of(value, "images"))
-        )
-        if not images:
-            raise RowError('field "images" is empty')
-    elif "image" in value:
-        images = (image_path(value["image"], "image"),)
-    else:
+    if not {"image", "images"} & value.keys():
         raise RowError('field "image" is missing')
+    if value.get("images") == []:
+        raise RowError('field "images" is empty')
+    images = images_beside(value) or (image_at(value.get("image"), "image"),)
     parts = [*({"type": "image"} for _ in images), {"type": "text", "text": text_of(value, "text")}]
     messages = (
         {"role": "user", "content": parts},

@@ -17,7 +17,7 @@ from modelgarden_pod.errors import UserError
 from modelgarden_train.data.bad_rows import BadRows
 from modelgarden_train.data.learnable import require_learnable
 from modelgarden_train.data.pipeline.chunks import Chunks
-from modelgarden_train.data.pipeline.encoding import Done, encode_chunk
+from modelgarden_train.data.pipeline.encoding import Done, Looker, encode_chunk
 from modelgarden_train.data.pipeline.pool import in_order
 from modelgarden_train.data.quality.checks import RowChecks
 from modelgarden_train.data.quality.sieve import Place, Sieve
@@ -43,6 +43,8 @@ class Plan:
     max_bad_rows: int | str = 0
     objective: ObjectiveType = "SFT"
     """That learns the rows."""
+    look: Looker | None = None
+    """Looks at images, where the model takes them."""
     only_checked: bool = False
     """No training follows."""
     cpus: int = 1
@@ -69,8 +71,13 @@ def prepare_rows(
     """
     files = sorted(files, key=lambda file: file.source < len(dataset.sources))
     chunks = Chunks([open_file(file) for file in files], dataset.all_sources)
-    hold = partial(require_learnable, objective=plan.objective, only_checked=plan.only_checked)
-    work = partial(encode_chunk, checks=plan.checks, require=hold)
+    hold = partial(
+        require_learnable,
+        objective=plan.objective,
+        vision=plan.look is not None,
+        only_checked=plan.only_checked,
+    )
+    work = partial(encode_chunk, checks=plan.checks, require=hold, look=plan.look)
     workers = min(plan.cpus, sum(file.path.stat().st_size for file in files) // _BYTES_FOR_A_PROCESS)
     bad, rows = BadRows(), Counter[int]()
     for done in in_order(chunks, work, make_tool=plan.make_tokenizer, workers=workers):

@@ -30,6 +30,8 @@ class Chunk:
     """Of the source."""
     file: str
     """Name that a row's place is told with; the only file of a dataset needs none."""
+    beside: str
+    """URI of the folder that the file lies in, where images of its rows are looked for."""
     unit: Unit
     records: list[Record]
 
@@ -55,11 +57,12 @@ class Chunks:
         for opened in self._files:
             number = opened.file.source
             name = opened.file.name if len(self._files) > 1 else ""
+            beside = opened.file.name.rpartition("/")[0]
             for records in in_batches(
                 opened.read(), size=lambda record: record.size + _ROW_BYTES, most=CHUNK_BYTES
             ):
                 self._find_format(number, records)
-                yield Chunk(self._sources[number], number, name, opened.unit, records)
+                yield Chunk(self._sources[number], number, name, beside, opened.unit, records)
 
     def _find_format(self, number: int, records: Sequence[Record]) -> None:
         source = self._sources[number]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from modelgarden_train.data.bad_rows import MOST_PLACES
 from modelgarden_train.data.batching import in_batches
@@ -21,6 +21,22 @@ from modelgarden_train.data.rows import EmptyAnswerError, Row, RowError, Unanswe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+class Looker(Protocol):
+    """Looks at the images of rows."""
+
+    def looked_at(self, row: Row, beside: str) -> Row:
+        """Return a row with the SHA-256 of its images; `beside` is the URI of the folder of its file.
+
+        Raises:
+            RowError: an image is not there, or none.
+        """
+        ...
+
+    def expanded(self, row: Row, encoded: Encoded | RowError) -> Encoded | RowError:
+        """Return a row with as many tokens for each image as the model gives it, or what is wrong with it."""
+        ...
 
 
 class Ready(NamedTuple):
@@ -64,23 +80,31 @@ class Done:
 
 
 def encode_chunk(
-    tokenizer: PreTrainedTokenizerBase, chunk: Chunk, *, checks: RowChecks, require: Callable[[Row], None]
+    tokenizer: PreTrainedTokenizerBase,
+    chunk: Chunk,
+    *,
+    checks: RowChecks,
+    require: Callable[[Row], None],
+    look: Looker | None = None,
 ) -> Done:
     """Return what becomes of a chunk's rows, in their order; `require` refuses rows of a kind that is not learned.
+
+    Images are looked at where there is one to look at them; without it nothing opens them.
 
     Raises:
         UserError: DatasetInvalid, the objective does not learn rows of this kind; ModelInvalid, the template fails.
     """
     done = Done(chunk.number, Place.of(chunk.file, 0, chunk.unit).counted)
     problems: list[tuple[int, RowError]] = []
-    rows = _understood(chunk, problems, require)
+    rows = _understood(chunk, problems, require, look)
     for batch in in_batches(rows, size=lambda row: row.characters, most=CHUNK_BYTES):
         right: list[tuple[Row, Encoded]] = []
         for row, encoded in zip(batch, encode_rows(tokenizer, batch), strict=True):
-            if isinstance(encoded, RowError):
-                problems.append((row.line, encoded))
+            whole = look.expanded(row, encoded) if look else encoded
+            if isinstance(whole, RowError):
+                problems.append((row.line, whole))
             else:
-                right.append((row, encoded))
+                right.append((row, whole))
         done.ready.extend(_checked(right, checks))
     for number, error in sorted(problems, key=lambda problem: problem[0]):
         if isinstance(error, EmptyAnswerError) and checks.quality.action("EmptyAnswer") == "Drop":
@@ -92,16 +116,21 @@ def encode_chunk(
 
 
 def _understood(
-    chunk: Chunk, problems: list[tuple[int, RowError]], require: Callable[[Row], None]
+    chunk: Chunk,
+    problems: list[tuple[int, RowError]],
+    require: Callable[[Row], None],
+    look: Looker | None,
 ) -> Iterator[Row]:
     source = chunk.source
     for record in chunk.records:
         try:
             row = parse_row(record.fields(), source.format, source.columns)
+            require(row)
+            if look:
+                row = look.looked_at(row, chunk.beside)
         except RowError as error:
             problems.append((record.number, error))
             continue
-        require(row)
         yield replace(row, line=record.number)
 
 
@@ -124,4 +153,5 @@ def _prepared(row: Row, encoded: Encoded) -> PreparedRow:
         answer=row.answer,
         rejected_ids=encoded.rejected_ids,
         label=row.label,
+        images=row.images,
     )

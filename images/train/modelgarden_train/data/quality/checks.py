@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -32,10 +33,17 @@ class RowChecks:
         ]
 
     def sketches(self, rows: Sequence[Row]) -> list[bytes]:
-        """Return what near duplicates are found by, of each row; nothing where they are not looked for."""
+        """Return what near duplicates are found by, of each row; nothing where they are not looked for.
+
+        Rows with images have the same texts about different things; they are like none but themselves.
+        """
         if not self.quality.finds_near_duplicates:
             return [b""] * len(rows)
-        return sketches([text_of(row) for row in rows])
+        found = sketches([text_of(row) for row in rows])
+        return [
+            hashlib.shake_256(row.digest).digest(len(sketch)) if row.images else sketch
+            for row, sketch in zip(rows, found, strict=True)
+        ]
 
     def _findings(self, row: Row, tokens: int, text: str, *, offends: bool) -> Iterator[Finding]:
         asked = self.quality

@@ -151,32 +151,39 @@ def test_an_objective_learns_some_formats_and_refuses_the_others_with_a_way_out(
     row = parse_row(example(name), name)
     learned = LEARNED_FORMATS[objective]
     if name in learned:
-        require_learnable(row, objective)
+        require_learnable(row, objective, vision=row.kind == "Vision")
         return
     with pytest.raises(UserError) as raised:
-        require_learnable(row, objective)
+        require_learnable(row, objective, vision=row.kind == "Vision")
     assert raised.value.reason == "DatasetInvalid"
     assert f"objective.type is {objective}, which learns {learned[0]}" in raised.value.message
     others = [other for other, formats in LEARNED_FORMATS.items() if name in formats]
-    dry_run = "or set dryRun to check them without training"
-    assert raised.value.message.endswith(dry_run) == (not others)
-    assert ("set objective.type to " in raised.value.message) == bool(others)
+    assert "set objective.type to " in raised.value.message
     assert " or ".join(others) in raised.value.message
 
 
 @every_format
 @pytest.mark.parametrize("objective", LEARNED_FORMATS)
-def test_a_dry_run_refuses_what_another_objective_learns_and_checks_what_none_does(
+def test_a_dry_run_refuses_what_another_objective_learns_and_checks_rows_with_images(
     name: DatasetFormat, objective: ObjectiveType
 ) -> None:
     row = parse_row(example(name), name)
     others = [other for other, formats in LEARNED_FORMATS.items() if name in formats and other != objective]
-    if name in LEARNED_FORMATS[objective] or not others:
+    if name in LEARNED_FORMATS[objective] or row.kind == "Vision":
         require_learnable(row, objective, only_checked=True)
         return
     with pytest.raises(UserError) as raised:
         require_learnable(row, objective, only_checked=True)
     assert f"set objective.type to {' or '.join(others)}" in raised.value.message
+
+
+def test_rows_with_images_for_a_model_of_text_say_what_to_set() -> None:
+    row = parse_row(example("Vision"), "Vision")
+
+    with pytest.raises(UserError, match="set modality to Vision, objective.type to SFT") as raised:
+        require_learnable(row, "SFT")
+
+    assert raised.value.reason == "DatasetInvalid"
 
 
 def test_text_rows_differ_by_their_text_and_others_by_their_prompt() -> None:

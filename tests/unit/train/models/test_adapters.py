@@ -6,7 +6,7 @@ import pytest
 
 from modelgarden.api.finetunejob import LoraParameters, Training
 from modelgarden_pod.errors import UserError
-from modelgarden_train.models.loading import require_layers
+from modelgarden_train.models.adapters import require_layers
 from tests.unit.train.builders import make_config
 
 LAYERS = ("q_proj", "k_proj", "down_proj")
