@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from modelgarden.api.finetunejob import Dpo, EarlyStopping, Objective, TensorBoard, Trackers
+from modelgarden.api.finetunejob import Dpo, EarlyStopping, Objective, TensorBoard, Trackers, Vision
 from modelgarden.api.pods import RunConfig
 from modelgarden.finetune.manifests import prepare_job, train_job
 from modelgarden.settings import Settings
@@ -331,3 +331,13 @@ def test_a_job_in_gcs_gets_its_key_and_says_so_to_an_older_trainer() -> None:
             assert variables["GOOGLE_CREDENTIALS"] == {"secretKeyRef": reference}
             assert "AWS_ACCESS_KEY_ID" not in variables
     assert config_of(train_job(make_subject(storage=storage), SETTINGS)).schema_version == "2.0"
+
+
+def test_only_a_job_with_images_needs_a_trainer_that_knows_of_them() -> None:
+    seeing = make_subject(modality="Vision", method="QLoRA", resources={"gpus": 1})
+    told = make_subject(modality="Vision", vision={"maxPixels": 3136}, trackers={"tensorboard": {}})
+
+    config, smaller = (config_of(train_job(subject, SETTINGS)) for subject in (seeing, told))
+    assert (config.schema_version, config.vision) == ("7.0", Vision())
+    assert (smaller.schema_version, smaller.vision) == ("7.0", Vision(max_pixels=3136))
+    assert "vision" not in json.dumps(train_job(make_subject(), SETTINGS))

@@ -11,9 +11,10 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from modelgarden.api.finetunejob import LoraParameters, Method, Needs
+from modelgarden.api.finetunejob import Method, Needs
 from modelgarden.api.pods import RunConfig
 from modelgarden_train.estimate.model_size import ModelSize, layer_of
+from modelgarden_train.models.adapters import may_learn
 from modelgarden_train.objectives.group import sequences, widest
 from modelgarden_train.objectives.memory import (
     EMBEDDED_BYTES,
@@ -42,7 +43,7 @@ def needs_of(config: RunConfig, size: ModelSize, lengths: Sequence[int]) -> Need
     packed = config.objective.type == "SFT" and training.packing and training.neftune_noise_alpha is None
     padded = size.padded or not packed
     plan = first_plan(effective_batch=batch, sequences=sequences(config), longest_row=longest, gpu=True)
-    trained = _trained(size, method, training.lora)
+    trained = _trained(config, size)
     kept = _kept_of_a_layer(size, method)
     return Needs(
         parameters=size.parameters,
@@ -86,18 +87,19 @@ def _weights(size: ModelSize, method: Method) -> int:
     return HALF * (size.parameters - size.quantized) + round(NF4_BYTES * size.quantized)
 
 
-def _trained(size: ModelSize, method: Method, lora: LoraParameters) -> int:
+def _trained(config: RunConfig, size: ModelSize) -> int:
     """Return the parameters that are trained: all, or two matrices of the rank beside each that is adapted.
 
     DoRA has a magnitude for each row of the weight besides.
     """
-    if method == "Full":
+    if config.method == "Full":
         return size.parameters
+    lora = config.training.lora
     wanted, more = lora.target_modules, 1 if lora.use_dora else 0
     return sum(
         lora.rank * (rows + columns) + more * rows
         for name, (rows, columns) in size.linear.items()
-        if wanted is None or layer_of(name) in wanted
+        if (wanted is None or layer_of(name) in wanted) and may_learn(config, name)
     )
 
 

@@ -39,6 +39,7 @@ def make_row(number: int) -> tuple[Row, PreparedRow]:
         answer=answer,
         rejected_ids=[number] * (number // 10),
         label=(None, True, False)[number // 3 % 3],
+        images=tuple(f"{number:02x}{other:02x}" * 16 for other in range(number // 3 % 4)),
     )
     return row, prepared
 
@@ -147,12 +148,14 @@ def test_the_digest_tells_rows_apart() -> None:
         replace(row, answer="!"),
         replace(row, rejected_ids=[1]),
         replace(row, rejected_ids=[2]),
+        replace(row, images=("0a" * 32,)),
+        replace(row, images=("0b" * 32,)),
         replace(row, label=None if row.label else True),
         replace(row, label=False),
     ]
 
     digests = {digest_of([one], [row]) for one in (row, *others)} | {digest_of([row, row], [])}
-    assert len(digests) == 10
+    assert len(digests) == 12
 
 
 def test_prompt_and_reference_stand_before_and_in_the_last_span() -> None:

@@ -180,7 +180,7 @@ def test_a_dry_run_refuses_what_another_objective_learns_and_checks_rows_with_im
 def test_rows_with_images_for_a_model_of_text_say_what_to_set() -> None:
     row = parse_row(example("Vision"), "Vision")
 
-    with pytest.raises(UserError, match="set modality to Vision, objective.type to SFT") as raised:
+    with pytest.raises(UserError, match=r"set modality to Vision, objective\.type to SFT") as raised:
         require_learnable(row, "SFT")
 
     assert raised.value.reason == "DatasetInvalid"

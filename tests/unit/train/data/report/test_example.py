@@ -32,3 +32,7 @@ def test_no_key_and_no_address_shows_wherever_it_is_cut() -> None:
         text = shown("x" * (before - 1) + f" {key} anna@gmail.com and more " * 30)
         assert "a1B2" not in text
         assert "anna" not in text
+
+
+def test_the_token_for_each_piece_of_an_image_is_shown_once() -> None:
+    assert shown("<s>" + "<|image_pad|>" * 320 + "What?") == "<s><|image_pad|> x 320What?"
