@@ -6,9 +6,9 @@ What keeps one from being brought is left in its place, so that its row is told 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ from modelgarden.api.names import MOUNTED_SCHEMES, MOUNTED_SOURCES
 from modelgarden.api.pods import PodSource, RunConfig
 from modelgarden.api.selection import names_pointers
 from modelgarden_pod.errors import ObjectNotFound, UserError
+from modelgarden_pod.folder import Folder
 from modelgarden_pod.retry import Patience
 from modelgarden_pod.storage import in_parallel, open_folder
 from modelgarden_train.data.formats import parse_row
@@ -28,7 +29,11 @@ from modelgarden_train.data.rows import RowError
 from modelgarden_train.data.sources.files import Fetched
 from modelgarden_train.data.sources.mounted import open_inside
 
+Opener = Callable[[str], Folder]
+"""Opens a folder of storage by its URI."""
+
 _AT_A_TIME: Final = 256
+_OPEN_FOLDERS: Final = 64
 _INSTEAD: Final = ".instead"
 """Suffix of the file that says why an image is not there."""
 _ELSEWHERE: Final = (
@@ -66,17 +71,22 @@ def fetch_images(
         TemporaryError: a place does not answer.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    return tuple(_with_images(config, source, folder, patience=patience) for source in fetched)
+
+    @lru_cache(maxsize=_OPEN_FOLDERS)  # to open one takes longer than to read an image from it
+    def opened(uri: str) -> Folder:
+        return open_folder(uri, config.storage, patience=patience)
+
+    return tuple(_with_images(config, source, folder, opened) for source in fetched)
 
 
-def _with_images(config: RunConfig, fetched: Fetched, folder: Path, *, patience: Patience) -> Fetched:
+def _with_images(config: RunConfig, fetched: Fetched, folder: Path, opened: Opener) -> Fetched:
     files = [open_file(file) for file in fetched.files]
     digests: dict[str, str] = {}
     for chunk in Chunks(files, config.dataset.all_sources):
         wanted = [name for name in _named(chunk) if f"{chunk.beside}/{name}" not in digests]
         for start in range(0, len(wanted), _AT_A_TIME):
             part = wanted[start : start + _AT_A_TIME]
-            bring = partial(_brought, config, chunk, folder, patience=patience)
+            bring = partial(_brought, chunk, folder, opened)
             found = in_parallel(partial(bring, name) for name in part)
             digests |= {f"{chunk.beside}/{name}": one for name, one in zip(part, found, strict=True)}
     return replace(fetched, record=_recorded(fetched.record, digests)) if digests else fetched
@@ -102,25 +112,23 @@ def _named(chunk: Chunk) -> Iterator[str]:
                 yield image
 
 
-def _brought(config: RunConfig, chunk: Chunk, folder: Path, name: str, *, patience: Patience) -> str:
+def _brought(chunk: Chunk, folder: Path, opened: Opener, name: str) -> str:
     """Bring one image; return its SHA-256, or what is told in its place."""
     target = image_file(folder, chunk.beside, name)
     try:
-        return _fetched(config, chunk.source, chunk.beside, name, target, patience=patience)
+        return _fetched(chunk.source, chunk.beside, name, target, opened)
     except RowError as error:
         target.with_suffix(_INSTEAD).write_text(str(error))
         return str(error)
 
 
-def _fetched(
-    config: RunConfig, source: PodSource, beside: str, name: str, target: Path, *, patience: Patience
-) -> str:
+def _fetched(source: PodSource, beside: str, name: str, target: Path, opened: Opener) -> str:
     scheme = beside.partition("://")[0]
     if names_pointers(source.uri) or scheme in ("hf", "https"):
         raise RowError(_ELSEWHERE)
     if scheme in MOUNTED_SCHEMES:
         return _copied(beside, name, target)
-    place = open_folder(beside, config.storage, patience=patience)
+    place = opened(beside)
     try:
         found = place.stat(name)
         if found is None:
