@@ -1,104 +1,65 @@
-"""The model card: README.md with the front matter that the Hugging Face hub reads. Emissions there are in grams."""
+"""The model card, README.md: beside the manifest for those who own the garden, on a hub for those who find it there.
+
+Both are made of the manifest, so that an artifact can be published long after it was made. A card on a hub names nothing
+of where the garden's data lies: no bucket, volume, host or namespace.
+"""
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from typing import Final
 
-from modelgarden.api.artifact import GgufRecord
+from modelgarden.api.artifact import Manifest
 from modelgarden.api.emissions import JOULES_PER_KWH, EmissionsRecord
 from modelgarden.api.evaluation import Score
-from modelgarden.api.pods import RunConfig
-from modelgarden_train.artifact.results import Results
+from modelgarden.api.finetunejob import BaseModelRecord
+from modelgarden_train.artifact.card_metadata import (
+    HUB,
+    Publication,
+    front_matter,
+    hub_datasets,
+    main_format,
+    objective_of,
+)
+
+__all__ = ["Publication", "model_card"]
+
+_OWN: Final = "of its owner"
 
 
-def model_card(config: RunConfig, results: Results, emissions: EmissionsRecord) -> str:
-    """Return the card's Markdown."""
-    scores = results.evaluation.scores
-    front = "\n".join(
-        f"{key}: {json.dumps(value)}" for key, value in _front_matter(config, emissions).items()
+def model_card(manifest: Manifest, published: Publication | None = None) -> str:
+    """Return the card's Markdown: for the place beside the manifest, or for a hub."""
+    parts = (
+        f"---\n{front_matter(manifest, published)}\n---\n# {manifest.model_name}",
+        _origin(manifest, published),
+        f"## Evaluation\n\n{_scores(manifest)}",
+        f"## Training\n\n{_data(manifest, published)}",
+        _hyperparameters(manifest),
+        _weights(manifest),
+        f"## Use\n\n{_use(manifest, published)}",
+        _gguf(manifest, published),
+        f"## Limits\n\n{_limits(manifest)}",
+        f"## Energy and emissions\n\n{_energy(manifest.emissions)}",
+        f"## Licence\n\n{_licence(manifest, published)}",
     )
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _origin(manifest: Manifest, published: Publication | None) -> str:
+    run = manifest.run
+    if published is None:
+        return f"Made by the FineTuneJob {run.namespace}/{run.name} (run {run.uid})."
+    return (
+        f"Version {published.version}, made by Model Garden (run {run.uid}, manifest SHA-256 "
+        f"`{published.manifest_sha256}`)."
+    )
+
+
+def _scores(manifest: Manifest) -> str:
+    scores = manifest.evaluation
     metrics = "\n".join(
         f"| {one.title} | {_score(one.base)} | {_score(one.tuned)} |" for one in scores.metrics
     )
-    settings = "\n".join(f"| {name} | {value} |" for name, value in sorted(results.hyperparameters.items()))
-    dataset = results.dataset.status
-    return f"""---
-{front}
----
-# {config.model_name}
-
-Made by the FineTuneJob {config.run.namespace}/{config.run.name} (run {config.run.uid}).
-
-| held-out score ({scores.rows} rows) | base | tuned |
-|---|---|---|
-{metrics}
-
-Base model: `{results.base_model.source}`, revision `{results.base_model.revision or "none"}`, \
-SHA-256 `{results.base_model.digest}`.{_chain(config)}
-
-Dataset: `{results.dataset.source}`, {dataset.training_rows} rows and {dataset.tokens} tokens to train on, \
-{dataset.validation_rows} rows held out, SHA-256 `{dataset.digest}`.
-
-| hyperparameter | value |
-|---|---|
-{settings}
-{_validation(config, results)}
-{_gguf(config, results.gguf)}{_energy(emissions)}
-"""
-
-
-def _front_matter(config: RunConfig, emissions: EmissionsRecord) -> dict[str, Any]:
-    front: dict[str, Any] = {
-        "library_name": "transformers",
-        "tags": [config.method.lower(), "unsloth", "trl", "sft"],
-    }
-    # The hub knows none of the results between the first base model and this one.
-    base = config.model_source if config.parent is None else config.parent.root.source
-    if base.startswith("hf://"):
-        front["base_model"] = base.removeprefix("hf://")
-    if emissions.emissions_milligrams is not None and emissions.intensity is not None:
-        front["co2_eq_emissions"] = {
-            "emissions": emissions.emissions_milligrams / 1000,
-            "source": f"{emissions.tool}, {emissions.intensity.source}",
-            "training_type": "fine-tuning",
-            "geographical_location": emissions.intensity.zone,
-        }
-    return front
-
-
-def _chain(config: RunConfig) -> str:
-    """Return where the base model is from, if it is the result of an earlier run."""
-    parent = config.parent
-    if parent is None:
-        return ""
-    root = parent.root
-    return (
-        f"\n\nTrained on from {parent.model_name} version {parent.version}, made by the FineTuneJob "
-        f"{config.run.namespace}/{parent.job} (manifest `{parent.uri}`, SHA-256 `{parent.manifest_sha256}`). "
-        f"The first base model of the chain: `{root.source}`, revision `{root.revision or 'none'}`, SHA-256 "
-        f"`{root.digest}`."
-    )
-
-
-def _gguf(config: RunConfig, made: GgufRecord | None) -> str:
-    """Return how the GGUF file is used, and how far it is from the merged model."""
-    if made is None:
-        return ""
-    return f"""## GGUF
-
-`{made.file}` ({made.quantization}) runs in llama.cpp and in Ollama; the chat template is in it.
-
-```sh
-llama-server -m {made.file}
-echo "FROM ./{made.file}" > Modelfile && ollama create {config.model_name} -f Modelfile && ollama run {config.model_name}
-```
-
-llama.cpp loaded it before it was registered: a token of {made.rows} held-out answers differs in its log-probability by \
-{made.mean_difference} nats on average from the 16-bit model (allowed: {made.largest_difference}). Its tokenizer splits \
-{made.rows_of_same_tokens} of the {made.rows} rows as the model's own does.
-
-"""
+    return f"| held-out score ({scores.rows} rows) | base | tuned |\n|---|---|---|\n{metrics}"
 
 
 def _score(score: Score) -> str:
@@ -110,16 +71,111 @@ def _score(score: Score) -> str:
     return score.value
 
 
-def _validation(config: RunConfig, results: Results) -> str:
-    """Return which step's weights these are, where that was chosen by the validation loss."""
-    found = results.validation
-    if found is None or config.training.early_stopping is None:
+def _data(manifest: Manifest, published: Publication | None) -> str:
+    dataset = manifest.dataset.status
+    return (
+        f"Method {manifest.method}, objective {objective_of(manifest)}.\n\n"
+        f"Base model: {_model(manifest.base_model, published)}.{_chain(manifest, published)}\n\n"
+        f"Dataset: {_sources(manifest, published)}, {dataset.training_rows} rows and {dataset.tokens} tokens to train on, "
+        f"{dataset.validation_rows} rows held out, SHA-256 `{dataset.digest}`."
+    )
+
+
+def _model(record: BaseModelRecord, published: Publication | None) -> str:
+    shown = published is None or record.source.startswith(HUB)
+    place = f"`{record.source}`, revision `{record.revision or 'none'}`" if shown else f"a model {_OWN}"
+    return f"{place}, SHA-256 `{record.digest}`"
+
+
+def _sources(manifest: Manifest, published: Publication | None) -> str:
+    if published is None:
+        return f"`{manifest.dataset.source}`"
+    names = [f"`{HUB}{name}`" for name in hub_datasets(manifest)]
+    own = not names or any(not source.uri.startswith(HUB) for source in manifest.dataset.sources)
+    return " and ".join([*names, *([f"rows {_OWN}"] if own else [])])
+
+
+def _chain(manifest: Manifest, published: Publication | None) -> str:
+    """Return where the base model is from, if it is the result of an earlier run."""
+    parent = manifest.parent
+    if parent is None:
         return ""
-    total = results.hyperparameters["steps"]
+    made = (
+        f", made by the FineTuneJob {manifest.run.namespace}/{parent.job} (manifest `{parent.uri}`, SHA-256 "
+        f"`{parent.manifest_sha256}`)"
+        if published is None
+        else f" (manifest SHA-256 `{parent.manifest_sha256}`)"
+    )
+    return (
+        f"\n\nTrained on from {parent.model_name} version {parent.version}{made}. The first base model of the chain: "
+        f"{_model(parent.root, published)}."
+    )
+
+
+def _hyperparameters(manifest: Manifest) -> str:
+    settings = "\n".join(f"| {name} | {value} |" for name, value in sorted(manifest.hyperparameters.items()))
+    return f"| hyperparameter | value |\n|---|---|\n{settings}"
+
+
+def _weights(manifest: Manifest) -> str:
+    """Return which step's weights these are, where that was chosen by the validation loss."""
+    found = manifest.validation
+    if found is None or "earlyStoppingPatience" not in manifest.hyperparameters:
+        return ""
+    total = manifest.hyperparameters["steps"]
     ended = f"stopped early at step {found.step} of {total}" if found.stopped_early else f"had {total} steps"
     return (
-        f"\nThe training {ended}; the weights are those of step {found.best_step}, whose validation loss was the lowest, "
-        f"{found.best_loss}.\n"
+        f"The training {ended}; the weights are those of step {found.best_step}, whose validation loss was the lowest, "
+        f"{found.best_loss}."
+    )
+
+
+def _use(manifest: Manifest, published: Publication | None) -> str:
+    form = main_format(manifest, published)
+    name = published.repository if published is not None else f"./{manifest.formats.get(form, '')}"
+    match form:
+        case "Adapter":
+            return (
+                "The LoRA weights, to be loaded onto the base model:\n\n```python\nfrom peft import "
+                f'AutoPeftModelForCausalLM\n\nmodel = AutoPeftModelForCausalLM.from_pretrained("{name}")\n```'
+            )
+        case "GGUF":
+            return "One file for llama.cpp, Ollama and LM Studio, see below."
+        case _:
+            return (
+                f"```sh\nvllm serve {name}\n```\n\n```python\nfrom transformers import pipeline\n\n"
+                f'chat = pipeline("text-generation", model="{name}")\n'
+                'print(chat([{"role": "user", "content": "..."}])[0]["generated_text"][-1]["content"])\n```'
+            )
+
+
+def _gguf(manifest: Manifest, published: Publication | None) -> str:
+    """Return how the GGUF file is used, and how far it is from the merged model."""
+    made = manifest.gguf
+    if made is None or (published is not None and published.format != "GGUF"):
+        return ""
+    file = made.file if published is None else made.file.rpartition("/")[2]
+    name = manifest.model_name
+    return f"""## GGUF
+
+`{file}` ({made.quantization}) runs in llama.cpp and in Ollama; the chat template is in it.
+
+```sh
+llama-server -m {file}
+echo "FROM ./{file}" > Modelfile && ollama create {name} -f Modelfile && ollama run {name}
+```
+
+llama.cpp loaded it before it was registered: a token of {made.rows} held-out answers differs in its log-probability by \
+{made.mean_difference} nats on average from the 16-bit model (allowed: {made.largest_difference}). Its tokenizer splits \
+{made.rows_of_same_tokens} of the {made.rows} rows as the model's own does."""
+
+
+def _limits(manifest: Manifest) -> str:
+    return (
+        f"It was scored on {manifest.evaluation.rows} rows that were held out of its own training data, and on nothing "
+        "else: neither general benchmarks nor safety, bias, other languages or other kinds of questions were measured, and "
+        "what the base model is bad at, this one may be too. It is meant for questions like those that it was trained on; "
+        "try it on your own before you rely on it."
     )
 
 
@@ -137,3 +193,14 @@ def _energy(emissions: EmissionsRecord) -> str:
         f"{emissions.pue_milli / 1000:.3f} and {emissions.intensity.milligrams_per_kwh / 1000:.1f} g/kWh "
         f"({emissions.intensity.zone} {emissions.intensity.data_year})."
     )
+
+
+def _licence(manifest: Manifest, published: Publication | None) -> str:
+    known = published.licence if published is not None else None
+    root = _model(manifest.root, published)
+    if known is None:
+        return f"That of the base model ({root}) and of the training data holds; it is not known here."
+    named = (
+        f"[{known.name or known.identifier}]({known.link})" if known.link else known.name or known.identifier
+    )
+    return f"{named}, that of the base model ({root}). What the training data's licence asks for holds beside it."

@@ -63,13 +63,7 @@ def publish(
         AttemptEmissions.of(record).model_dump_json(by_alias=True, exclude_none=True) + "\n"
         for record in records
     )
-    card = model_card(config, results, emissions)
-    beside = (
-        folder.write(EVALUATION, evaluation),
-        folder.write(EMISSIONS, lines.encode()),
-        folder.write(MODEL_CARD, card.encode()),
-    )
-    manifest = Manifest(
+    made = Manifest(
         run=config.run,
         model_name=config.model_name,
         created_at=timestamp(datetime.now(UTC)),
@@ -85,8 +79,15 @@ def publish(
         emissions=emissions,
         formats=results.formats,
         gguf=results.gguf,
-        files=tuple(sorted((*files, *beside), key=lambda entry: entry.path)),
+        files=(),
     )
+    beside = (
+        folder.write(EVALUATION, evaluation),
+        folder.write(EMISSIONS, lines.encode()),
+        folder.write(MODEL_CARD, model_card(made).encode()),
+    )
+    named = tuple(sorted((*files, *beside), key=lambda entry: entry.path))
+    manifest = made.model_copy(update={"files": named})
     body = manifest.model_dump_json(by_alias=True, indent=2).encode()
     folder.write(MANIFEST, body)
     return _result(manifest, body)

@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlparse
 
@@ -68,7 +69,7 @@ def ask_hub(
 
     def attempt() -> T:
         try:
-            _end_silence(get_session())
+            end_silence(get_session())
             with patience.outage.told_if_silent(f"{source}: {host} has not answered", after=TOLD_SECONDS):
                 info = api.repo_info(repository.name, revision=repository.revision, repo_type=repository.kind)
             names = tuple(one.rfilename for one in info.siblings or ())
@@ -92,19 +93,23 @@ def disk_error(error: Exception) -> OSError | None:
     return OSError(code, f"{os.strerror(code)}; {_DISK_ADVICE[code]}", getattr(error, "filename", None))
 
 
-def _end_silence(client: Client) -> None:
+def end_silence(client: Client, *, seconds: float = HUB_ANSWER_SECONDS) -> None:
     """Bound every request of the hub's client: for listings it asks for no timeout, whatever the client's own is."""
-    hooks = client.event_hooks
-    if _bound not in hooks["request"]:
-        client.event_hooks = {**hooks, "request": [*hooks["request"], _bound]}
+    hooks, bound = client.event_hooks, _bound_by(seconds)
+    if bound not in hooks["request"]:
+        client.event_hooks = {**hooks, "request": [*hooks["request"], bound]}
 
 
-def _bound(request: Request) -> None:
-    asked: dict[str, float | None] = request.extensions.get("timeout", {})
-    request.extensions["timeout"] = {
-        phase: HUB_ANSWER_SECONDS if asked.get(phase) is None else asked[phase]
-        for phase in ("read", "write", "pool")
-    } | {"connect": HUB_CONNECT_SECONDS}
+@cache
+def _bound_by(seconds: float) -> Callable[[Request], None]:
+    def bound(request: Request) -> None:
+        asked: dict[str, float | None] = request.extensions.get("timeout", {})
+        request.extensions["timeout"] = {
+            phase: seconds if asked.get(phase) is None else asked[phase]
+            for phase in ("read", "write", "pool")
+        } | {"connect": HUB_CONNECT_SECONDS}
+
+    return bound
 
 
 def _cause(error: Exception) -> str:
