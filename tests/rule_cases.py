@@ -90,6 +90,9 @@ def _resources(kind: Kind, *, memory: str, less: str | int, within: str = "") ->
     )
 
 
+_HUB: Patch = {"repository": "org/name", "tokenSecretRef": {"name": "hub"}}
+
+
 def _ports(kind: Kind, *path: str, beside: Patch | None = None) -> tuple[RuleCase, ...]:
     def patch(url: str) -> Patch:
         found: Patch = {**(beside or {}), path[-1]: url}
@@ -360,6 +363,24 @@ RULE_CASES: tuple[RuleCase, ...] = (
         {"output": {"formats": ["Merged16Bit"], "gguf": {"quantization": "Q8_0"}}},
         {"output": {"formats": ["Merged16Bit", "GGUF"], "gguf": {"quantization": "Q8_0"}}},
     ),
+    RuleCase(
+        FINETUNEJOB,
+        "hub.format must be one of formats",
+        "spec.output.hub.format",
+        {"output": {"formats": ["Adapter"], "hub": _HUB}},
+        {"output": {"formats": ["Adapter"], "hub": {**_HUB, "format": "Adapter"}}},
+    ),
+    *(
+        RuleCase(
+            FINETUNEJOB,
+            "neither -- nor two dots in a row",
+            "spec.output.hub.repository",
+            {"output": {"hub": {**_HUB, "repository": repository}}},
+            {"output": {"hub": {**_HUB, "repository": "org/a-b.c-git"}}},
+        )
+        for repository in ("org/a--b", "or..g/a", "org/a.git")
+    ),
+    *_ports(FINETUNEJOB, "output", "hub", "endpoint", beside=_HUB),
     RuleCase(
         FINETUNEJOB,
         "dpo holds the settings of type DPO",

@@ -200,6 +200,21 @@ POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("", ".a", "a b", "a/b", "ü", "a" * 129, "a\n"),
     ),
     access.REGION_PATTERN: (("us-east-1", "garage", "a" * 64), ("EU", "a_b", "a" * 65)),
+    finetunejob.REPOSITORY_PATTERN: (
+        ("org/name", "_o/A.b-c_d", f"{'o' * 96}/{'n' * 96}", "a/b", "org/a--b", "o..g/n", "org/n.git"),
+        (
+            "org",
+            "org/",
+            "/name",
+            "org/name/x",
+            ".org/name",
+            "org/-name",
+            "org/name.",
+            "o g/n",
+            f"org/{'n' * 97}",
+            "ö/n",
+        ),
+    ),
     finetunejob.REVISION_PATTERN: (
         ("main", "v1.0", "refs/pr/1", "feature/a_b-1.2", "0" * 40, "a" * 128),
         ("-a", "a b", "/a", "a" * 129, "a/../b", "a//b", "a/", "a..b", "a/.b", "a."),
@@ -380,9 +395,19 @@ def _mend_output(spec: dict[str, Any]) -> None:
         output["uri"] = "s3://output/garden"
         if "GGUF" not in output.get("formats", ()):
             output.pop("gguf", None)
+        _mend_hub(output)
         if isinstance(dataset, dict):
             _mend_sources(dataset)
             _mend_resources(dataset.get("resources", {}))
+
+
+def _mend_hub(output: dict[str, Any]) -> None:
+    """Publish what is made, in a repository that can be one."""
+    hub, formats = output.get("hub"), output.get("formats") or ["Merged16Bit"]
+    if isinstance(hub, dict):
+        hub["format"] = formats[0]
+        if re.search(r"--|\.\.|\.git$", str(hub.get("repository"))):
+            hub["repository"] = "org/name"
 
 
 def _pattern_of(schema: Schema) -> str:

@@ -28,6 +28,9 @@ class Repository:
     refs: dict[str, str] = field(default_factory=dict)
     gated: bool = False
     """Seen by everyone, its files are for `Hub.granted` only."""
+    private: bool = False
+    card: dict[str, object] = field(default_factory=dict)
+    """Metadata of its model card."""
 
     def commit(self, files: Mapping[str, bytes], *, ref: str = "main") -> str:
         """Add a commit, let the branch or tag name it and return its SHA-1."""
@@ -107,7 +110,9 @@ class Hub:
             return planned.pop(0) if planned else None
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """Answers what a download asks for."""
+
     protocol_version = "HTTP/1.1"
     hub: Hub
 
@@ -123,6 +128,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer()
 
+    def do_PUT(self) -> None:
+        self._answer()
+
     def _answer(self) -> None:
         path = unquote(urlparse(self.path).path)
         with self.hub.lock:
@@ -133,6 +141,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif self.hub.takes(self.hub.unavailable, path):
             self._refuse(503, message="Service Unavailable")
+        elif self.takes(path):
+            return
         elif path.startswith("/cdn/"):
             self._from_cdn(path.removeprefix("/cdn/"))
         elif self._token() and self._token() not in self.hub.tokens:
@@ -145,6 +155,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._resolve(path)
         else:
             self._refuse(404, message="Not Found")
+
+    def takes(self, path: str) -> bool:
+        """Answer what this kind of hub knows beside downloads; tell whether it was that."""
+        return False
 
     def _token(self) -> str:
         return self.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -175,7 +189,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._json({
                 "id": f"{organisation}/{name}",
                 "sha": commit,
-                "private": False,
+                "private": repository.private,
+                "cardData": repository.card,
                 "gated": "auto" if repository.gated else False,
                 "tags": [],
                 "siblings": [{"rfilename": path} for path in files],
@@ -288,10 +303,10 @@ def _entry(path: str, content: bytes) -> dict[str, object]:
 
 
 @contextmanager
-def serve_hub() -> Iterator[Hub]:
-    """Serve an empty hub."""
-    hub = Hub()
-    handler = type("Handler", (_Handler,), {"hub": hub})
+def serve_hub(hub: Hub | None = None, handling: type[Handler] = Handler) -> Iterator[Hub]:
+    """Serve an empty hub, or the one that is given."""
+    hub = hub or Hub()
+    handler = type("Handler", (handling,), {"hub": hub})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     hub.address = ("127.0.0.1", server.server_address[1])

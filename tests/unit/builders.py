@@ -28,8 +28,8 @@ from modelgarden.api.emissions import (
 from modelgarden.api.evaluation import EvaluationStatus, Interval, Metric, Score
 from modelgarden.api.finetunejob import BaseModelRecord, DatasetStatus, FineTuneJobStatus, Parent, Progress
 from modelgarden.api.pods import TerminationMessage, TrainReport
-from modelgarden.finetune.manifests import prepare_job, train_job
-from modelgarden.finetune.programs import PREPARE, TRAIN
+from modelgarden.finetune.manifests import prepare_job, publish_job, train_job
+from modelgarden.finetune.programs import PREPARE, PUBLISH, TRAIN
 from modelgarden.finetune.subject import Subject, subject_of
 from modelgarden.registry.artifacts import Candidate, Registration
 from modelgarden.settings import Settings
@@ -42,8 +42,8 @@ UID = "0b3f6a1e-52f4-4e0a-9d0b-7a1c5f1f0001"
 DIGEST = "ab" * 32
 FINGERPRINT = "f" * 32
 
-StepName = Literal["prepare", "train"]
-PROGRAMS: Mapping[StepName, Program] = {"prepare": PREPARE, "train": TRAIN}
+StepName = Literal["prepare", "train", "publish"]
+PROGRAMS: Mapping[StepName, Program] = {"prepare": PREPARE, "train": TRAIN, "publish": PUBLISH}
 
 _SPEC: dict[str, Any] = {
     "model": {"source": "s3://models/tiny"},
@@ -107,11 +107,14 @@ class JobBuilder:
 
     def __init__(self, subject: Subject, step: StepName, *, inputs_hash: str = FINGERPRINT) -> None:
         self.step: StepName = step
-        manifest = (
-            prepare_job(subject, SETTINGS, inputs_hash=inputs_hash)
-            if step == "prepare"
-            else train_job(subject, SETTINGS)
-        )
+        match step:
+            case "prepare":
+                manifest = prepare_job(subject, SETTINGS, inputs_hash=inputs_hash)
+            case "train":
+                manifest = train_job(subject, SETTINGS)
+            case "publish":
+                artifact = make_registration(subject).artifact
+                manifest = publish_job(subject, SETTINGS, artifact, inputs_hash=inputs_hash)
         self.body: dict[str, Any] = json.loads(json.dumps(manifest))
         self.body["metadata"] |= {
             "uid": f"{step}-job-uid",

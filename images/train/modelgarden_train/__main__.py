@@ -1,4 +1,4 @@
-"""Command line: `python -m modelgarden_train prepare|train|evaluate [--config FILE]`.
+"""Command line: `python -m modelgarden_train prepare|train|evaluate|publish [--config FILE]`.
 
 Sets the environment of the libraries before the first of them is imported, so the commands are imported late.
 """
@@ -18,10 +18,13 @@ from modelgarden_pod.process import end_process, run_command
 from modelgarden_pod.retry import Patience
 from modelgarden_train.attempt.run import load_config, open_run
 from modelgarden_train.attempt.signals import StopRequest
-from modelgarden_train.models.environment import prepare_environment, workspace_folder
+from modelgarden_train.models.environment import prepare_environment, set_caches, workspace_folder
 
 PREPARE_PATIENCE = Patience(total=60.0)
 """Short: nothing is lost with the pod, and only its end tells the FineTuneJob's reader what is away."""
+
+_FAILURES = {"prepare": "PrepareFailed", "publish": "PublishFailed"}
+"""Reasons of an end that has no better one; of every other command TrainingFailed."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,9 +35,12 @@ def main(arguments: list[str] | None = None) -> int:
     stop = StopRequest()
 
     def command() -> TerminationMessage:
-        config = load_config(options.config)
         workspace = workspace_folder()
-        prepare_environment(config, workspace)
+        if options.command == "publish":
+            return _publish(options, workspace)
+        config = load_config(options.config)
+        asks_hub = options.command == "prepare" and config.hub is not None
+        prepare_environment(config, workspace, online=asks_hub)
         if options.command == "train":
             from modelgarden_train.commands.train import train
 
@@ -49,8 +55,15 @@ def main(arguments: list[str] | None = None) -> int:
 
         return evaluate(run, output=options.output)
 
-    failed = "PrepareFailed" if options.command == "prepare" else "TrainingFailed"
-    return run_command(command, failure_reason=failed)
+    return run_command(command, failure_reason=_FAILURES.get(options.command, "TrainingFailed"))
+
+
+def _publish(options: argparse.Namespace, workspace: Path) -> TerminationMessage:
+    from modelgarden_train.commands.publish import load_publish_config, publish
+
+    config = load_publish_config(options.config)
+    set_caches(workspace)
+    return publish(config, workspace, attempt=attempt_id(), port=options.port)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -59,11 +72,14 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     helps = {
         "prepare": "check the dataset and write it as the model will see it (needs no GPU)",
         "train": "train, evaluate, export and publish; resumes at the newest checkpoint",
+        "publish": "bring a registered artifact to a hub (needs no GPU)",
         "evaluate": "score base and tuned model of a finished run again",
     }
     for name, text in helps.items():
         command = commands.add_parser(name, help=text)
-        command.add_argument("--config", type=Path, help="RunConfig as JSON. Default: $MODELGARDEN_CONFIG")
+        command.add_argument(
+            "--config", type=Path, help="RunConfig, or PublishConfig, as JSON. Default: $MODELGARDEN_CONFIG"
+        )
         if name != "evaluate":
             command.add_argument(
                 "--port",

@@ -22,6 +22,7 @@ ARTIFACT_REGISTERED: Final = "ArtifactRegistered"
 COMPLETE: Final = "Complete"
 FAILED: Final = "Failed"
 SUSPENDED: Final = "Suspended"
+PUBLISHED: Final = "Published"
 
 READY: Final = "Ready"
 MODEL_RESOLVED: Final = "ModelResolved"
@@ -37,6 +38,7 @@ TYPES: Final[dict[str, dict[str, str]]] = {
         SUSPENDED: "spec.suspend is true: no pod runs.",
         COMPLETE: "Trained, evaluated and registered; of a dry run: the dataset is checked and prepared. Terminal.",
         FAILED: "Ended without an artifact. Terminal.",
+        PUBLISHED: "The artifact is on the hub that output.hub names; a job is Complete before it is.",
     },
     "ModelDeployment": {
         ACCEPTED: "The spec is valid, and the secret can be read.",
@@ -101,6 +103,9 @@ REASONS: Final[dict[str, str]] = {
     "InterruptionLimitExceeded": "Training was interrupted interruptionLimit times without a newer checkpoint.",
     "DeadlineExceeded": "activeDeadlineSeconds has passed.",
     "TrainingFailed": "The training pod failed for another reason; see its log.",
+    "Publishing": "The artifact is registered and on its way to the hub; nothing waits for it.",
+    "Published": "The hub has the artifact; status.hub names the commit.",
+    "PublishFailed": "The publish pod failed for another reason, see the message; it is tried again.",
     "Suspended": "spec.suspend is true: no pod runs.",
     "Resumed": "spec.suspend is false.",
     # ModelDeployment

@@ -89,6 +89,7 @@ FINETUNEJOB: Final = Kind(
         Column(
             "Parent", ".status.parent.uri", "Manifest of the earlier result that is trained on.", wide=True
         ),
+        Column("Hub", ".status.hub.url", "Page of the artifact on the hub, once published.", wide=True),
         Column("Energy(J)", ".status.carbon.energyJoules.total", "Joules.", type="integer", wide=True),
         Column("CO2(mg)", ".status.carbon.emissionsMilligrams", "Milligrams.", type="integer", wide=True),
         _AGE,

@@ -21,13 +21,14 @@ FINETUNEJOB_LABEL: Final = f"{GROUP}/finetunejob"
 MODELDEPLOYMENT_LABEL: Final = f"{GROUP}/modeldeployment"
 """Name of the ModelDeployment that owns a child."""
 STEP_LABEL: Final = f"{GROUP}/step"
-"""`prepare` or `train` on a FineTuneJob's children."""
+"""`prepare`, `train` or `publish` on a FineTuneJob's children."""
 REVISION_LABEL: Final = f"{GROUP}/revision"
 """Hash of what was declared of the serving pods, on a ModelDeployment's children."""
 DESIRED_HASH_ANNOTATION: Final = f"{GROUP}/desired-hash"
 """Hash of the manifest that was applied, so that an unchanged child costs no write."""
 INPUTS_HASH_ANNOTATION: Final = f"{GROUP}/inputs-hash"
-"""Fingerprint of the inputs in S3 that a prepare Job was started with; a failed one runs again when it changes."""
+"""Fingerprint of what a prepare or publish Job was started with, of its secrets too; a failed one runs again when it
+changes."""
 SUSPENDED_ANNOTATION: Final = f"{GROUP}/suspended"
 """On a Job whose `suspend` the operator itself set, so that it takes back its own and nobody else's."""
 
@@ -38,6 +39,10 @@ ATTEMPT_VARIABLE: Final = "MODELGARDEN_ATTEMPT"
 
 HUB_TOKEN_KEY: Final = "HF_TOKEN"  # noqa: S105 -- the name of a key
 """Key of a secret with a token of the Hugging Face hub, and the variable with the base model's."""
+
+
+OUTPUT_TOKEN_VARIABLE: Final = f"MODELGARDEN_OUTPUT_{HUB_TOKEN_KEY}"
+"""Variable with the token of the hub that the artifact is published on."""
 
 
 def source_token_variable(number: int) -> str:

@@ -24,6 +24,8 @@ from modelgarden.api.finetunejob import (
     Evaluation,
     Gguf,
     GgufQuantization,
+    Hub,
+    HubStatus,
     Method,
     Needs,
     Objective,
@@ -99,7 +101,7 @@ class RunConfig(Configuration):
     sources, instead of which an older trainer would split rows off. Of the fourth is one with hyperparameters that it
     would overlook. Of the fifth is one with a gs:// location, which it would take for a local path. Of the sixth is one with
     objective GRPO, whose rows it would learn as those of SFT. Of the seventh is one with modality Vision, of whose rows it
-    would learn the text alone.
+    would learn the text alone, and one that is published on a hub, whose token it would not ask for its rights.
     """
 
     schema_version: str = Field(default="7.0")
@@ -124,6 +126,8 @@ class RunConfig(Configuration):
     gguf: Gguf | None = None
     """From 2.9, 3.9, 4.7 and 5.4 on, as the format GGUF, which an older trainer refuses."""
     model_name: ModelName
+    hub: Hub | None = None
+    """Where the artifact will be published, for prepare to ask whether it may."""
     checkpoint: Checkpoint = Checkpoint()
     evaluation: Evaluation = Evaluation()
     storage: PodStorage = PodStorage()
@@ -159,6 +163,22 @@ class RunConfig(Configuration):
         return {**{name: item for name, item in value.items() if name not in former}, "dataset": dataset}
 
 
+class PublishConfig(Configuration):
+    """Configuration of `publish`: what is registered, and the hub that it goes to."""
+
+    run: RunIdentity
+    run_uri: str
+    model_name: ModelName
+    version: Annotated[int, Field(ge=1)]
+    """In the registry."""
+    manifest_sha256: Sha256
+    """That was registered."""
+    hub: Hub
+    storage: PodStorage = PodStorage()
+    emissions: EmissionsRecord | None = None
+    """Of all attempts, as the operator knows them at the end; where None, the manifest's."""
+
+
 class ServeConfig(Configuration):
     """Configuration of `fetch` and `serve`. Of the second major version is one with a gs:// model."""
 
@@ -181,7 +201,7 @@ class ServeConfig(Configuration):
 
 
 class TrainReport(Document):
-    """Body of GET /progress of a pod that prepares or trains."""
+    """Body of GET /progress of a pod that prepares, trains or publishes."""
 
     schema_version: str = Field(default="1.2")
     attempt: str
@@ -220,7 +240,7 @@ class EngineReport(Document):
 class TerminationMessage(Document):
     """What a pod leaves at its end: a reason from the closed list and what it says, or its short result."""
 
-    schema_version: str = Field(default="1.2")
+    schema_version: str = Field(default="1.3")
     reason: str
     message: Message
     dataset: DatasetStatus | None = None
@@ -232,6 +252,8 @@ class TerminationMessage(Document):
     evaluation: EvaluationStatus | None = None
     trackers: TrackerStatuses = ()
     """train: how they stood at the end, in messages from 1.2 on."""
+    hub: HubStatus | None = None
+    """publish: where the artifact is, in messages from 1.3 on."""
 
     @classmethod
     def upgraded(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""The two Jobs of a FineTuneJob, as manifests: `<name>-prepare` on a CPU, then `<name>-train`. Pure.
+"""The Jobs of a FineTuneJob, as manifests: `<name>-prepare` on a CPU, `<name>-train`, `<name>-publish` on a CPU. Pure.
 
 A Job's pod template cannot change, so a Job is applied once. What can change later is applied with `amended`.
 """
@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from modelgarden.api import names
 from modelgarden.api.common import Resources
-from modelgarden.api.finetunejob import STALL_TIMEOUT_SECONDS, Objective, Trackers, Vision
+from modelgarden.api.emissions import EmissionsRecord, folded
+from modelgarden.api.finetunejob import STALL_TIMEOUT_SECONDS, ArtifactStatus, Objective, Trackers, Vision
 from modelgarden.api.layout import datasets_uri, in_gcs
-from modelgarden.api.pods import PodDataset, PodStorage, RunConfig
+from modelgarden.api.pods import PodDataset, PodStorage, PublishConfig, RunConfig
 from modelgarden.carbon.factors import carbon_factors
-from modelgarden.finetune.programs import PREPARE, TRAIN
+from modelgarden.finetune.programs import PREPARE, PUBLISH, TRAIN
 from modelgarden.finetune.subject import Subject
 from modelgarden.finetune.trackers import tracker_variables
 from modelgarden.finetune.volumes import mounted_sources
@@ -27,8 +28,11 @@ from modelgarden.workloads.endings import Program
 PREPARE_BACKOFF_LIMIT: Final = 2
 PREPARE_CPU: Final = "500m"
 PREPARE_MEMORY: Final = "2Gi"
-_GRACE_SECONDS: Final = {PREPARE: 30, TRAIN: 120}
+PUBLISH_BACKOFF_LIMIT: Final = 2
+_GRACE_SECONDS: Final = {PREPARE: 30, TRAIN: 120, PUBLISH: 30}
 """Training checkpoints to S3 within it."""
+_MOST_TOLD_ATTEMPTS: Final = 8
+"""Of the emissions that a publish pod is told, so that its configuration stays small; the others are summed into one."""
 
 
 def job_name(name: str, program: Program) -> str:
@@ -46,7 +50,10 @@ def prepare_job(subject: Subject, settings: Settings, *, inputs_hash: str) -> di
             "memory": asked.memory or smaller(training.memory, PREPARE_MEMORY),
         }
     )
-    job = _job(subject, settings, PREPARE, resources=resources, backoff_limit=PREPARE_BACKOFF_LIMIT)
+    environment = _environment(subject, settings, PREPARE, gpus=0)
+    job = _job(
+        subject, settings, PREPARE, resources, environment=environment, backoff_limit=PREPARE_BACKOFF_LIMIT
+    )
     job["metadata"]["annotations"] = {names.INPUTS_HASH_ANNOTATION: inputs_hash}
     return job
 
@@ -54,7 +61,56 @@ def prepare_job(subject: Subject, settings: Settings, *, inputs_hash: str) -> di
 def train_job(subject: Subject, settings: Settings) -> dict[str, Any]:
     """Return the Job that trains, evaluates and uploads."""
     resources, limit = subject.spec.resources, subject.spec.backoff_limit
-    return _job(subject, settings, TRAIN, resources=resources, backoff_limit=limit)
+    environment = _environment(subject, settings, TRAIN, gpus=resources.gpus)
+    return _job(subject, settings, TRAIN, resources, environment=environment, backoff_limit=limit)
+
+
+def publish_job(
+    subject: Subject, settings: Settings, artifact: ArtifactStatus, *, inputs_hash: str
+) -> dict[str, Any]:
+    """Return the Job that brings a registered artifact to the hub, on a CPU.
+
+    Raises:
+        ValueError: the spec names no hub.
+    """
+    hub, training = subject.spec.output.hub, subject.spec.resources
+    if hub is None:
+        raise ValueError("the spec names no hub")
+    carbon = subject.status.carbon
+    config = PublishConfig(
+        run=subject.run,
+        run_uri=str(subject.folder),
+        model_name=artifact.model_name,
+        version=artifact.version,
+        manifest_sha256=artifact.manifest_sha256,
+        hub=hub,
+        storage=PodStorage.of(subject.spec.storage),
+        emissions=carbon and _short(carbon),
+    )
+    resources = training.model_copy(
+        update={
+            "gpus": 0,
+            "cpu": smaller(training.cpu, PREPARE_CPU),
+            "memory": smaller(training.memory, PREPARE_MEMORY),
+        }
+    )
+    token = hub.token_secret_ref.name
+    environment = [
+        *podspec.environment(config),
+        *podspec.credentials(subject.spec.storage),
+        podspec.secret_variable(token, names.HUB_TOKEN_KEY, variable=names.OUTPUT_TOKEN_VARIABLE),
+        {"name": "HOME", "value": podspec.WORKSPACE},
+        *_WITHOUT_GPUS,
+    ]
+    job = _job(
+        subject, settings, PUBLISH, resources, environment=environment, backoff_limit=PUBLISH_BACKOFF_LIMIT
+    )
+    job["metadata"]["annotations"] = {names.INPUTS_HASH_ANNOTATION: inputs_hash}
+    return job
+
+
+def _short(record: EmissionsRecord) -> EmissionsRecord:
+    return record.model_copy(update={"attempts": folded(record.attempts, most=_MOST_TOLD_ATTEMPTS)})
 
 
 def amended(
@@ -89,7 +145,13 @@ def amended(
 
 
 def _job(
-    subject: Subject, settings: Settings, program: Program, *, resources: Resources, backoff_limit: int
+    subject: Subject,
+    settings: Settings,
+    program: Program,
+    resources: Resources,
+    *,
+    environment: list[dict[str, Any]],
+    backoff_limit: int,
 ) -> dict[str, Any]:
     template = subject.spec.pod_template
     labels = {
@@ -116,7 +178,7 @@ def _job(
             "podFailurePolicy": {"rules": _failure_rules(program)},
             "template": {
                 "metadata": metadata,
-                "spec": _pod_spec(subject, settings, program, resources=resources),
+                "spec": _pod_spec(subject, settings, program, resources, environment=environment),
             },
         },
     }
@@ -144,13 +206,18 @@ def _failure_rules(program: Program) -> list[dict[str, Any]]:
 
 
 def _pod_spec(
-    subject: Subject, settings: Settings, program: Program, *, resources: Resources
+    subject: Subject,
+    settings: Settings,
+    program: Program,
+    resources: Resources,
+    *,
+    environment: list[dict[str, Any]],
 ) -> dict[str, Any]:
     container = podspec.container(
         program.container,
         podspec.Image(settings.train_image, settings.image_pull_policy),
         args=[program.container],
-        environment=_environment(subject, settings, program, gpus=resources.gpus),
+        environment=environment,
         resources=podspec.compute(resources),
     )
     container["command"] = ["python", "-m", "modelgarden_train"]
@@ -175,35 +242,43 @@ def _pod_spec(
     return spec
 
 
-def _source_tokens(subject: Subject) -> list[dict[str, Any]]:
-    """Return the variables with the hub tokens of the dataset's sources."""
-    return [
+def _prepares_tokens(subject: Subject) -> list[dict[str, Any]]:
+    """Return the variables with the hub tokens of the dataset's sources, and that of the hub that is published on."""
+    hub = subject.spec.output.hub
+    output = (
+        podspec.secret_variable(
+            hub.token_secret_ref.name, names.HUB_TOKEN_KEY, variable=names.OUTPUT_TOKEN_VARIABLE
+        )
+        if hub is not None
+        else None
+    )
+    sources = [
         podspec.secret_variable(
             source.token_secret_ref.name, names.HUB_TOKEN_KEY, variable=names.source_token_variable(number)
         )
         for number, source in enumerate(subject.spec.dataset.all_sources)
         if source.token_secret_ref is not None
     ]
+    return [*sources, *([output] if output is not None else [])]
+
+
+_WITHOUT_GPUS: Final = (
+    # A node whose default runtime is NVIDIA's would show all its GPUs to a pod that asked for none.
+    {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"},
+    {"name": "CUDA_VISIBLE_DEVICES", "value": ""},
+)
 
 
 def _environment(
     subject: Subject, settings: Settings, program: Program, *, gpus: int
 ) -> list[dict[str, Any]]:
     token = subject.spec.model.token_secret_ref
-    device = (
-        [{"name": "UNSLOTH_DISABLE_CPU_FALLBACK", "value": "1"}]
-        if gpus
-        # A node whose default runtime is NVIDIA's would show all its GPUs to a pod that asked for none.
-        else [
-            {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"},
-            {"name": "CUDA_VISIBLE_DEVICES", "value": ""},
-        ]
-    )
+    device = ({"name": "UNSLOTH_DISABLE_CPU_FALLBACK", "value": "1"},) if gpus else _WITHOUT_GPUS
     return [
         *podspec.environment(_run_config(subject, settings, gpus=gpus)),
         *podspec.credentials(subject.spec.storage),
         *([podspec.secret_variable(token.name, names.HUB_TOKEN_KEY)] if token else []),
-        *(_source_tokens(subject) if program == PREPARE else tracker_variables(subject.spec.trackers)),
+        *(_prepares_tokens(subject) if program == PREPARE else tracker_variables(subject.spec.trackers)),
         {"name": "HOME", "value": podspec.WORKSPACE},
         *device,
     ]
@@ -218,7 +293,7 @@ _FIFTH_KNOWS: Final = 5
 def _schema_version(subject: Subject) -> str:
     """Return the lowest version of the configuration that says all that a job needs."""
     spec = subject.spec
-    if spec.modality != "Text":
+    if spec.modality != "Text" or spec.output.hub is not None:
         return "7.0"
     if spec.objective.grpo is not None:
         return "6.0"
@@ -260,6 +335,7 @@ def _run_config(subject: Subject, settings: Settings, *, gpus: int) -> RunConfig
         formats=spec.output.formats,
         gguf=spec.output.gguf,
         model_name=spec.output.model_name,
+        hub=spec.output.hub,
         checkpoint=spec.checkpoint,
         stall_timeout_seconds=spec.stall_timeout_seconds,
         evaluation=spec.evaluation,

@@ -23,6 +23,8 @@ class Observation:
     """Fingerprint of the inputs, or what is wrong with them or with the secrets."""
     prepare: JobState | None = None
     train: JobState | None = None
+    publish: JobState | None = None
+    """Looked at once the job is complete."""
     strays: tuple[str, ...] = ()
     """Pods of deleted Jobs of this resource that have not ended yet."""
     dataset: DatasetStatus | None = None
@@ -37,6 +39,10 @@ class Observation:
     """What the running training pod tells."""
     registration: Registration | Problem | None = None
     """How far the run's artifact is on its way into the registry."""
+    publish_inputs: str | Problem | None = None
+    """Digest over the versions of the secrets that a publish pod is given, or what is wrong with one of them."""
+    publish_report: TrainReport | None = None
+    """What the running publish pod tells."""
     emissions: tuple[EmissionsRecord, ...] | None = None
     """Of a failed training, what its attempts left in S3."""
 

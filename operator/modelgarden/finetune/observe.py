@@ -13,8 +13,8 @@ from modelgarden.controller.plan import Effect
 from modelgarden.finetune.look import Look
 from modelgarden.finetune.manifests import job_name
 from modelgarden.finetune.observation import Observation
-from modelgarden.finetune.programs import PREPARE, TRAIN
-from modelgarden.finetune.steps import STEPS, register
+from modelgarden.finetune.programs import PREPARE, PUBLISH, TRAIN
+from modelgarden.finetune.steps import STEPS, publish, register
 from modelgarden.kube.resources import JOBS, PODS, controlled_by, controller_of
 from modelgarden.workloads.endings import Program, ended
 from modelgarden.workloads.jobs import JobState, job_state
@@ -34,6 +34,8 @@ class Session:
         Raises:
             Retryable: the API server does not answer.
         """
+        if publish.awaits_publication(self._look.subject):
+            return await publish.observe(self._look, Observation(publish=await self._job(PUBLISH)))
         if self._look.subject.finished:
             return Observation()
         prepare, train = await self._job(PREPARE), await self._job(TRAIN)

@@ -1,7 +1,8 @@
 """The plan of a FineTuneJob: from spec, observation and time to wanted objects, status and the next look. Pure.
 
-Accepted -> DatasetReady (prepare Job) -> Running (train Job) -> ArtifactRegistered -> Complete, or Failed. Every call
-decides from what is seen, not from the phase, so it does not matter what was missed or done twice.
+Accepted -> DatasetReady (prepare Job) -> Running (train Job) -> ArtifactRegistered -> Complete, or Failed; then Published
+(publish Job), where a hub is named. Every call decides from what is seen, not from the phase, so it does not matter what
+was missed or done twice.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from modelgarden.api.conditions import (
     COMPLETE,
     DATASET_READY,
     FAILED,
+    PUBLISHED,
     RUNNING,
     SUSPENDED,
     Condition,
@@ -30,7 +32,7 @@ from modelgarden.finetune.attempts import attempts_after, cut_short
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.outcome import Outcome, failed
 from modelgarden.finetune.status import ORDER, phase_of, written
-from modelgarden.finetune.steps import STEPS
+from modelgarden.finetune.steps import STEPS, publish
 from modelgarden.finetune.steps.step import FineTuneView
 from modelgarden.finetune.subject import Subject
 from modelgarden.finetune.suspension import suspension
@@ -47,7 +49,7 @@ _EVENT_CONDITIONS: Final[dict[Phase, tuple[str, ...]]] = {
     "Training": (RUNNING,),
     "Registering": (ARTIFACT_REGISTERED,),
     "Suspended": (SUSPENDED,),
-    "Complete": (COMPLETE,),
+    "Complete": (COMPLETE, PUBLISHED),
     "Failed": (FAILED,),
 }
 """The condition that tells of a phase: the first of these that is not True, or else the last."""
@@ -64,7 +66,7 @@ def plan(view: FineTuneView) -> Plan:
     """Return what to do now."""
     subject, seen, now = view.subject, view.seen, view.now
     if subject.finished:
-        return _after_the_end(subject, now)
+        return _after_the_end(view)
     left = _seconds_left(subject, now)
     if left is not None and left <= 0 and not _training_ended(seen):
         return _plan(subject, _deadline_exceeded(subject, seen, now), now)
@@ -94,15 +96,27 @@ def unreadable(status: FineTuneJobStatus, *, generation: int, message: str, now:
     return _with_status(status, found, Outcome(requeue_after=INVALID_SECONDS), generation=generation)
 
 
-def _after_the_end(subject: Subject, now: datetime) -> Plan:
+def _after_the_end(view: FineTuneView) -> Plan:
+    """Publish where that is left to do, and delete what has outlived its time; what is not published yet has not."""
+    subject, now = view.subject, view.now
+    if publish.awaits_publication(subject):
+        return _plan(subject, publish.plan(view), now)
     plan = _plan(subject, Outcome(), now)
-    ttl, ended = subject.spec.ttl_seconds_after_finished, subject.status.completion_time
+    ttl, ended = subject.spec.ttl_seconds_after_finished, _ended(subject)
     if ttl is None or ended is None:
         return plan
-    left = (moment(ended) + timedelta(seconds=ttl) - now).total_seconds()
+    left = (ended + timedelta(seconds=ttl) - now).total_seconds()
     if left <= 0:
         return Plan(deletes=((FINETUNEJOBS, subject.name),))
     return Plan(status=plan.status, requeue_after=min(left, LONGEST_WAIT_SECONDS))
+
+
+def _ended(subject: Subject) -> datetime | None:
+    """Return since when nothing is left to do."""
+    if subject.status.completion_time is None:
+        return None
+    completed, published = moment(subject.status.completion_time), subject.condition(PUBLISHED)
+    return completed if published is None else max(completed, moment(published.last_transition_time))
 
 
 def _training_ended(seen: Observation) -> bool:
@@ -185,5 +199,8 @@ def _event(phase: Phase, found: tuple[Condition, ...]) -> Event | None:
     if not told:
         return None
     condition = next((one for one in told if one.status != "True"), told[-1])
-    bad = condition.reason not in AWAITED and (phase in _BAD_PHASES or condition.reason in _BAD_REASONS)
+    if condition.type == PUBLISHED:
+        bad = condition.status != "True" and condition.reason not in publish.CALM_REASONS
+    else:
+        bad = condition.reason not in AWAITED and (phase in _BAD_PHASES or condition.reason in _BAD_REASONS)
     return Event("Warning" if bad else "Normal", condition.reason, condition.message)

@@ -17,3 +17,9 @@ TRAIN: Final = Program(
     failure="TrainingFailed",
     memory_advice="Raise resources.memory in a new FineTuneJob.",
 )
+PUBLISH: Final = Program(
+    container="publish",
+    failure="PublishFailed",
+    memory_advice="Publish the artifact from storage by hand, or train anew with more in resources.memory, of which "
+    "publishing takes at most 2Gi.",
+)

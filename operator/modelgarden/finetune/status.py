@@ -12,6 +12,7 @@ from modelgarden.api.conditions import (
     COMPLETE,
     DATASET_READY,
     FAILED,
+    PUBLISHED,
     RUNNING,
     SUSPENDED,
     Condition,
@@ -21,7 +22,7 @@ from modelgarden.api.finetunejob import AttemptStatus, FineTuneJobStatus, Phase
 from modelgarden.api.messages import clean
 from modelgarden.controller.results import AWAITED
 
-ORDER: Final = (ACCEPTED, DATASET_READY, RUNNING, ARTIFACT_REGISTERED, SUSPENDED, COMPLETE, FAILED)
+ORDER: Final = (ACCEPTED, DATASET_READY, RUNNING, ARTIFACT_REGISTERED, SUSPENDED, COMPLETE, FAILED, PUBLISHED)
 
 LARGEST_STATUS_BYTES: Final = 30 * 1024
 """Below the 32 KiB that a status may have, with room for what the API server adds."""

@@ -1,4 +1,4 @@
-"""The manifests of both Jobs."""
+"""The manifests of the Jobs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ from syrupy.assertion import SnapshotAssertion
 
 from modelgarden.api.finetunejob import Dpo, EarlyStopping, Objective, TensorBoard, Trackers, Vision
 from modelgarden.api.pods import RunConfig
-from modelgarden.finetune.manifests import prepare_job, train_job
+from modelgarden.finetune.manifests import prepare_job, publish_job, train_job
 from modelgarden.settings import Settings
-from tests.unit.builders import FINGERPRINT, SETTINGS, make_parent, make_subject, with_status
+from tests.unit.builders import (
+    FINGERPRINT,
+    SETTINGS,
+    make_parent,
+    make_registration,
+    make_subject,
+    with_status,
+)
 
 GPU_SPEC: dict[str, Any] = {
     "model": {"source": "hf://org/name", "revision": "abc", "tokenSecretRef": {"name": "hub"}},
@@ -53,6 +60,14 @@ def test_the_prepare_job(spec: dict[str, Any], snapshot: SnapshotAssertion) -> N
 @pytest.mark.parametrize("spec", [{}, GPU_SPEC], ids=["on a CPU", "on GPUs"])
 def test_the_train_job(spec: dict[str, Any], snapshot: SnapshotAssertion) -> None:
     assert train_job(make_subject(**spec), SETTINGS) == snapshot
+
+
+def test_the_publish_job(snapshot: SnapshotAssertion) -> None:
+    hub = {"repository": "org/bot", "tokenSecretRef": {"name": "publisher"}}
+    subject = make_subject(**GPU_SPEC, output={"uri": "s3://garden/root", "modelName": "bot", "hub": hub})
+    artifact = make_registration(subject, version=3).artifact
+
+    assert publish_job(subject, SETTINGS, artifact, inputs_hash=FINGERPRINT) == snapshot
 
 
 @pytest.mark.parametrize("spec", [{}, GPU_SPEC], ids=["on a CPU", "on GPUs"])

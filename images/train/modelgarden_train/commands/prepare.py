@@ -43,6 +43,7 @@ from modelgarden_train.data.sources.fetch import fetch_sources, list_sources
 from modelgarden_train.data.sources.files import Fetched, SourceFile
 from modelgarden_train.data.spool import Spool
 from modelgarden_train.estimate.model_size import ModelSize, layer_of, linear_layers, size_of
+from modelgarden_train.hub.destination import CHECK_PATIENCE_SECONDS, Destination
 from modelgarden_train.models.adapters import may_learn, require_layers
 from modelgarden_train.models.base_model import BaseModel, fetch_base_model
 from modelgarden_train.models.environment import cpu_count, without_torch
@@ -61,12 +62,16 @@ def prepare(run: Run, *, port: int) -> TerminationMessage:
     """Prepare the dataset of a run, and tell on the port how far it is.
 
     Raises:
-        UserError: DatasetInvalid, DatasetNotFound, ModelInvalid, ModelNotFound, AccessDenied; or the port is taken.
+        UserError: DatasetInvalid, DatasetNotFound, ModelInvalid, ModelNotFound, AccessDenied, also of the hub that the
+            artifact is to be published on; or the port is taken.
         TemporaryError: storage or hub does not answer.
     """
     hub = run.patience.apart()
     board = ProgressBoard(run.attempt, outages=[run.patience.outage, hub.outage], stage="Loading")
     serve_routes({"/progress": json_route(board.report)}, port=port)
+    if run.config.hub is not None:
+        patience = Patience(total=CHECK_PATIENCE_SECONDS)
+        Destination(run.config.hub, patience=patience).check()
     report = read_report(run.folder)
     if report is None:
         report = _prepare(run, board, hub=hub)

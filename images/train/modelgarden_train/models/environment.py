@@ -79,21 +79,19 @@ def without_torch() -> Iterator[None]:
 
 
 def prepare_environment(
-    config: RunConfig, workspace: Path, environ: MutableMapping[str, str] = os.environ
+    config: RunConfig,
+    workspace: Path,
+    environ: MutableMapping[str, str] = os.environ,
+    *,
+    online: bool = False,
 ) -> None:
-    """Set the libraries' variables for this run."""
-    environ.update(_QUIET | _PLAIN_HTTP)
-    for name, folder in _CACHES.items():
-        if os.access(environ.get(name, ""), os.W_OK):
-            continue
-        path = workspace / folder
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        environ[name] = str(path)
+    """Set the libraries' variables for this run; the hub is asked where something lies there, or where `online` says so."""
+    set_caches(workspace, environ)
     threads = str(cpu_count())
     environ.setdefault("OMP_NUM_THREADS", threads)
     environ.setdefault("MKL_NUM_THREADS", threads)
     origins = (config.model_source, *(source.uri for source in config.dataset.all_sources))
-    if not any(origin.startswith("hf://") for origin in origins):
+    if not online and not any(origin.startswith("hf://") for origin in origins):
         go_offline(environ)
     # NVML, and so the energy meter, counts GPUs in this order.
     environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
@@ -107,6 +105,17 @@ def prepare_environment(
         environ["CUDA_VISIBLE_DEVICES"] = ""
         # Threads that spin while they wait take the cores from whatever else runs on the node.
         environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def set_caches(workspace: Path, environ: MutableMapping[str, str] = os.environ) -> None:
+    """Set what holds for every command: no telemetry, plain HTTP, caches in the workspace."""
+    environ.update(_QUIET | _PLAIN_HTTP)
+    for name, folder in _CACHES.items():
+        if os.access(environ.get(name, ""), os.W_OK):
+            continue
+        path = workspace / folder
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        environ[name] = str(path)
 
 
 def without_gpus(environ: Mapping[str, str]) -> bool:

@@ -3,6 +3,8 @@
 from modelgarden.api.finetunejob.dataset import BAD_ROWS_PATTERN, Dataset, Preparation, PrepareResources
 from modelgarden.api.finetunejob.estimate import Estimate
 from modelgarden.api.finetunejob.evaluation import Evaluation
+from modelgarden.api.finetunejob.formats import USED_FORMAT, ArtifactFormat
+from modelgarden.api.finetunejob.hub import REPOSITORY_PATTERN, Hub, HubStatus
 from modelgarden.api.finetunejob.model import REVISION_PATTERN, BaseModelSource, RegistryReference
 from modelgarden.api.finetunejob.needs import Needs, Pass
 from modelgarden.api.finetunejob.objective import (
@@ -17,7 +19,7 @@ from modelgarden.api.finetunejob.objective import (
     ObjectiveType,
     Orpo,
 )
-from modelgarden.api.finetunejob.output import USED_FORMAT, ArtifactFormat, Gguf, GgufQuantization, Output
+from modelgarden.api.finetunejob.output import Gguf, GgufQuantization, Output
 from modelgarden.api.finetunejob.parent import BaseModelRecord, Parent
 from modelgarden.api.finetunejob.quality import FIELD_OF_REASON, Action, Quality, Reason
 from modelgarden.api.finetunejob.rewards import (
@@ -88,6 +90,7 @@ __all__ = [
     "IMMUTABLE_FIELDS",
     "MLFLOW_KEYS",
     "MODULE_PATTERN",
+    "REPOSITORY_PATTERN",
     "REVISION_PATTERN",
     "REWARD_FILE_PATTERN",
     "STALL_TIMEOUT_SECONDS",
@@ -119,6 +122,8 @@ __all__ = [
     "GgufQuantization",
     "Grpo",
     "GrpoLoss",
+    "Hub",
+    "HubStatus",
     "JsonSchemaReward",
     "Kto",
     "KtoLoss",

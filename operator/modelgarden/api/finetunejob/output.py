@@ -7,13 +7,15 @@ from typing import ClassVar, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from modelgarden.api.base import ApiModel, ModelName, Rule, StorageUri
+from modelgarden.api.finetunejob.formats import ArtifactFormat
+from modelgarden.api.finetunejob.hub import Hub
 
-ArtifactFormat = Literal["Adapter", "Merged16Bit", "GGUF"]
 GgufQuantization = Literal["Q4_K_M", "Q5_K_M", "Q8_0", "F16"]
-USED_FORMAT: Final[ArtifactFormat] = "Merged16Bit"
-"""What is served of an artifact, and trained on from."""
 
 _GGUF_UNUSED: Final = "gguf says how the format GGUF is made; add GGUF to formats, or remove gguf"
+_NOT_MADE: Final = (
+    "hub.format must be one of formats; add it to formats, or set hub.format to one that is made"
+)
 
 
 class Gguf(ApiModel):
@@ -46,9 +48,19 @@ class Output(ApiModel):
     model_name: ModelName = Field(
         description="Name in the registry; each successful job adds a version and moves the alias latest."
     )
+    hub: Hub | None = Field(
+        default=None,
+        description="Where the artifact is published once it is registered. Nothing waits for it; the condition Published "
+        "tells. Default: nowhere.",
+    )
 
     cel_rules: ClassVar[tuple[Rule, ...]] = (
         Rule(rule="!has(self.gguf) || 'GGUF' in self.formats", message=_GGUF_UNUSED, field_path=".gguf"),
+        Rule(
+            rule="!has(self.hub) || self.hub.format in self.formats",
+            message=_NOT_MADE,
+            field_path=".hub.format",
+        ),
     )
 
     @model_validator(mode="after")
@@ -61,4 +73,10 @@ class Output(ApiModel):
     def _gguf_is_made(self) -> Self:
         if self.gguf is not None and "GGUF" not in self.formats:
             raise ValueError(_GGUF_UNUSED)
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_published_is_made(self) -> Self:
+        if self.hub is not None and self.hub.format not in self.formats:
+            raise ValueError(_NOT_MADE)
         return self

@@ -12,7 +12,8 @@ from modelgarden.api.conditions import Condition
 from modelgarden.api.emissions import EmissionsRecord
 from modelgarden.api.evaluation import EvaluationStatus, with_metrics
 from modelgarden.api.finetunejob.estimate import Estimate
-from modelgarden.api.finetunejob.output import ArtifactFormat
+from modelgarden.api.finetunejob.formats import ArtifactFormat
+from modelgarden.api.finetunejob.hub import HubStatus
 from modelgarden.api.finetunejob.parent import Parent
 from modelgarden.api.finetunejob.source import DatasetFormat
 from modelgarden.api.finetunejob.trackers import TrackerStatuses
@@ -142,7 +143,7 @@ class ArtifactStatus(ApiModel):
     manifest_sha256: Sha256 = Field(description="SHA-256 of manifest.json.")
     model_name: ModelName = Field(description="Name in the registry.")
     version: int = Field(ge=1, description="Version in the registry.")
-    formats: tuple[ArtifactFormat, ...] = Field(max_length=2, description="Formats that the artifact has.")
+    formats: tuple[ArtifactFormat, ...] = Field(max_length=3, description="Formats that the artifact has.")
     bytes: int = Field(ge=0, description="Size of all files in bytes.")
 
 
@@ -154,7 +155,7 @@ class FineTuneJobStatus(ApiModel):
         default=(),
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-        description="Accepted, DatasetReady, Running, ArtifactRegistered, Suspended, Complete, Failed.",
+        description="Accepted, DatasetReady, Running, ArtifactRegistered, Suspended, Complete, Failed, Published.",
     )
     observed_generation: int | None = Field(
         default=None, ge=0, description="metadata.generation that this status was computed for."
@@ -186,6 +187,7 @@ class FineTuneJobStatus(ApiModel):
     )
     evaluation: EvaluationStatus | None = Field(default=None, description="Held-out scores.")
     artifact: ArtifactStatus | None = Field(default=None, description="The registered artifact.")
+    hub: HubStatus | None = Field(default=None, description="The artifact on the hub, once it is published.")
     carbon: EmissionsRecord | None = Field(
         default=None, description="Energy and emissions of the training pods."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from modelgarden.finetune.steps import acceptance, dry_run, fit, prepare, register, train
+from modelgarden.finetune.steps import acceptance, dry_run, fit, prepare, publish, register, train
 from modelgarden.finetune.steps.step import Step
 
 STEPS: Final = (
@@ -14,4 +14,5 @@ STEPS: Final = (
     Step(observe=dry_run.observe, plan=dry_run.plan),
     Step(observe=train.observe, plan=train.plan),
     Step(observe=register.observe, plan=register.plan),
+    Step(observe=publish.observe, plan=publish.plan),
 )

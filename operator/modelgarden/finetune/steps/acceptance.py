@@ -101,7 +101,12 @@ def refused_host(uris: Iterable[str], allowed: Iterable[str]) -> Problem | None:
 
 def _token_secrets(spec: FineTuneJobSpec) -> list[str]:
     """Return the names of the secrets with tokens of the hub, each once."""
-    references = [spec.model.token_secret_ref, *(one.token_secret_ref for one in spec.dataset.all_sources)]
+    hub = spec.output.hub
+    references = [
+        spec.model.token_secret_ref,
+        *(one.token_secret_ref for one in spec.dataset.all_sources),
+        hub.token_secret_ref if hub is not None else None,
+    ]
     return list(dict.fromkeys(one.name for one in references if one is not None))
 
 

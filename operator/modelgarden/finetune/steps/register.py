@@ -1,4 +1,4 @@
-"""The last step: the artifact gets a version in the registry, and the alias moves to it.
+"""The last step before the end: the artifact gets a version in the registry, and the alias moves to it.
 
 Both are effects of the plan, so that a gate fits between them. Each is harmless when done twice: a run's own version is
 found again, and an alias never moves back.
