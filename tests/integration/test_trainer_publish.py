@@ -17,6 +17,7 @@ from modelgarden.api.artifact import FileEntry, RunIdentity
 from modelgarden.api.finetunejob import BaseModelRecord
 from modelgarden.api.layout import MANIFEST, MERGED_DIR
 from modelgarden.api.names import EXIT_USER_ERROR
+from tests.integration.harness.waiting import wait_for
 from tests.integration.hub_server import Repository
 from tests.integration.hub_writing import Account, WritableHub, serve_writable_hub
 from tests.integration.trainer_process import (
@@ -72,6 +73,10 @@ class Artifact:
 
     def publish(self, *, token: str = TOKEN, version: int = 1, **hub: Any) -> Ended:
         """Run a pod that publishes; keywords are fields of output.hub."""
+        return self.pod(token=token, version=version, **hub).run("publish")
+
+    def pod(self, *, token: str = TOKEN, version: int = 1, **hub: Any) -> TrainerProcess:
+        """Return a pod that could publish."""
         self.pods += 1
         config = {
             "run": {"namespace": "team", "name": "bot", "uid": "run-1"},
@@ -83,14 +88,13 @@ class Artifact:
             "hub": {"repository": REPOSITORY, "tokenSecretRef": {"name": "hub"}, "endpoint": self.endpoint}
             | hub,
         }
-        process = TrainerProcess(
+        return TrainerProcess(
             trainer_python(),
             self.root / f"pod-{self.pods}",
             config,
             attempt=f"pod-{self.pods}",
             variables={"MODELGARDEN_OUTPUT_HF_TOKEN": token, "HF_ENDPOINT": self.endpoint, "NO_PROXY": "*"},
         )
-        return process.run("publish")
 
 
 @pytest.fixture
@@ -177,13 +181,36 @@ def test_a_new_version_leaves_no_weights_of_the_one_before_and_all_else(
     assert hub.commits[-1].deleted == ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 
 
+def test_another_format_is_published_as_what_it_is(artifact: Artifact, hub: WritableHub) -> None:
+    files = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"low rank" * 1000}
+    artifact.leave(files, formats={"Adapter": MERGED_DIR})
+
+    ended = artifact.publish(format="Adapter", private=False)
+
+    assert ended.exit_code == 0, ended.log
+    assert not hub.repositories[REPOSITORY].private
+    assert set(hub.files(REPOSITORY)) == {*files, "README.md", ".gitattributes"}
+    assert 'library_name: "peft"' in hub.files(REPOSITORY)["README.md"].decode()
+    missing = artifact.publish(format="GGUF")
+    assert (missing.exit_code, missing.message.reason) == (EXIT_USER_ERROR, "InvalidConfiguration")
+
+
 def test_a_hub_that_is_away_is_waited_for_and_what_it_has_is_not_sent_again(
     artifact: Artifact, hub: WritableHub
 ) -> None:
-    """The commit itself fails after the large files were taken."""
-    hub.unavailable = {"/api/repos/create": 2, "/commit/main": 2}
+    """Away at first, which the pod tells whoever asks; then the commit itself fails after the large files were taken."""
+    hub.unavailable = {"/api/repos/create": 1_000}
+    pod = artifact.pod()
+    pod.start("publish")
 
-    ended = artifact.publish()
+    def told() -> bool:
+        report = pod.report()
+        return report is not None and "503" in (report.outage or "")
+
+    wait_for(told, 60, what="the outage to be told")
+    hub.unavailable = {"/commit/main": 2}
+
+    ended = pod.wait()
 
     assert ended.exit_code == 0, ended.log
     assert len(hub.commits) == 1
@@ -227,7 +254,7 @@ REFUSALS = {
     "a repository of somebody else": Refusal("AccessDenied", "403", account=Account("eve")),
     "no token": Refusal("SecretInvalid", "lacks HF_TOKEN", token=""),
     "a token with a line break": Refusal("SecretInvalid", "line break", token=f"{TOKEN}\n"),
-    "a repository that everybody sees": Refusal("InvalidConfiguration", "is public", public=True),
+    "a repository that everybody sees": Refusal("AccessDenied", "is public", public=True),
     "a repository that leaves a file out": Refusal("PublishFailed", ".gitignore", ignored="tokenizer.json"),
     "files that are not what was registered": Refusal("ArtifactInvalid", "recorded is", damaged=True),
 }
@@ -310,6 +337,16 @@ def test_prepare_knows_a_token_that_may_not_publish_and_leaves_nothing_on_the_hu
     assert words in ended.message.message
     assert "secret 'hub'" in ended.message.message
     assert token not in ended.log + ended.message.message
+
+
+def test_prepare_knows_a_repository_that_everybody_sees(tmp_path: Path, hub: WritableHub) -> None:
+    hub.repositories[REPOSITORY] = Repository()
+    hub.repositories[REPOSITORY].commit({"README.md": b"hello"})
+
+    ended = prepared(tmp_path, hub, TOKEN)
+
+    assert (ended.exit_code, ended.message.reason) == (EXIT_USER_ERROR, "AccessDenied"), ended.log
+    assert "make it private on the hub" in ended.message.message
 
 
 def test_prepare_goes_on_without_an_answer_of_the_hub(tmp_path: Path, hub: WritableHub) -> None:

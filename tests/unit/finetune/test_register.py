@@ -74,3 +74,11 @@ def test_an_artifact_that_only_a_newer_operator_can_read_is_kept_and_not_asked_f
     assert conditions_of(found)["ArtifactRegistered"]["reason"] == "UpgradeNeeded"
     assert "Failed" not in conditions_of(found)
     assert found.requeue_after is None
+
+
+def test_an_artifact_of_all_formats_can_be_told() -> None:
+    formats = {"Adapter": "artifact/adapter", "Merged16Bit": "artifact/merged", "GGUF": "artifact/gguf"}
+
+    artifact = make_registration(make_subject(), formats=formats).artifact
+
+    assert set(artifact.formats) == set(formats)

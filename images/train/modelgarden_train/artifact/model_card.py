@@ -182,7 +182,8 @@ def _limits(manifest: Manifest) -> str:
 def _energy(emissions: EmissionsRecord) -> str:
     energy = emissions.energy_joules
     text = (
-        f"Energy ({emissions.state}, {emissions.tool}): {energy.total / JOULES_PER_KWH:.6f} kWh before PUE over "
+        f"Of the training alone, all its attempts counted. Energy ({emissions.state}, {emissions.tool}): "
+        f"{energy.total / JOULES_PER_KWH:.6f} kWh before PUE over "
         f"{len(emissions.attempts)} attempt(s): GPU {energy.gpu} J ({emissions.methods.gpu}), CPU {energy.cpu} J "
         f"({emissions.methods.cpu}), memory {energy.ram} J ({emissions.methods.ram})."
     )

@@ -93,7 +93,7 @@ class Destination:
         """Refuse a token that cannot write there; nothing is left behind. A hub that does not answer refuses nothing.
 
         Raises:
-            UserError: AccessDenied, SecretInvalid or InvalidConfiguration.
+            UserError: AccessDenied, also for a public repository where a private one is asked for; InvalidConfiguration.
         """
         try:
             self._ask("Asking for the right to write", self._check, seconds=HUB_ANSWER_SECONDS)
@@ -174,7 +174,7 @@ class Destination:
     def _require_visibility(self, info: Any) -> None:
         if self._hub.private and info.private is False:
             raise UserError(
-                "InvalidConfiguration",
+                "AccessDenied",
                 f"{self.url} is public, and output.hub.private is true: make it private on the hub, or create a new "
                 "FineTuneJob with output.hub.private: false",
             )
