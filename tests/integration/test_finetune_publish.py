@@ -28,6 +28,8 @@ pytestmark = pytest.mark.usefixtures("operator")
 REPOSITORY = "garden/assistant"
 WRITES, READS = "hf_a_token_that_may_write", "hf_a_token_that_only_reads"
 TOLD_SECONDS = 60.0
+BACKED_OFF_SECONDS = 120.0
+"""The Job controller may remember the failure of the Job before, of the same name, and wait with the next pod."""
 
 
 @pytest.fixture
@@ -66,6 +68,7 @@ def registered(garden: Garden, node: FakeNode, hub: WritableHub, **spec: Any) ->
 
 def run_pod(garden: Garden, node: FakeNode, folder: Path, token: str) -> Ended:
     """Run what the publish pod runs, with what it is given, and end it as that ended."""
+    node.wait_for_pod("bot-publish", BACKED_OFF_SECONDS)
     pod = node.run("bot-publish")
     (container,) = pod["spec"]["containers"]
     given = {one["name"]: one for one in container["env"]}
@@ -155,7 +158,7 @@ def test_a_secret_that_is_gone_is_waited_for_and_suspension_holds_the_pod(
     published(garden, "SecretNotFound")
     give_token(garden, WRITES)
 
-    node.wait_for_pod("bot-publish")
+    node.wait_for_pod("bot-publish", BACKED_OFF_SECONDS)
     garden.api.delete(FINETUNEJOBS, garden.namespace, "bot")
     wait_for(
         lambda: garden.api.get(JOBS, garden.namespace, "bot-publish") is None, what="the Job gone with it"
