@@ -262,7 +262,18 @@ _RESERVED_KEYS = (
     "job-name",
     "batch.kubernetes.io/job-name",
 )
-_READ_AS_SPELLED = ("replicas", "gpus", "cpu", "memory", "version", "effectiveBatchSize")
+_READ_AS_SPELLED = (
+    "replicas",
+    "gpus",
+    "cpu",
+    "memory",
+    "version",
+    "effectiveBatchSize",
+    "maxSequenceLength",
+    "maxCompletionLength",
+    "minTokens",
+    "maxTokens",
+)
 _WORDS = ("", " ", "text", "ünï\u4e2d\U0001f331", "a\nb", "\u0000", "true", "x" * 300)
 
 
@@ -438,8 +449,9 @@ class Cases:
         value = self._value(self.schema, misses=self.rng.choice((0.0, 0.0, 0.03)))
         if self.rng.random() < 0.7:
             _repaired(value)
-        if self.rng.random() < 0.02:  # among so many nodes no mutation would meet them
-            value["podTemplate"] = {"labels": {self.rng.choice(_RESERVED_KEYS): "a"}}
+        if self.rng.random() < 0.03:  # among so many nodes no mutation would meet them
+            kind = self.rng.choice(("labels", "annotations"))
+            value["podTemplate"] = {kind: {self.rng.choice(_RESERVED_KEYS): "a"}}
         for _ in range(self.rng.choice((0, 0, 0, 1, 1, 1, 2))):
             container, key, schema = self.rng.choice(self.nodes)
             self.rng.choice(self._mutations(schema))(container, key, schema)

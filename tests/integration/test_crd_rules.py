@@ -22,6 +22,8 @@ pytestmark = pytest.mark.integration
 CHANGES: dict[str, dict[str, Any]] = {
     "model": {"source": "s3://bucket/other"},
     "method": {"method": "Full"},
+    "modality": {"modality": "Vision"},
+    "vision": {"maxPixels": 3136},
     "objective": {"type": "DPO"},
     "dataset": {"validationSplit": 0.2},
     "training": {"lora": {"rank": 8}},
@@ -117,16 +119,18 @@ async def test_the_longest_name_passes(raw: RawApi, kind: Kind) -> None:
     assert answer.accepted, answer.message
 
 
-async def _created(raw: RawApi, kind: Kind) -> dict[str, Any]:
-    answer = await raw.create(kind, json.dumps(spec_of(kind, {})), name="made", dry_run=False)
+async def _created(raw: RawApi, kind: Kind, *, name: str = "made", **patch: Any) -> dict[str, Any]:
+    answer = await raw.create(kind, json.dumps(spec_of(kind, patch)), name=name, dry_run=False)
     assert answer.accepted, answer.message
     return answer.body
 
 
 async def test_what_shapes_the_result_of_a_job_is_immutable(raw: RawApi) -> None:
     assert set(CHANGES) == set(IMMUTABLE_FIELDS)
-    job = await _created(raw, FINETUNEJOB)
+    plain = await _created(raw, FINETUNEJOB)
+    seeing = await _created(raw, FINETUNEJOB, name="seeing", modality="Vision")
     for name, change in CHANGES.items():
+        job = seeing if name == "vision" else plain
         changed = copy.deepcopy(job)
         changed["spec"] = merged(job["spec"], change if name in change else {name: change})
         answer = await raw.replace(FINETUNEJOB, changed)

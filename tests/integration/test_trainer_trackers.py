@@ -36,6 +36,27 @@ WANDB_PROBE = Path(__file__).with_name("wandb_probe.py")
 WANDB_SILENCE_PROBE = Path(__file__).with_name("wandb_silence_probe.py")
 END_SECONDS = 20.0
 """What trackers may take at the end of an attempt."""
+HOLDS = """
+import time
+from modelgarden_train.objectives import sft
+
+make = sft.sft_trainer
+
+def sft_trainer(scope, model, plan):
+    trainer = make(scope, model, plan)
+    step = trainer.training_step
+
+    def training_step(*args, **kwargs):
+        while trainer.state.global_step >= 10 and not scope.watcher.stopping:
+            time.sleep(0.05)
+        return step(*args, **kwargs)
+
+    trainer.training_step = training_step
+    return trainer
+
+sft.sft_trainer = sft_trainer
+"""
+"""Has a worker that has done ten steps do no more until SIGTERM comes."""
 NOISE = 2.0
 """Factor by which two equal trainings differ on a machine that other tests keep busy."""
 
@@ -109,9 +130,10 @@ def timed(process: TrainerProcess) -> tuple[Ended, float]:
 
 def test_attempts_are_one_run_of_mlflow(mlflow: MLflowServer, tmp_path: Path) -> None:
     asked = {"trackingUri": mlflow.uri, "experiment": "numbers", "runName": "count up"}
-    run = Run.prepared(tmp_path, epochs=16, trackers={"mlflow": asked})
+    run = Run.prepared(tmp_path, epochs=4, trackers={"mlflow": asked})
 
     evicted = run.attempt("evicted")
+    evicted.patch_worker(HOLDS)
     evicted.start("train")
     wait_for(lambda: evicted.reached(8), START_SECONDS, what="a checkpoint")
     evicted.send(signal.SIGTERM)
@@ -128,7 +150,7 @@ def test_attempts_are_one_run_of_mlflow(mlflow: MLflowServer, tmp_path: Path) ->
     tags = {tag["key"]: tag["value"] for tag in data["tags"]}
     assert tags["modelgarden.dev/run"] == "run-1"
     parameters = {one["key"]: one["value"] for one in data["params"]}
-    assert {"learningRate": "0.005", "epochs": "16"}.items() <= parameters.items()
+    assert {"learningRate": "0.005", "epochs": "4"}.items() <= parameters.items()
     curve = run.curve()
     losses = mlflow.history(info["run_id"], "train/loss")
     assert [step for step, _ in losses] == [point.step for point in curve if point.loss is not None]
@@ -160,9 +182,10 @@ def test_an_mlflow_that_is_away_is_told_all_once_it_is_back(tmp_path: Path) -> N
 
 
 def test_attempts_are_one_run_of_weights_and_biases_in_files(tmp_path: Path) -> None:
-    run = Run.prepared(tmp_path, epochs=16, trackers={"wandb": {"project": "numbers", "mode": "Offline"}})
+    run = Run.prepared(tmp_path, epochs=4, trackers={"wandb": {"project": "numbers", "mode": "Offline"}})
 
     evicted = run.attempt("evicted")
+    evicted.patch_worker(HOLDS)
     evicted.start("train")
     wait_for(lambda: evicted.reached(8), START_SECONDS, what="a checkpoint")
     folder = tmp_path / "run" / "wandb"
