@@ -16,7 +16,11 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
+from hack.cluster import S3Server
 from modelgarden.api.artifact import Manifest
+from modelgarden.api.pods import PodStorage
+from modelgarden_pod.retry import Patience
+from modelgarden_pod.storage import open_folder
 from tests.integration.trainer_process import (
     TrainerProcess,
     make_config,
@@ -154,6 +158,37 @@ def test_images_are_kept_once_and_rows_have_their_tokens(tmp_path: Path) -> None
     start, end = two["spans"]
     assert end == len(two["input_ids"])
     assert 0 < start < end
+
+
+def test_images_are_found_beside_the_rows_in_s3(
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3.secret_key)
+    rows = make_squares(tmp_path, 9)
+    (s3.data / "squares").mkdir()
+    storage = PodStorage(endpoint=s3.endpoint, region=s3.access.region)
+    shelf = open_folder("s3://squares/corpus", storage, patience=Patience(total=5))
+    for path in (tmp_path / "images").iterdir():
+        shelf.write(f"images/{path.name}", path.read_bytes())
+    shelf.write("parts/rows.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows).encode())
+    process = make_process(tmp_path, rows)
+    process.config = {
+        **process.config,
+        "dataset": {"sources": [{"uri": f"{shelf.uri}/parts/*.jsonl"}], "validationSplit": 0.2},
+        "storage": storage.to_dict(),
+    }
+
+    missed = process.run("prepare")
+    for path in (tmp_path / "images").iterdir():
+        shelf.write(f"parts/images/{path.name}", path.read_bytes())
+    found = process.run("prepare")
+
+    assert (missed.exit_code, missed.message.reason) == (64, "DatasetInvalid"), missed.log
+    assert "the image 'images/0.png' is not there" in missed.message.message
+    assert found.exit_code == 0, found.log
+    with tarfile.open(tmp_path / "run/dataset/images.tar") as archive:
+        assert len(archive.getnames()) == 9
 
 
 @pytest.mark.parametrize(
