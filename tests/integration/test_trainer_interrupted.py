@@ -82,15 +82,19 @@ class Run:
         return [point.model_copy(update={"tokens_per_second": None}) for point in curve.points]
 
 
-def interrupted_at(process: TrainerProcess, step: int, number: signal.Signals, *, kept: int = 0) -> None:
-    """Train to a step, and until the checkpoint of the step `kept` is stored, and send a signal."""
+def interrupted_at(
+    process: TrainerProcess, step: int, number: signal.Signals, *, saved: bool = False
+) -> None:
+    """Train to a step, or until a checkpoint of this attempt's own is stored too, and send a signal."""
     process.start("train")
 
     def reached() -> bool:
         report = process.report()
         if report is None:
             return False
-        return report.progress.step >= step and (report.progress.checkpoint_step or 0) >= kept
+        found = report.progress
+        own = (found.checkpoint_step or 0) > (found.resumed_from_step or 0)
+        return found.step >= step and (own or not saved)
 
     wait_for(reached, START_SECONDS, what=f"step {step}")
     process.send(number)
@@ -115,8 +119,8 @@ def test_a_run_that_is_interrupted_again_and_again_has_the_curve_of_one_that_is_
     interrupted_at(first, stopped, signal.SIGTERM)
     assert first.wait().exit_code == 143
     second = other.attempt("killed")
-    # What a pod has spent is stored with each checkpoint: one that is killed before the first leaves no record.
-    interrupted_at(second, killed, signal.SIGKILL, kept=killed // EVERY * EVERY)
+    # What a pod has spent is stored with each checkpoint: one that is killed before its first leaves no record.
+    interrupted_at(second, killed, signal.SIGKILL, saved=True)
     assert second.wait().exit_code == -signal.SIGKILL
     third = other.attempt("stalled")
     third.variables = {"STALLS_AT": str(stalls)}
