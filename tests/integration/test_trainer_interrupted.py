@@ -106,7 +106,7 @@ def test_a_run_that_is_interrupted_again_and_again_has_the_curve_of_one_that_is_
 ) -> None:
     seed = int(os.environ.get("MODELGARDEN_TEST_SEED", random.randrange(10**6)))
     chance = random.Random(seed)
-    stopped, killed, stalls = (chance.randrange(first, first + 24) for first in (4, 32, 60))
+    stopped, killed, stalls = (chance.randrange(first, first + 24) for first in (4, 32, 66))
     dataset = tmp_path / "rows.jsonl"
     write_rows(dataset, make_rows(120))
     whole, other = Run(tmp_path / "whole", dataset), Run(tmp_path / "interrupted", dataset)
