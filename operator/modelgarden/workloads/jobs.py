@@ -92,6 +92,15 @@ class JobState:
         """Return how the newest attempt that has ended did so."""
         return next((one.ending for one in reversed(self.attempts) if one.ending is not None), None)
 
+    def problem(self, program: Program) -> Problem:
+        """Return why a failed Job has failed: by the word of its newest pod that has ended, else by the controller's."""
+        if self.ending is not None and self.ending.failed:
+            return self.ending.problem(program)
+        words = self.failure.message if self.failure is not None else ""
+        return Problem(
+            program.failure, f"The {program.container} Job failed: {words or 'its pods are gone'}."
+        )
+
 
 def job_state(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], program: Program) -> JobState:
     """Read a Job and its pods."""

@@ -32,8 +32,8 @@ def sft_trainer(scope: Scope, model: Any, plan: StepPlan) -> Any:
             dataset_kwargs={"skip_prepare_dataset": True},
             max_length=None,
             packing=False,
-            remove_unused_columns=scope.sight
-            is None,  # TRL would take images away, which it knows by other names
+            # TRL would take images away, which it knows by other names.
+            remove_unused_columns=scope.sight is None,
         ),
         rows=lambda rows: map(seen if scope.sight else labelled, rows),
     )

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 from modelgarden.api.conditions import ACCEPTED, DATASET_READY, Problem
 from modelgarden.api.finetunejob import FineTuneJobSpec
 from modelgarden.api.hosts import is_allowed
-from modelgarden.api.names import HUB_TOKEN_KEY
 from modelgarden.controller.conditions import Finding
 from modelgarden.controller.results import AWAITED
 from modelgarden.controller.times import timestamp
@@ -23,11 +22,11 @@ from modelgarden.controller.waiting import recheck
 from modelgarden.finetune.look import Look
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.outcome import Outcome
+from modelgarden.finetune.secrets import hub_token, secret_versions
 from modelgarden.finetune.steps.step import FineTuneView
 from modelgarden.finetune.trackers import tracker_secrets
 from modelgarden.registry.errors import StorageError
 from modelgarden.registry.inputs import InputSources
-from modelgarden.registry.secrets import required_value
 
 _AT_ONCE: Final = 0.0
 """Until the next look: it finds in the status what this one has written there."""
@@ -112,23 +111,11 @@ def _token_secrets(spec: FineTuneJobSpec) -> list[str]:
 
 async def _credentials(look: Look) -> tuple[str, ...] | Problem:
     """Return the versions of the secrets that the pods are given, or what is wrong with one of them."""
-    namespace, spec = look.subject.namespace, look.subject.spec
-    versions = []
-    for name, keys in spec.storage.secrets:
-        secret = await look.means.storage.secret(namespace, name, keys=keys)
-        if isinstance(secret, Problem):
-            return secret
-        versions.append(str(secret["metadata"]["resourceVersion"]))
-    for name in _token_secrets(spec):
-        secret = await look.means.storage.secret(namespace, name, keys=(HUB_TOKEN_KEY,))
-        if isinstance(secret, Problem):
-            return secret
-        try:
-            required_value(secret, HUB_TOKEN_KEY)
-        except StorageError as error:
-            return error.problem
-        versions.append(str(secret["metadata"]["resourceVersion"]))
-    return await _trackers_problem(look) or tuple(versions)
+    spec = look.subject.spec
+    versions = await secret_versions(look, (*spec.storage.secrets, *map(hub_token, _token_secrets(spec))))
+    if isinstance(versions, Problem):
+        return versions
+    return await _trackers_problem(look) or versions
 
 
 async def _trackers_problem(look: Look) -> Problem | None:

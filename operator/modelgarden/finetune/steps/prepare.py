@@ -188,7 +188,7 @@ def _after_an_attempt(subject: Subject, job: JobState, *, requeue_after: float |
 
 
 def _refused(view: FineTuneView, job: JobState) -> Outcome:
-    why = _why(job)
+    why = job.problem(PREPARE)
     if not view.subject.spec.suspend and _may_be_mended(view, job, why):
         return Outcome(
             findings=(Finding(DATASET_READY, False, "Preparing", "The prepare Job starts again."),),
@@ -201,13 +201,6 @@ def _refused(view: FineTuneView, job: JobState) -> Outcome:
 def _wrong(subject: Subject, why: Problem, *, requeue_after: float) -> Outcome:
     message = f"{sentence(why.message)} {_hope(subject, why)}"
     return _not_ready(why.reason, message, requeue_after=requeue_after)
-
-
-def _why(job: JobState) -> Problem:
-    if job.ending is not None and job.ending.failed:
-        return job.ending.problem(PREPARE)
-    words = job.failure.message if job.failure is not None else ""
-    return Problem("PrepareFailed", f"The prepare Job failed: {words or 'its pods are gone'}.")
 
 
 def _may_be_mended(view: FineTuneView, job: JobState, why: Problem) -> bool:

@@ -14,7 +14,6 @@ from typing import Any, Final
 from modelgarden.api.conditions import ACCEPTED, COMPLETE, PUBLISHED, REASONS, Problem
 from modelgarden.api.finetunejob import ArtifactStatus, Hub, HubStatus
 from modelgarden.api.messages import sentence
-from modelgarden.api.names import HUB_TOKEN_KEY
 from modelgarden.controller.conditions import Finding
 from modelgarden.controller.times import moment_or_none
 from modelgarden.controller.waiting import RECHECK_SECONDS, SOON_SECONDS, patience, recheck
@@ -23,12 +22,11 @@ from modelgarden.finetune.manifests import publish_job
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.outcome import Outcome, finding
 from modelgarden.finetune.programs import PUBLISH
+from modelgarden.finetune.secrets import hub_token, secret_versions
 from modelgarden.finetune.steps.step import FineTuneView
 from modelgarden.finetune.subject import Subject
 from modelgarden.finetune.waiting import waiting_for
 from modelgarden.kube.resources import JOBS
-from modelgarden.registry.errors import StorageError
-from modelgarden.registry.secrets import required_value
 from modelgarden.workloads.jobs import JobState
 
 ASK_SECONDS: Final = 10.0
@@ -92,19 +90,9 @@ def plan(view: FineTuneView) -> Outcome:
 async def _secrets(look: Look) -> str | Problem:
     """Return a digest over the versions of the secrets that the pod is given, or what is wrong with one of them."""
     subject, hub = look.subject, look.subject.spec.output.hub
-    token = ((hub.token_secret_ref.name, (HUB_TOKEN_KEY,)),) if hub is not None else ()
-    versions = []
-    for name, keys in (*token, *subject.spec.storage.secrets):
-        secret = await look.means.storage.secret(subject.namespace, name, keys=keys)
-        if isinstance(secret, Problem):
-            return secret
-        try:
-            if keys == (HUB_TOKEN_KEY,):
-                required_value(secret, HUB_TOKEN_KEY)
-        except StorageError as error:
-            return error.problem
-        versions.append(str(secret["metadata"]["resourceVersion"]))
-    return _digest(versions)
+    token = (hub_token(hub.token_secret_ref.name),) if hub is not None else ()
+    versions = await secret_versions(look, (*token, *subject.spec.storage.secrets))
+    return versions if isinstance(versions, Problem) else _digest(versions)
 
 
 def _digest(versions: Iterable[str]) -> str:
@@ -149,7 +137,7 @@ def _published(job: JobState, hub: Hub, artifact: ArtifactStatus) -> Outcome:
 
 
 def _refused(view: FineTuneView, job: JobState) -> Outcome:
-    why, inputs = _why(job), view.seen.publish_inputs
+    why, inputs = job.problem(PUBLISH), view.seen.publish_inputs
     if isinstance(inputs, Problem):
         message = f"{sentence(inputs.message)} The artifact is published by itself once this is mended."
         return _not_published(inputs.reason, message, requeue_after=recheck(inputs))
@@ -159,13 +147,6 @@ def _refused(view: FineTuneView, job: JobState) -> Outcome:
         return _not_published("Publishing", message, deletes=((JOBS, job.name),), requeue_after=SOON_SECONDS)
     message = f"{sentence(why.message)} {_hope(why, wait)}"
     return _not_published(why.reason, message, requeue_after=RECHECK_SECONDS)
-
-
-def _why(job: JobState) -> Problem:
-    if job.ending is not None and job.ending.failed:
-        return job.ending.problem(PUBLISH)
-    words = job.failure.message if job.failure is not None else ""
-    return Problem("PublishFailed", f"The publish Job failed: {words or 'its pods are gone'}.")
 
 
 def _retry_seconds(view: FineTuneView) -> float:
