@@ -56,6 +56,10 @@ test-scale: ## Run 1,000 resources on KWOK nodes and check the limits
 e2e: ## Run the main job, resume included, on the local cluster
 	@$(RUN) pytest tests/e2e
 
+.PHONY: gpu
+gpu: ## Train every method, objective and modality on this machine's GPUs; print one table
+	@$(RUN) pytest tests/gpu -rs
+
 .PHONY: verify
 verify: ## Check format, lint, types, layers, generated files and the chart
 	@$(RUN) ruff format --check .

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import shutil
 import signal
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from modelgarden.api.artifact import Manifest
+from tests.gpu.training_run import TrainingRow, needs_gpu, trained
 from tests.integration.harness.waiting import wait_for
 from tests.integration.trainer_process import (
     START_SECONDS,
@@ -50,12 +51,7 @@ def sft_trainer(scope, model, plan):
 
 sft.sft_trainer = sft_trainer
 """
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(
-        shutil.which("nvidia-smi") is None, reason="needs an NVIDIA GPU: nvidia-smi is not there"
-    ),
-]
+pytestmark = needs_gpu
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +88,12 @@ def training(**fields: Any) -> dict[str, Any]:
     [("LoRA", "AdamW"), ("QLoRA", "AdamW"), ("Full", "AdamW"), ("Full", "AdamW8bit")],
 )
 def test_a_run_on_cuda_survives_eviction_and_is_metered(
-    method: str, optimizer: str, python: Path, model: Path, tmp_path: Path
+    method: str,
+    optimizer: str,
+    python: Path,
+    model: Path,
+    tmp_path: Path,
+    trained_row: Callable[[TrainingRow], None],
 ) -> None:
     config = make_job(
         model,
@@ -111,15 +112,12 @@ def test_a_run_on_cuda_survives_eviction_and_is_metered(
     first.send(signal.SIGTERM)
     assert first.wait(90).exit_code == 143
 
-    ended = TrainerProcess(python, tmp_path / "second", config, attempt="second").run("train")
+    row = trained(TrainerProcess(python, tmp_path / "second", config, attempt="second"), tmp_path)
 
-    assert ended.exit_code == 0, ended.log
-    manifest = Manifest.model_validate_json((tmp_path / "run" / "manifest.json").read_bytes())
-    emissions = manifest.emissions
+    trained_row(row)
+    manifest, emissions = row.manifest, row.manifest.emissions
     assert manifest.hyperparameters["optimizer"] == optimizer
-    print(method, manifest.evaluation.model_dump(), emissions.model_dump_json())
-    perplexity, _ = manifest.evaluation.metrics
-    assert float(perplexity.tuned.value) < float(perplexity.base.value)
+    assert row.after < row.before
     assert [(one.id, one.reason) for one in emissions.attempts] == [
         ("first", "Terminated"),
         ("second", "Completed"),
@@ -233,7 +231,12 @@ def run_with_memory(mib: int, python: Path, model: Path, folder: Path) -> Ended:
 @pytest.mark.parametrize("method", ["LoRA", "QLoRA", "Full"])
 @pytest.mark.parametrize("objective", ["DPO", "ORPO", "KTO"])
 def test_preferences_are_learned_on_cuda(
-    objective: str, method: str, python: Path, model: Path, tmp_path: Path
+    objective: str,
+    method: str,
+    python: Path,
+    model: Path,
+    tmp_path: Path,
+    trained_row: Callable[[TrainingRow], None],
 ) -> None:
     config = make_job(
         model,
@@ -248,14 +251,10 @@ def test_preferences_are_learned_on_cuda(
     prepared = process.run("prepare")
     assert prepared.exit_code == 0, prepared.log
 
-    ended = process.run("train")
+    row = trained(process, tmp_path)
 
-    assert ended.exit_code == 0, ended.log
-    manifest = Manifest.model_validate_json((tmp_path / "run" / "manifest.json").read_bytes())
-    scores = {metric.name: metric for metric in manifest.evaluation.metrics}
-    print(objective, method, manifest.evaluation.summary, manifest.hyperparameters)
-    margin = scores["preferenceMargin"]
-    assert float(margin.tuned.value) > float(margin.base.value) + 1
+    trained_row(row)
+    assert row.after > row.before + 1
 
 
 @pytest.mark.parametrize("method", ["LoRA", "QLoRA"])

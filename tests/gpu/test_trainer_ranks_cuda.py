@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,16 +10,8 @@ from modelgarden.api.artifact import Manifest
 from modelgarden.api.curve import TrainingCurve
 from modelgarden.api.documents import TRAIN_IMAGE
 from tests.gpu.test_trainer_cuda import make_job, training
+from tests.gpu.training_run import gpus
 from tests.integration.trainer_process import TrainerProcess, tiny_model, trainer_python
-
-
-def gpus() -> int:
-    """Return how many GPUs this machine has."""
-    if shutil.which("nvidia-smi") is None:
-        return 0
-    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
-    return len(listed.stdout.splitlines())
-
 
 pytestmark = [
     pytest.mark.gpu,
