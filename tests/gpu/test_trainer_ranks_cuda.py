@@ -29,7 +29,10 @@ def trained(folder: Path, *, method: str, gpus: int) -> tuple[Manifest, list[flo
         training=training(learningRate=1e-4 if method == "Full" else 1e-3),
         formats=["Merged16Bit"],
     )
-    process = TrainerProcess(trainer_python(), folder / "process", config, attempt="only")
+    process = TrainerProcess(
+        trainer_python(), folder / "process", config, attempt="only",
+        variables={"CUDA_VISIBLE_DEVICES": ",".join(map(str, range(gpus)))},
+    )  # fmt: skip
     assert process.run("prepare").exit_code == 0
     ended = process.run("train")
     assert ended.exit_code == 0, ended.log
