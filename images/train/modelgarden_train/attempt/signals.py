@@ -1,5 +1,5 @@
-"""SIGTERM: outside of training it ends the command at once, during training it waits for the next step. SIGUSR1: where a
-worker stands.
+"""SIGTERM: outside of training it ends the command at once, during training it waits for the next step. A real-time
+signal: where a worker stands.
 
 Imports no library, so that the handler stands before the slow imports begin.
 """
@@ -16,8 +16,11 @@ from typing import Final
 
 from modelgarden_pod.errors import Terminated
 
-STACKS_SIGNAL: Final = signal.SIGUSR1
-"""Has a worker write to its log where each of its threads stands, and end."""
+STACKS_SIGNAL: Final = signal.SIGRTMIN
+"""Has a worker write to its log where each of its threads stands, and end. Not SIGUSR1 or SIGUSR2: once Triton compiles,
+LLVM handles these, those that end a process and SIGTERM itself (llvm/lib/Support/Unix/Signals.inc), and of them SIGUSR1
+alone without what was registered before.
+"""
 
 
 def show_stacks_on_request() -> None:

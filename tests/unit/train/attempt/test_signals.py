@@ -20,7 +20,7 @@ from modelgarden_train.attempt.messages import Message
 from modelgarden_train.attempt.progress import ProgressBoard
 from modelgarden_train.attempt.reporting import Reporter
 from modelgarden_train.attempt.run import Run
-from modelgarden_train.attempt.signals import StopRequest
+from modelgarden_train.attempt.signals import STACKS_SIGNAL, StopRequest
 from modelgarden_train.attempt.supervisor import Supervisor
 from tests.unit.train.builders import make_config, make_record
 
@@ -88,3 +88,12 @@ def test_the_time_since_sigterm_is_known(stop: StopRequest, monkeypatch: pytest.
         os.kill(os.getpid(), signal.SIGTERM)
 
     assert stop.seconds == 30
+
+
+def test_a_worker_is_asked_for_its_stacks_by_a_signal_that_no_library_takes() -> None:
+    """LLVM, which Triton brings, handles these (llvm/lib/Support/Unix/Signals.inc)."""
+    asked = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
+    fatal = {signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGFPE, signal.SIGBUS, signal.SIGSEGV}
+    rarer = {signal.SIGQUIT, signal.SIGSYS, signal.SIGXCPU, signal.SIGXFSZ, signal.SIGPIPE}
+
+    assert STACKS_SIGNAL not in asked | fatal | rarer
