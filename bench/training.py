@@ -2,6 +2,7 @@
 
     python bench/training.py --only ours-chat-64,unsloth-chat-16    run some cases, each in processes of its own
     python bench/training.py --only ours-long-64 --gpus 2 --label ours-2-gpus    the same on two GPUs
+    python bench/training.py --only ours-chat-64 --method QLoRA --label ours-qlora    the same in 4 bits
     python bench/training.py --table                                print what has been measured so far
 
 The model is a Llama of 8 B parameters with random weights, made on the GPU and kept in the folder of the benchmark. A
@@ -48,12 +49,14 @@ class Case:
     contestant: str
     rows: str
     batch: int
+    method: str = "LoRA"
+    """Of our trainer."""
 
     @classmethod
-    def parse(cls, text: str) -> Case:
+    def parse(cls, text: str, *, method: str = "LoRA") -> Case:
         """Read ours-chat-16."""
         contestant, rows, batch = text.rsplit("-", 2)
-        return cls(contestant, rows, int(batch))
+        return cls(contestant, rows, int(batch), method)
 
     def __str__(self) -> str:
         return f"{self.contestant}-{self.rows}-{self.batch}"
@@ -105,6 +108,7 @@ def run_config(case: Case, folder: Path, *, model: Path, dataset: Path) -> dict[
         "datasetSource": dataset.as_uri(),
         "validationSplit": 0.01,
         "modelName": "bench",
+        "method": case.method,
         "training": {
             "epochs": 50,
             "effectiveBatchSize": case.batch,
@@ -120,7 +124,8 @@ def run_config(case: Case, folder: Path, *, model: Path, dataset: Path) -> dict[
 
 def prepared(case: Case, folder: Path, *, model: Path, source: Path = ROOT) -> dict[str, Any]:
     """Prepare the dataset as users do, once for each kind of rows and batch; return the configuration of the run."""
-    base = folder.parent / f"prepared-{case.rows}-{case.batch}{'' if source == ROOT else '-' + source.name}"
+    kind = "".join([f"-{case.method}" * (case.method != "LoRA"), f"-{source.name}" * (source != ROOT)])
+    base = folder.parent / f"prepared-{case.rows}-{case.batch}{kind}"
     dataset = base / "rows.jsonl"
     config = run_config(case, folder, model=model, dataset=dataset)
     if not (base / "done").exists():
@@ -266,6 +271,9 @@ def main() -> int:
     )
     parser.add_argument("--label", default="ours", help="name of that trainer in the table. Default: ours")
     parser.add_argument("--gpus", type=int, default=1, help="GPUs of our trainer. Default: %(default)s")
+    parser.add_argument(
+        "--method", choices=["LoRA", "QLoRA"], default="LoRA", help="of our trainer. Default: %(default)s"
+    )
     parser.add_argument("--table", action="store_true", help="print the results")
     options = parser.parse_args()
     if shutil.which("nvidia-smi") is None:
@@ -274,7 +282,7 @@ def main() -> int:
     options.folder.mkdir(parents=True, exist_ok=True)
     results = options.folder / "results.jsonl"
     for name in filter(None, options.only.split(",")):
-        case = Case.parse(name)
+        case = Case.parse(name, method=options.method)
         folder = options.folder / f"{options.label}-{case}"
         model = make_model(options.folder)
         try:
