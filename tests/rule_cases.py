@@ -411,6 +411,27 @@ RULE_CASES: tuple[RuleCase, ...] = (
     ),
     RuleCase(
         FINETUNEJOB,
+        "the GPUs share the rows of each step",
+        "spec.resources.gpus",
+        {"resources": {"gpus": 2, "nodes": 2}, "training": {"effectiveBatchSize": 3}},
+        {"resources": {"gpus": 2, "nodes": 2}, "training": {"effectiveBatchSize": 4}},
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "the GPUs of several nodes share a training",
+        "spec.resources.nodes",
+        {"resources": {"gpus": 0, "nodes": 2}},
+        {"resources": {"gpus": 1, "nodes": 2}},
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "failures of several nodes are counted by status.attempts",
+        "spec.backoffLimit",
+        {"resources": {"gpus": 1, "nodes": 2}, "backoffLimit": 31},
+        {"resources": {"gpus": 1, "nodes": 2}, "backoffLimit": 30},
+    ),
+    RuleCase(
+        FINETUNEJOB,
         "objective KTO compares the rows of a step",
         "spec.training.effectiveBatchSize",
         {"objective": {"type": "KTO"}, "training": {"effectiveBatchSize": 1}},

@@ -26,6 +26,11 @@ class Settings(BaseSettings):
 
     train_image: str = Field(min_length=1, description="Image of the prepare and train pods.")
     serve_image: str = Field(min_length=1, description="Image of the serving pods.")
+    without_gpus: bool = Field(
+        default=False,
+        description="For development on a cluster without GPUs: training pods ask for none and compute on the CPU, with as "
+        "many processes as they would have GPUs.",
+    )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         default="IfNotPresent", description="Pull policy of both images."
     )

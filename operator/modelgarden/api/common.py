@@ -74,6 +74,11 @@ def _too_much(name: str, largest: str) -> str:
     return f"{name} must be at most {largest}: no node has more; it is written {_WRITTEN[name]}"
 
 
+_NODES_WITHOUT_GPUS = (
+    "the GPUs of several nodes share a training; set resources.gpus to at least 1, or nodes to 1"
+)
+
+
 class Resources(ApiModel):
     """Compute of one pod. GPUs are requested as nvidia.com/gpu."""
 
@@ -101,10 +106,29 @@ class TrainingResources(Resources):
         description="Number of GPUs (nvidia.com/gpu) of one node. Each has a process with the whole model; they share "
         "the rows of every step, and training.effectiveBatchSize counts those of all. 0 trains on the CPU. Default: 1.",
     )
+    nodes: Annotated[int, Field(ge=1, le=16)] = Field(
+        default=1,
+        description="Number of pods, each with these gpus, cpu and memory, as a rule on a node of its own. Their GPUs share "
+        "the rows of every step; they start, end and are tried again together. Default: 1.",
+    )
 
     minimum: ClassVar[Mapping[str, str]] = {"cpu": "100m", "memory": "512Mi"}
     """What the trainer needs to come up at all; a model takes more."""
-    cel_rules: ClassVar[tuple[Rule, ...]] = within(minimum)
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        *within(minimum),
+        Rule(rule="self.nodes == 1 || self.gpus > 0", message=_NODES_WITHOUT_GPUS, field_path=".nodes"),
+    )
+
+    @model_validator(mode="after")
+    def _nodes_have_gpus(self) -> Self:
+        if self.nodes > 1 and self.gpus == 0:
+            raise ValueError(_NODES_WITHOUT_GPUS)
+        return self
+
+    @property
+    def processes(self) -> int:
+        """GPUs of all nodes, each with a process; without GPUs there is one."""
+        return max(1, self.gpus) * self.nodes
 
 
 class Toleration(ApiModel):

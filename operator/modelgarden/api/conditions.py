@@ -88,6 +88,8 @@ REASONS: Final[dict[str, str]] = {
     "Preempted": "The scheduler or a queue gave the training pod's place to another; it resumes at the newest checkpoint.",
     "Evicted": "The node or a drain ended the training pod; the next one resumes at the newest checkpoint.",
     "NodeLost": "The training pod's node is gone; the next pod resumes at the newest checkpoint, see the message.",
+    "PeerLost": "A pod of a training on several nodes ended and said no more; all of them resume at the newest checkpoint.",
+    "PeersMissing": "Of a training on several nodes not all pods came in time; the message names those that did not.",
     "Stalled": "The training process stopped working (stallTimeoutSeconds) and was ended; its log has its stacks.",
     "Diverged": "Loss or gradient is no number any more: try what the message says in a new job; checkpoints stay.",
     "TrainingFinished": "The training pod has ended.",

@@ -78,7 +78,7 @@ FINETUNEJOB: Final = Kind(
     spec=FineTuneJobSpec,
     status=FineTuneJobStatus,
     label=names.FINETUNEJOB_LABEL,
-    children=("Job", "Pod"),
+    children=("Job", "Pod", "Service"),
     columns=(
         Column("Phase", ".status.phase", "Summary of the conditions."),
         Column("Progress", ".status.progress.percent", "Percent of the steps.", type="integer"),

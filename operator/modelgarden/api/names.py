@@ -37,6 +37,11 @@ CONFIG_VARIABLE: Final = "MODELGARDEN_CONFIG"
 ATTEMPT_VARIABLE: Final = "MODELGARDEN_ATTEMPT"
 """Environment variable with the pod's UID: the identity of an attempt."""
 
+COMPLETION_INDEX_VARIABLE: Final = "JOB_COMPLETION_INDEX"
+"""Environment variable that the Job controller gives each pod of an Indexed Job: which of the nodes it is, from 0."""
+WITHOUT_GPUS_VARIABLE: Final = "MODELGARDEN_WITHOUT_GPUS"
+"""Environment variable that is 1 where the processes of several GPUs run without any, for development."""
+
 HUB_TOKEN_KEY: Final = "HF_TOKEN"  # noqa: S105 -- the name of a key
 """Key of a secret with a token of the Hugging Face hub, and the variable with the base model's."""
 
@@ -57,6 +62,8 @@ MOUNTED_SOURCES: Final = "/sources"
 
 PROGRESS_PORT: Final = 9400
 """Pods of both images serve /progress, or /carbon and /engine (JSON), /readyz and /metrics (Prometheus) on this port."""
+GROUP_PORT: Final = 9401
+"""The first pod of a training on several nodes hears the others on this port; their workers find free ones themselves."""
 OPENAI_PORT: Final = 8000
 """vLLM's OpenAI API in the serving pod and on the Service."""
 

@@ -39,7 +39,10 @@ from modelgarden.api.finetunejob import (
     Vision,
 )
 from modelgarden.api.messages import Message
+from modelgarden.api.names import GROUP_PORT
 
+GROUP_PATIENCE_SECONDS = 900
+"""Many times what a node takes to pull the image; after it the GPUs of the pods that run are better given back."""
 TERMINATION_MESSAGE_BYTES = 4096
 """What the kubelet keeps of a termination message."""
 _CUT_BYTES = 64
@@ -94,6 +97,23 @@ class PodDataset(Preparation):
         return (*self.sources, *(self.validation_sources or ()))
 
 
+class PodGroup(ApiModel):
+    """The pods of a training on several nodes. Each knows which one it is by its index in the Job."""
+
+    nodes: Annotated[int, Field(ge=2)]
+    host: str
+    """Of the first pod; what comes before its first dot, without the index, begins the names of all pods."""
+    port: Annotated[int, Field(ge=1, le=65535)] = GROUP_PORT
+    """Where it hears the others."""
+    patience_seconds: Annotated[int, Field(ge=1)] = GROUP_PATIENCE_SECONDS
+    """How long those that run wait for those that do not."""
+
+    def pod(self, node: int) -> str:
+        """Return what the name of a node's pod begins with."""
+        job, _, _ = self.host.partition(".")[0].rpartition("-")
+        return f"{job}-{node}" if job else f"node {node}"
+
+
 class RunConfig(Configuration):
     """Configuration of `prepare` and `train`. Locations are s3:// or gs:// or, without Kubernetes, local paths.
 
@@ -101,7 +121,8 @@ class RunConfig(Configuration):
     sources, instead of which an older trainer would split rows off. Of the fourth is one with hyperparameters that it
     would overlook. Of the fifth is one with a gs:// location, which it would take for a local path. Of the sixth is one with
     objective GRPO, whose rows it would learn as those of SFT. Of the seventh is one with modality Vision, of whose rows it
-    would learn the text alone, and one that is published on a hub, whose token it would not ask for its rights.
+    would learn the text alone, one that is published on a hub, whose token it would not ask for its rights, and one with
+    several nodes, each of which would train alone.
     """
 
     schema_version: str = Field(default="7.0")
@@ -140,7 +161,14 @@ class RunConfig(Configuration):
     """How long a worker that trains may be silent; from 2.8, 3.8, 4.6 and 5.3 on, an earlier trainer waits for ever."""
     gpus: Annotated[int, Field(ge=0)] = 0
     """GPUs that the pod was given; with at least one, a pod without CUDA fails at once instead of training on the CPU."""
+    group: PodGroup | None = None
+    """None for a training on one node."""
     image: str | None = None
+
+    @property
+    def nodes(self) -> int:
+        """How many pods train together."""
+        return self.group.nodes if self.group is not None else 1
 
     @property
     def gguf_quantization(self) -> GgufQuantization:

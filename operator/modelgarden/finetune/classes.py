@@ -14,6 +14,7 @@ from modelgarden.api.emissions import LOST
 from modelgarden.api.finetunejob import AttemptStatus
 from modelgarden.api.names import EXIT_USER_ERROR
 from modelgarden.workloads.endings import TERMINATED, Ending
+from modelgarden.workloads.groups import PEER_LOST
 
 Counts = Literal["Final", "Failure", "Interruption", "Nothing"]
 """Final: no other attempt follows. Failure: one of backoffLimit. Interruption: one of interruptionLimit, unless a newer
@@ -52,6 +53,8 @@ _BY_REASON: Final[dict[str, EndClass]] = {
     "StorageUnavailable": STOPPED,
     "OutOfMemory": EndClass("OutOfMemory", "Failure"),
     "Stalled": EndClass("Stalled", "Failure"),
+    "PeersMissing": EndClass("PeersMissing", "Failure"),
+    PEER_LOST: EndClass(PEER_LOST, "Interruption"),  # of a pod that left no word, as where its node is lost
     # Of a pod whose container left nothing. Without DisruptionTarget the Job counts them.
     "Evicted": EndClass("Evicted", "Failure"),
     "NodeLost": EndClass("NodeLost", "Failure"),
@@ -80,5 +83,15 @@ def interruptions_in_vain(attempts: Iterable[AttemptStatus]) -> int:
     return count
 
 
+def failures(attempts: Iterable[AttemptStatus]) -> int:
+    """Return how many of the attempts ended in a way that backoffLimit counts, where the Job does not count them."""
+    return sum(one.end_time is not None and class_of_attempt(one).counts == "Failure" for one in attempts)
+
+
+def class_of_attempt(attempt: AttemptStatus) -> EndClass:
+    """Return what the end of an attempt means by its reason alone."""
+    return _BY_REASON.get(attempt.reason or "", CRASHED)
+
+
 def _interrupted(attempt: AttemptStatus) -> bool:
-    return _BY_REASON.get(attempt.reason or "", CRASHED).counts == "Interruption"
+    return class_of_attempt(attempt).counts == "Interruption"

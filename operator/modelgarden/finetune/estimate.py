@@ -49,14 +49,19 @@ class Work:
 
     @property
     def gpus(self) -> int:
-        """How many share the work."""
+        """How many of one node share the work."""
         return self.spec.resources.gpus
+
+    @property
+    def all_gpus(self) -> int:
+        """How many of all nodes do."""
+        return self.spec.resources.processes
 
 
 def estimate_of(work: Work, gpus: Sequence[Gpu], settings: Settings) -> Estimate:
     """Return the estimate, on the largest of the GPUs that the pod may get."""
     gpu = next((gpu for gpu in gpus if gpu.are(work.gpus)), gpus[0] if gpus else None)
-    largest = _pass(work.needs.shared(work.gpus), gpu)
+    largest = _pass(work.needs.shared(work.all_gpus), gpu)
     return Estimate(
         gpu=gpu.product if gpu is not None else None,
         gpu_total_bytes=gpu.memory_bytes if gpu is not None else None,
@@ -122,14 +127,15 @@ def _time_and_energy(work: Work, largest: Pass, gpu: Gpu | None, settings: Setti
         flops += _AGAIN
     validating = _FORWARD + _REFERENCE[work.spec.objective.type]
     computed = flops * _tokens(work) + validating * _validated_tokens(work)
-    together = UTILISATION * work.gpus * card.teraflops * 1e12
+    together = UTILISATION * work.all_gpus * card.teraflops * 1e12
     seconds = computed * work.needs.active_parameters / together
-    joules = round(seconds * card.watts * work.gpus)
+    joules = round(seconds * card.watts * work.all_gpus)
     carbon = carbon_factors(work.spec.carbon, settings)
     intensity = intensity_of(carbon.zone)
     time = (
-        f"seconds = {_counted(work, flops, validating)} / ({UTILISATION:.0%} of {work.gpus} x {card.teraflops:g} TFLOPS). "
-        f"energyJoules = seconds x {work.gpus} x {card.watts} W, the board's limit."
+        f"seconds = {_counted(work, flops, validating)} / "
+        f"({UTILISATION:.0%} of {work.all_gpus} x {card.teraflops:g} TFLOPS). "
+        f"energyJoules = seconds x {work.all_gpus} x {card.watts} W, the board's limit."
     )
     return {
         "seconds": round(seconds),
@@ -139,7 +145,7 @@ def _time_and_energy(work: Work, largest: Pass, gpu: Gpu | None, settings: Setti
             joules, pue_milli=carbon.pue_milli, milligrams_per_kwh=intensity.milligrams_per_kwh
         ),
         "method": f"{memory} {time}",
-        **_cost(seconds * work.gpus, gpu, settings),
+        **_cost(seconds * work.all_gpus, gpu, settings),
     }
 
 

@@ -13,7 +13,7 @@ from modelgarden.api.common import Resources
 from modelgarden.api.emissions import EmissionsRecord, folded
 from modelgarden.api.finetunejob import STALL_TIMEOUT_SECONDS, ArtifactStatus, Objective, Trackers, Vision
 from modelgarden.api.layout import datasets_uri, in_gcs
-from modelgarden.api.pods import PodDataset, PodStorage, PublishConfig, RunConfig
+from modelgarden.api.pods import PodDataset, PodGroup, PodStorage, PublishConfig, RunConfig
 from modelgarden.carbon.factors import carbon_factors
 from modelgarden.finetune.programs import PREPARE, PUBLISH, TRAIN
 from modelgarden.finetune.subject import Subject
@@ -24,6 +24,7 @@ from modelgarden.kube.resources import JOBS
 from modelgarden.settings import Settings
 from modelgarden.workloads import podspec
 from modelgarden.workloads.endings import Program
+from modelgarden.workloads.indexed import grouped, headless_service, host_of
 
 PREPARE_BACKOFF_LIMIT: Final = 2
 PREPARE_CPU: Final = "500m"
@@ -50,7 +51,7 @@ def prepare_job(subject: Subject, settings: Settings, *, inputs_hash: str) -> di
             "memory": asked.memory or smaller(training.memory, PREPARE_MEMORY),
         }
     )
-    environment = _environment(subject, settings, PREPARE, gpus=0)
+    environment = _environment(subject, settings, PREPARE)
     job = _job(
         subject, settings, PREPARE, resources, environment=environment, backoff_limit=PREPARE_BACKOFF_LIMIT
     )
@@ -59,10 +60,28 @@ def prepare_job(subject: Subject, settings: Settings, *, inputs_hash: str) -> di
 
 
 def train_job(subject: Subject, settings: Settings) -> dict[str, Any]:
-    """Return the Job that trains, evaluates and uploads."""
+    """Return the Job that trains, evaluates and uploads; of several nodes it is one attempt."""
     resources, limit = subject.spec.resources, subject.spec.backoff_limit
-    environment = _environment(subject, settings, TRAIN, gpus=resources.gpus)
-    return _job(subject, settings, TRAIN, resources, environment=environment, backoff_limit=limit)
+    environment = _environment(subject, settings, TRAIN)
+    job = _job(subject, settings, TRAIN, resources, environment=environment, backoff_limit=limit)
+    if resources.nodes == 1:
+        return job
+    return grouped(job, nodes=resources.nodes, service=train_service(subject))
+
+
+def train_objects(subject: Subject, settings: Settings) -> tuple[dict[str, Any], ...]:
+    """Return all that a training takes: its Job, before it the Service by which several nodes find each other."""
+    job = train_job(subject, settings)
+    return (train_service(subject), job) if subject.spec.resources.nodes > 1 else (job,)
+
+
+def train_service(subject: Subject) -> dict[str, Any]:
+    """Return the headless Service that gives the pods of several nodes their names."""
+    return headless_service(
+        subject.namespace,
+        job_name(subject.name, TRAIN),
+        labels={names.FINETUNEJOB_LABEL: subject.name, names.STEP_LABEL: TRAIN.container},
+    )
 
 
 def publish_job(
@@ -218,7 +237,7 @@ def _pod_spec(
         podspec.Image(settings.train_image, settings.image_pull_policy),
         args=[program.container],
         environment=environment,
-        resources=podspec.compute(resources),
+        resources=podspec.compute(resources, gpus=not settings.without_gpus),
     )
     container["command"] = ["python", "-m", "modelgarden_train"]
     if program == TRAIN:
@@ -267,15 +286,19 @@ _WITHOUT_GPUS: Final = (
     {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"},
     {"name": "CUDA_VISIBLE_DEVICES", "value": ""},
 )
+_WITH_GPUS: Final = ({"name": "UNSLOTH_DISABLE_CPU_FALLBACK", "value": "1"},)
+_ON_CPUS: Final = (*_WITHOUT_GPUS, {"name": names.WITHOUT_GPUS_VARIABLE, "value": "1"})
+"""Of a training pod on a cluster of development: its processes know that they are to go without the GPUs of the spec."""
 
 
-def _environment(
-    subject: Subject, settings: Settings, program: Program, *, gpus: int
-) -> list[dict[str, Any]]:
+def _environment(subject: Subject, settings: Settings, program: Program) -> list[dict[str, Any]]:
     token = subject.spec.model.token_secret_ref
-    device = ({"name": "UNSLOTH_DISABLE_CPU_FALLBACK", "value": "1"},) if gpus else _WITHOUT_GPUS
+    if program == TRAIN and subject.spec.resources.gpus:
+        device = _ON_CPUS if settings.without_gpus else _WITH_GPUS
+    else:
+        device = _WITHOUT_GPUS
     return [
-        *podspec.environment(_run_config(subject, settings, gpus=gpus)),
+        *podspec.environment(_run_config(subject, settings, program)),
         *podspec.credentials(subject.spec.storage),
         *([podspec.secret_variable(token.name, names.HUB_TOKEN_KEY)] if token else []),
         *(_prepares_tokens(subject) if program == PREPARE else tracker_variables(subject.spec.trackers)),
@@ -293,7 +316,7 @@ _FIFTH_KNOWS: Final = 5
 def _schema_version(subject: Subject) -> str:
     """Return the lowest version of the configuration that says all that a job needs."""
     spec = subject.spec
-    if spec.modality != "Text" or spec.output.hub is not None:
+    if spec.modality != "Text" or spec.output.hub is not None or spec.resources.nodes > 1:
         return "7.0"
     if spec.objective.grpo is not None:
         return "6.0"
@@ -316,8 +339,8 @@ def _schema_version(subject: Subject) -> str:
     return f"{3 if spec.dataset.validation_sources else 2}.{minor}"
 
 
-def _run_config(subject: Subject, settings: Settings, *, gpus: int) -> RunConfig:
-    spec = subject.spec
+def _run_config(subject: Subject, settings: Settings, program: Program) -> RunConfig:
+    spec, trains = subject.spec, program == TRAIN
     return RunConfig(
         schema_version=_schema_version(subject),
         run=subject.run,
@@ -343,6 +366,16 @@ def _run_config(subject: Subject, settings: Settings, *, gpus: int) -> RunConfig
         datasets_uri=datasets_uri(spec.output.uri, namespace=subject.namespace),
         carbon=carbon_factors(spec.carbon, settings),
         trackers=spec.trackers if spec.trackers != Trackers() else None,
-        gpus=gpus,
+        gpus=spec.resources.gpus if trains else 0,
+        group=_group(subject, settings) if trains else None,
         image=settings.train_image,
     )
+
+
+def _group(subject: Subject, settings: Settings) -> PodGroup | None:
+    """Return how the pods of several nodes find each other, None for a training on one."""
+    if subject.spec.resources.nodes == 1:
+        return None
+    service = job_name(subject.name, TRAIN)
+    host = host_of(service, 0, namespace=subject.namespace, domain=settings.cluster_domain)
+    return PodGroup(nodes=subject.spec.resources.nodes, host=host)

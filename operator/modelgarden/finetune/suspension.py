@@ -43,6 +43,8 @@ def _resumed(subject: Subject, seen: Observation) -> tuple[dict[str, Any], ...]:
 
 def _backoff_limit(subject: Subject, seen: Observation) -> Outcome:
     job, wanted = seen.train, subject.spec.backoff_limit
+    if subject.spec.resources.nodes > 1:  # whose Job is one attempt
+        return Outcome()
     if job is None or not job.unfinished or job.body["spec"].get("backoffLimit") == wanted:
         return Outcome()
     return Outcome(objects=(amended(job.body, backoff_limit=wanted),))

@@ -7,7 +7,10 @@ from datetime import datetime
 from typing import Final
 
 from modelgarden.api.conditions import Problem
+from modelgarden.api.messages import sentence
+from modelgarden.api.pods import GROUP_PATIENCE_SECONDS
 from modelgarden.controller.waiting import patience
+from modelgarden.workloads.groups import PodGroup
 from modelgarden.workloads.jobs import JobState
 from modelgarden.workloads.refusals import PATIENCE_SECONDS
 
@@ -23,6 +26,23 @@ class Waiting:
 
     problem: Problem
     requeue_after: float | None = None
+
+
+PARTLY_SECONDS: Final = 10.0
+"""Between two looks at pods of which some run and wait for the others."""
+
+
+def partly_started(group: PodGroup, now: datetime) -> Problem | None:
+    """Return what the pods that run wait for, None where all of them do, or none."""
+    since = group.first_started_at
+    if since is None or group.started_at is not None:
+        return None
+    running = sum(pod.started_at is not None for pod in group.pods)
+    left = max(0, round(GROUP_PATIENCE_SECONDS - (now - datetime.fromisoformat(since)).total_seconds()))
+    waiting = group.waiting
+    why = f" {sentence(waiting.message)}" if waiting is not None else ""
+    message = f"{running} of {group.size} pods run and wait for the others, for {left} s at most.{why}"
+    return Problem(waiting.reason if waiting is not None else "Pending", message)
 
 
 def waiting_for(job: JobState, now: datetime) -> Waiting:

@@ -22,8 +22,8 @@ TERMINATED: Final = "Terminated"
 _BELIEVED: Final = frozenset(
     {
         "AccessDenied", "ArtifactInvalid", "BucketNotFound", "DatasetInvalid", "DatasetNotFound",
-        "Diverged", "InvalidConfiguration", "ModelInvalid", "ModelNotFound", "OutOfMemory", "RewardFailed",
-        "SecretInvalid", "Stalled", "StorageUnavailable", "UpgradeNeeded",
+        "Diverged", "InvalidConfiguration", "ModelInvalid", "ModelNotFound", "OutOfMemory", "PeerLost", "PeersMissing",
+        "RewardFailed", "SecretInvalid", "Stalled", "StorageUnavailable", "UpgradeNeeded",
     }
 )  # fmt: skip
 """Reasons that a pod may give for its end."""

@@ -1,12 +1,10 @@
-"""Groups of pods that work on one attempt together: one pod today, a rank each where a Job has several. Pure."""
+"""Groups of pods that work on one attempt together: one pod, or one for each index of an Indexed Job. Pure."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import zip_longest
 from typing import Any, Final
 
 from modelgarden.api.conditions import Problem
@@ -15,6 +13,8 @@ from modelgarden.workloads.pods import PodState
 
 _COMPLETION_INDEX: Final = "batch.kubernetes.io/job-completion-index"
 
+PEER_LOST: Final = "PeerLost"
+"""Reason of a pod that ended for the sake of another one."""
 NODE_SECONDS: Final = 30.0
 """How long after a pod's last moment its node may take to say that it has ended."""
 
@@ -24,6 +24,8 @@ class PodGroup:
     """The pods of one attempt, by rank. The first rank speaks for the group; how it ended is the whole group's."""
 
     pods: tuple[PodState, ...]
+    size: int = 1
+    """How many pods it takes."""
 
     @property
     def leader(self) -> PodState:
@@ -38,8 +40,17 @@ class PodGroup:
     @property
     def started_at(self) -> str | None:
         """Return when the last of them started, None before that."""
-        started = [pod.started_at for pod in self.pods]
-        return max((one for one in started if one is not None), default=None) if all(started) else None
+        started = self._started
+        return max(started) if len(started) >= self.size else None
+
+    @property
+    def first_started_at(self) -> str | None:
+        """Return when the first of them started."""
+        return min(self._started, default=None)
+
+    @property
+    def _started(self) -> list[str]:
+        return [pod.started_at for pod in self.pods if pod.started_at is not None]
 
     @property
     def ended_at(self) -> str | None:
@@ -48,10 +59,12 @@ class PodGroup:
 
     @property
     def ending(self) -> Ending | None:
-        """Return how the group ended: as its first failure did, or well once all have."""
+        """Return how the group ended: as its first failure did that has a cause of its own, or well once all have."""
         endings = [pod.ending for pod in sorted(self.pods, key=lambda pod: pod.ended_at or "")]
-        failures = (one for one in endings if one is not None and one.failed)
-        return next(failures, self.leader.ending if all(endings) else None)
+        failures = [one for one in endings if one is not None and one.failed]
+        if failures:
+            return next((one for one in failures if one.reason != PEER_LOST), failures[0])
+        return self.leader.ending if all(endings) and len(endings) >= self.size else None
 
     @property
     def disruption(self) -> str | None:
@@ -83,18 +96,15 @@ class PodGroup:
         return self.started_at is not None and self.ending is None
 
 
-def groups_of(pods: Iterable[PodState]) -> tuple[PodGroup, ...]:
-    """Return the attempts' groups, oldest first, of pods in the order of their creation.
+def groups_of(pods: Iterable[PodState], *, size: int | None = None) -> tuple[PodGroup, ...]:
+    """Return the attempts' groups, oldest first, of a Job's pods in the order of their creation.
 
-    The Job controller makes a pod of an index anew only after the one before it, and a group restarts as a whole: so
-    the pods that came n-th for their indexes are the n-th attempt. Pods without an index are an attempt each.
+    An Indexed Job, of so many indexes, is one attempt: the newest pods of its indexes. Of any other Job each pod is one.
     """
-    by_index: dict[int, list[PodState]] = defaultdict(list)
-    for pod in pods:
-        by_index[_index(pod.body)].append(pod)
-    ranks = [by_index[index] for index in sorted(by_index)]
-    attempts = zip_longest(*ranks)
-    return tuple(PodGroup(tuple(pod for pod in attempt if pod is not None)) for attempt in attempts)
+    if size is None:
+        return tuple(PodGroup((pod,)) for pod in pods)
+    newest = {_index(pod.body): pod for pod in pods}
+    return (PodGroup(tuple(newest[index] for index in sorted(newest)), size),) if newest else ()
 
 
 def _index(pod: Mapping[str, Any]) -> int:

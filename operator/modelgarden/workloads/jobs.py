@@ -121,5 +121,11 @@ def job_state(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], program
         result=result,
         failure=failure,
         finished_at=finished_at,
-        attempts=groups_of(pod_state(pod, program) for pod in ordered),
+        attempts=groups_of((pod_state(pod, program) for pod in ordered), size=_size(job)),
     )
+
+
+def _size(job: Mapping[str, Any]) -> int | None:
+    """Return how many pods work on one attempt together, None where each is one of its own."""
+    spec = job["spec"]
+    return int(spec["completions"]) if spec.get("completionMode") == "Indexed" else None

@@ -48,6 +48,20 @@ def restore_newest(run_folder: Folder, target: Path) -> Checkpoint | None:
     return None
 
 
+def restore(run_folder: Folder, target: Path, *, step: int) -> Checkpoint:
+    """Download the checkpoint of a step, which the first node of a training has just restored.
+
+    Raises:
+        PodError: it cannot be read here.
+    """
+    path = target / f"checkpoint-{step}"
+    try:
+        _download(run_folder.child(f"{CHECKPOINTS}/{step}"), path)
+    except (CorruptObject, ObjectNotFound, DocumentError) as error:
+        raise PodError("TrainingFailed", f"the checkpoint of step {step} cannot be read: {error}") from error
+    return Checkpoint(step=step, path=path)
+
+
 def _unmark(folder: Folder, step: int) -> None:
     """Take the marker of a damaged checkpoint away: it would count among the newest that are kept."""
     try:

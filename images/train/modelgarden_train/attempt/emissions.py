@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from modelgarden.api.documents import TRAIN_IMAGE, DocumentError
@@ -29,10 +29,19 @@ SAVE_PATIENCE_SECONDS = 15.0
 class Attempts:
     """This attempt's meter, and the records of those before it."""
 
-    def __init__(self, folder: Folder, *, attempt: str, meter: EnergyMeter) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        *,
+        attempt: str,
+        meter: EnergyMeter,
+        peers: Callable[[], tuple[EmissionsRecord, ...]] = tuple,
+    ) -> None:
+        """Take what the other pods of this attempt have told that they spent beside what this one meters."""
         self._folder = folder.child(ATTEMPT_EMISSIONS)
         self._name = f"{attempt}.json"
         self._meter = meter
+        self._peers = peers
         self._earlier: tuple[EmissionsRecord, ...] = ()
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -62,8 +71,16 @@ class Attempts:
         return merge_records(self.records(reason))
 
     def records(self, reason: str = "Running") -> tuple[EmissionsRecord, ...]:
-        """Return the records of all attempts in their order, this one last."""
-        return (*self._earlier, self._meter.record(reason))
+        """Return the records of all attempts in their order, those of this one's pods last."""
+        peers = tuple(ended_record(record, reason=reason) for record in self._peers())
+        told = {attempt.id for record in peers for attempt in record.attempts}
+        # A pod that came before this one looked may have left a record already.
+        earlier = (record for record in self._earlier if not {one.id for one in record.attempts} & told)
+        return (*earlier, *peers, self._meter.record(reason))
+
+    def own(self) -> EmissionsRecord:
+        """Return what this pod has spent."""
+        return self._meter.record()
 
     @property
     def gpu_load(self) -> GpuLoad | None:

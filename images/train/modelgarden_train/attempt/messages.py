@@ -38,6 +38,8 @@ class Begin(Message):
     """Which of the processes of this training it is."""
     size: int = 1
     """How many processes there are."""
+    listening: int | None = None
+    """A socket of the first process of several nodes, where all of them find each other."""
 
     @property
     def rendezvous(self) -> Path:
@@ -68,6 +70,8 @@ class Inputs(Message):
     """What the rewards of the objective need, by its URI."""
     resume: Saved | None = None
     """The checkpoint to go on from."""
+    port: int | None = None
+    """Where the processes of several nodes find each other, on the first one; None on one node."""
 
 
 class Stage(Message):

@@ -166,8 +166,8 @@ class _BoardMetrics(Collector):
         energy = CounterMetricFamily(
             "modelgarden_train_energy_joules", "Energy of this attempt before PUE.", labels=["component"]
         )
-        if report.emissions is not None and report.emissions.attempts:
-            own = report.emissions.attempts[-1].energy_joules
+        attempts = report.emissions.attempts if report.emissions is not None else ()
+        for own in (one.energy_joules for one in attempts if one.id == report.attempt):
             for component in ("gpu", "cpu", "ram"):
                 energy.add_metric([component], getattr(own, component))
         return [

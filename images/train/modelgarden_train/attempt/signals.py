@@ -67,3 +67,28 @@ class StopRequest:
         self._came = self._came or time.monotonic()
         if first and not self._deferred:
             self.check()
+
+
+class Stopping:
+    """The end of an attempt that was asked for: by SIGTERM here, or in another pod of the training."""
+
+    def __init__(self, stop: StopRequest) -> None:
+        self._stop = stop
+        self._since: float | None = None
+
+    def asked(self, *, also: bool) -> bool:
+        """Look now; tell once that it is asked for."""
+        if self.begun or not (self._stop.received or also):
+            return False
+        self._since = time.monotonic() - self._stop.seconds
+        return True
+
+    @property
+    def begun(self) -> bool:
+        """Whether it was asked for."""
+        return self._since is not None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since then, 0 before."""
+        return time.monotonic() - self._since if self._since is not None else 0.0

@@ -22,10 +22,10 @@ from modelgarden_train.artifact.results import Results
 from modelgarden_train.attempt.checkpoints import restore_newest
 from modelgarden_train.attempt.curve import CurveRecorder, encoded
 from modelgarden_train.attempt.emissions import Attempts
+from modelgarden_train.attempt.inputs import Fetched, fetch
 from modelgarden_train.attempt.messages import (
     Best,
     GpuMemory,
-    Inputs,
     Logged,
     Made,
     Message,
@@ -35,16 +35,16 @@ from modelgarden_train.attempt.messages import (
     Stepped,
     Validated,
 )
+from modelgarden_train.attempt.nodes.leading import Peers
 from modelgarden_train.attempt.progress import ProgressBoard
-from modelgarden_train.attempt.reward_files import fetch_reward_files
 from modelgarden_train.attempt.run import Run
-from modelgarden_train.attempt.signals import StopRequest
+from modelgarden_train.attempt.signals import Stopping, StopRequest
 from modelgarden_train.attempt.stall import SignsOfLife
 from modelgarden_train.attempt.tracking import Tracking
 from modelgarden_train.attempt.uploads import CheckpointUploader
-from modelgarden_train.attempt.worker_group import WorkerGroup
+from modelgarden_train.attempt.worker_group import CAUSE_SECONDS, WorkerGroup
 from modelgarden_train.data.prepared import PreparedDataset, fetch_prepared
-from modelgarden_train.models.base_model import BaseModel, fetch_base_model
+from modelgarden_train.models.base_model import BaseModel
 from modelgarden_train.objectives.checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)
@@ -74,6 +74,7 @@ class Supervisor:
         stop: StopRequest,
         board: ProgressBoard,
         attempts: Attempts,
+        peers: Peers | None = None,
         grace: Grace = Grace(),
     ) -> None:
         self._run = run
@@ -82,6 +83,7 @@ class Supervisor:
         self._stop = stop
         self._board = board
         self._attempts = attempts
+        self._peers = peers or Peers(None, run=run.config.run.uid)
         self._grace = grace
         self._curve = CurveRecorder()
         self._epoch: float | None = None
@@ -107,16 +109,19 @@ class Supervisor:
 
     def _finish(self) -> TerminationMessage:
         self._worker.listen(self._hear)
-        dataset, base, inputs = self._fetch()
-        self._worker.hand_over(inputs)
+        if self._config.nodes > 1:
+            self._stage("Gathering")
+            self._peers.gather()
+        fetched = self._fetch()
+        self._worker.hand_over(fetched.inputs)
         # The last checkpoint goes up beside what follows; once the manifest is there, it is of no use any more.
         with self._uploader.saved_when_terminated(self._seconds_to_upload):
             made = self._watch()
             self._attempts.measure()
             self._worker.end()
-            return self._publish(made, dataset, base)
+            return self._publish(made, fetched.dataset, fetched.base)
 
-    def _fetch(self) -> tuple[PreparedDataset, BaseModel, Inputs]:
+    def _fetch(self) -> Fetched:
         """Bring here what the worker needs."""
         self._stage("Restoring")
         dataset = fetch_prepared(self._run.folder, scratch=self._run.workspace)
@@ -126,39 +131,26 @@ class Supervisor:
             self._curve.restore(resume)
             self._tracking.resumed(resume.step)
             self._board.resumed(resume.step, total=self._total_steps(dataset))
+        port = self._peers.start(resume=resume.step if resume else None)
 
         self._stage("Loading")
-        base = fetch_base_model(
-            self._config,
-            self._run.workspace / "model",
-            weights=True,
-            patience=self._run.patience,
-            prepared_with=dataset.report,
-        )
-        self._board.revision(base.revision)
-        inputs = Inputs(
-            model=base.path,
-            training=dataset.training,
-            validation=dataset.validation,
-            images=dataset.images,
-            longest_row=dataset.report.longest_row_tokens,
-            rewards=fetch_reward_files(self._run, dataset.report),
-            resume=Saved(step=resume.step, path=resume.path) if resume else None,
-        )
-        return dataset, base, inputs
+        fetched = fetch(self._run, dataset, resume, port=port)
+        self._board.revision(fetched.base.revision)
+        return fetched
 
     def _watch(self) -> Made:
         """Wait for what the worker makes; on SIGTERM for the step that it saves, but not for ever."""
-        asked = False
+        stopping = Stopping(self._stop)
         with self._stop.deferred():
             while not self._worker.said_its_last(self._grace.poll):
                 self._uploader.check()
-                if self._stop.received and not asked:
-                    asked = True
+                if stopping.asked(also=self._peers.stopping):
+                    self._peers.stop()
                     self._worker.terminate()
-                if not asked and self._signs.stalled():
+                self._peers_live()
+                if not stopping.begun and self._signs.stalled():
                     raise self._stalled()
-                if self._stop.seconds > self._grace.worker:
+                if stopping.seconds > self._grace.worker:
                     raise Terminated(
                         f"the training process did not end within {self._grace.worker:.0f} s of SIGTERM and was killed"
                     )
@@ -166,10 +158,20 @@ class Supervisor:
             made = self._worker.result()
         except PodError:
             self._keep_newest()
+            if self._worker.lost_a_peer:
+                self._peers.wait(CAUSE_SECONDS)
             raise
         self._stop.check()
         self._uploader.check()
         return made
+
+    def _peers_live(self) -> None:
+        """See that no other pod has ended; without it no step can be made."""
+        try:
+            self._peers.check()
+        except PodError:
+            self._keep_newest()
+            raise
 
     def _stalled(self) -> PodError:
         """Have a worker that has stalled show where it stands, and return what became of it."""

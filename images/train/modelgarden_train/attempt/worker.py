@@ -11,6 +11,8 @@ import logging
 import os
 import socket
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modelgarden_pod.errors import PodError, Terminated
 from modelgarden_pod.logs import configure_logs
@@ -19,6 +21,9 @@ from modelgarden_pod.process import described, end_process
 from modelgarden_train.attempt.messages import ORDERS, Begin, Channel, Done, Failed, Inputs, Made
 from modelgarden_train.attempt.reporting import Reporter
 from modelgarden_train.attempt.signals import StopRequest, show_stacks_on_request
+
+if TYPE_CHECKING:
+    from modelgarden_train.parallel.ranks import Meeting
 
 logger = logging.getLogger(__name__)
 
@@ -67,8 +72,18 @@ def _work(channel: Channel, stop: StopRequest) -> Made | Done | None:
     inputs = channel.receive(ORDERS)
     if not isinstance(inputs, Inputs):
         return None
-    ranks = join(begin.rank, begin.size, rendezvous=begin.rendezvous)
+    ranks = join(begin.rank, begin.size, rendezvous=_rendezvous(begin, inputs))
     return tune(begin, inputs, reporter=Reporter(channel, stop), stop=stop, ranks=ranks)
+
+
+def _rendezvous(begin: Begin, inputs: Inputs) -> Path | Meeting:
+    """Return by way of what this process meets the others: a file, or what listens on the first node."""
+    from modelgarden_train.parallel.ranks import Meeting
+
+    group = begin.config.group
+    if group is None or inputs.port is None:
+        return begin.rendezvous
+    return Meeting(group.host, inputs.port, listening=begin.listening)
 
 
 def _inherited_channel() -> Channel:

@@ -1,10 +1,11 @@
-"""The workers of an attempt as their supervisor sees them: one for each GPU, of which the first one reports.
+"""The workers of an attempt as their supervisor sees them: one for each GPU of its node, of which the first one reports.
 
 They live and die as one: where one of them ends, none of the others can go on, and the attempt ends with what that one says.
 """
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,11 +28,24 @@ class WorkerGroup:
         self._workers = workers
 
     @classmethod
-    def start(cls, config: RunConfig, workspace: Path, *, command: Sequence[str] = WORKER) -> Self:
-        """Start the workers, which begin with their imports."""
+    def start(
+        cls,
+        config: RunConfig,
+        workspace: Path,
+        *,
+        node: int = 0,
+        store: socket.socket | None = None,
+        command: Sequence[str] = WORKER,
+    ) -> Self:
+        """Start the workers of a node, which begin with their imports; the first one of all is given the socket."""
         (workspace / RENDEZVOUS).unlink(missing_ok=True)  # of an earlier attempt on this machine
-        size = max(1, config.gpus)
-        begins = [Begin(config=config, workspace=workspace, rank=rank, size=size) for rank in range(size)]
+        here = max(1, config.gpus)
+        begins = [
+            Begin(config=config, workspace=workspace, rank=node * here + local, size=config.nodes * here)
+            for local in range(here)
+        ]
+        if store is not None:
+            begins[0] = begins[0].model_copy(update={"listening": store.fileno()})
         return cls([WorkerProcess.start(begin, command=command) for begin in begins])
 
     @property
@@ -90,6 +104,22 @@ class WorkerGroup:
         if not isinstance(made, Made):
             raise PodError("TrainingFailed", "the training process ended before it had made anything")
         return made
+
+    def done(self) -> None:
+        """See that the workers of another node than the first have done their part, once the group has said its last.
+
+        Raises:
+            PodError: a worker failed or was killed.
+            Terminated: they were asked to end.
+        """
+        if any(worker.failed for worker in self._workers):
+            self._cause().result()
+
+    @property
+    def lost_a_peer(self) -> bool:
+        """Whether no worker has failed by itself: one of another node has."""
+        failed = [worker for worker in self._workers if worker.failed]
+        return bool(failed) and all(worker.lost_a_peer for worker in failed)
 
     def end(self, *, seconds: float = EXIT_SECONDS) -> None:
         """Let the workers go, and end what is left of them and of what they started."""

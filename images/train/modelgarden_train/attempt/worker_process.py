@@ -64,6 +64,7 @@ class WorkerProcess:
                 stdin=theirs.fileno(),
                 stdout=sys.stderr,
                 start_new_session=True,
+                pass_fds=() if begin.listening is None else (begin.listening,),
             )
         worker = cls(process, Channel(ours))
         worker._send(begin)
@@ -187,5 +188,6 @@ def worker_environment(environment: Mapping[str, str], begin: Begin) -> dict[str
     """Return a worker's environment: neither secrets nor a hub to ask, as it needs no network, and a GPU of its own."""
     variables = without_secrets(environment)
     go_offline(variables)
-    prepare_rank(variables, rank=begin.rank, size=begin.size)
+    here, nodes = begin.size // begin.config.nodes, begin.config.nodes
+    prepare_rank(variables, rank=begin.rank % here, size=here, nodes=nodes)
     return variables

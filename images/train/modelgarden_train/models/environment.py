@@ -14,14 +14,12 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from modelgarden.api.names import WITHOUT_GPUS_VARIABLE
 from modelgarden.api.pods import RunConfig
 
 WORKSPACE_VARIABLE = "MODELGARDEN_WORKSPACE"
 """Folder for caches, models and checkpoints. Default: /workspace in a pod, else a temporary folder."""
 _POD_WORKSPACE = Path("/workspace")
-
-WITHOUT_GPUS_VARIABLE = "MODELGARDEN_WITHOUT_GPUS"
-"""1 has as many processes as there would be GPUs train on the CPU, where tests have no GPU."""
 
 _QUIET = {
     "DO_NOT_TRACK": "1",
@@ -123,7 +121,7 @@ def without_gpus(environ: Mapping[str, str]) -> bool:
     return environ.get(WITHOUT_GPUS_VARIABLE) == "1"
 
 
-def prepare_rank(environ: MutableMapping[str, str], *, rank: int, size: int) -> None:
+def prepare_rank(environ: MutableMapping[str, str], *, rank: int, size: int, nodes: int = 1) -> None:
     """Set the variables of one process of several on this machine: a GPU, a part of the CPUs, a folder of its own."""
     if size == 1:
         return
@@ -135,7 +133,8 @@ def prepare_rank(environ: MutableMapping[str, str], *, rank: int, size: int) -> 
     if generated := environ.get("UNSLOTH_COMPILE_LOCATION"):
         # Code that is imported while it may still be written by another process.
         environ["UNSLOTH_COMPILE_LOCATION"] = f"{generated}-{rank}"
-    environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    if nodes == 1:  # else gloo takes the interface that the machine's name leads to
+        environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
 
 
 def go_offline(environ: MutableMapping[str, str] = os.environ) -> None:

@@ -46,6 +46,8 @@ def hyperparameters(
     }
     if scope.ranks.size > 1:
         used["processes"] = scope.ranks.size
+    if config.nodes > 1:
+        used["nodes"] = config.nodes
     if arguments.neftune_noise_alpha is not None:
         used["neftuneNoiseAlpha"] = arguments.neftune_noise_alpha
     if config.vision is not None:

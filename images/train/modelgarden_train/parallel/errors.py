@@ -12,3 +12,10 @@ class PeerLost(PodError):  # noqa: N818 -- says what is so
         super().__init__(
             "TrainingFailed", f"another process of this training does not answer; its log may say why: {said}"
         )
+
+
+class PodLost(PodError):  # noqa: N818
+    """Another pod of the training has ended: what it says of itself is why the training ended."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__("PeerLost", said)

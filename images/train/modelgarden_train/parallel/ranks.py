@@ -11,6 +11,7 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -175,8 +176,32 @@ ALONE: Final = Ranks()
 """A training of one process."""
 
 
-def join(rank: int, size: int, *, rendezvous: Path) -> Ranks:
-    """Meet the other processes by way of a file that none of an earlier attempt has used.
+@dataclass(frozen=True)
+class Meeting:
+    """Where processes of several nodes find each other: a port that a process of the first node listens on."""
+
+    host: str
+    port: int
+    listening: int | None = None
+    """In the process that listens, the socket that it was given."""
+
+    def store(self) -> Any:
+        """Return what they tell each other by."""
+        from torch.distributed import TCPStore
+
+        first = self.listening is not None
+        return TCPStore(
+            "localhost" if first else self.host,
+            self.port,
+            is_master=first,
+            timeout=PATIENCE,
+            wait_for_workers=False,
+            master_listen_fd=self.listening,
+        )
+
+
+def join(rank: int, size: int, *, rendezvous: Path | Meeting) -> Ranks:
+    """Meet the other processes by way of a file that none of an earlier attempt has used, or of a port.
 
     Raises:
         PeerLost: not all of them come.
@@ -187,8 +212,11 @@ def join(rank: int, size: int, *, rendezvous: Path) -> Ranks:
     from torch import distributed
 
     with _answered():
-        store = distributed.FileStore(str(rendezvous), size)
-        store.set_timeout(PATIENCE)
+        if isinstance(rendezvous, Meeting):
+            store = rendezvous.store()
+        else:
+            store = distributed.FileStore(str(rendezvous), size)
+            store.set_timeout(PATIENCE)
         control = distributed.ProcessGroupGloo(
             distributed.PrefixStore("control", store), rank, size, PATIENCE
         )

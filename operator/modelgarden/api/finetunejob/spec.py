@@ -31,7 +31,12 @@ _OPTIONAL: Final = ("vision",)
 """Of these, those that need not be there."""
 
 _ALONE = "objective KTO compares the rows of a step; set training.effectiveBatchSize to at least 2"
-_IDLE_GPUS = "the GPUs share the rows of each step; set resources.gpus to at most training.effectiveBatchSize"
+_IDLE_GPUS = "the GPUs share the rows of each step; training.effectiveBatchSize must be at least resources.gpus x nodes"
+_MOST_FAILURES = 30
+"""Of a training on several nodes: what status.attempts surely lists."""
+_TOO_MANY_FAILURES = (
+    "failures of several nodes are counted by status.attempts; set backoffLimit to at most 30"
+)
 _NO_ADAPTERS = "method Full has no adapters; remove targetModules, useRslora and useDora"
 _EIGHT_BITS = "optimizer AdamW8bit is for method Full on a GPU; use AdamW"
 _NO_REFERENCE = (
@@ -133,9 +138,14 @@ class FineTuneJobSpec(ApiModel):
             field_path=".method",
         ),
         Rule(
-            rule="self.resources.gpus <= self.training.effectiveBatchSize",
+            rule="self.resources.gpus * self.resources.nodes <= self.training.effectiveBatchSize",
             message=_IDLE_GPUS,
             field_path=".resources.gpus",
+        ),
+        Rule(
+            rule=f"self.resources.nodes == 1 || self.backoffLimit <= {_MOST_FAILURES}",
+            message=_TOO_MANY_FAILURES,
+            field_path=".backoffLimit",
         ),
         Rule(
             rule="self.method != 'Full' || !('Adapter' in self.output.formats)",
@@ -259,8 +269,14 @@ class FineTuneJobSpec(ApiModel):
 
     @model_validator(mode="after")
     def _each_gpu_has_rows(self) -> Self:
-        if self.resources.gpus > self.training.effective_batch_size:
+        if self.resources.gpus * self.resources.nodes > self.training.effective_batch_size:
             raise ValueError(_IDLE_GPUS)
+        return self
+
+    @model_validator(mode="after")
+    def _failures_can_be_counted(self) -> Self:
+        if self.resources.nodes > 1 and self.backoff_limit > _MOST_FAILURES:
+            raise ValueError(_TOO_MANY_FAILURES)
         return self
 
     @model_validator(mode="after")

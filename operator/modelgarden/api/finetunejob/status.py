@@ -30,8 +30,8 @@ class Progress(ApiModel):
 
     stage: str = Field(
         max_length=32,
-        description="Restoring, Loading, EvaluatingBase, Training, Validating, EvaluatingTuned, Exporting, Uploading or "
-        "Done.",
+        description="Gathering (several nodes), Restoring, Loading, EvaluatingBase, Training, Validating, "
+        "EvaluatingTuned, Exporting, Uploading or Done.",
     )
     step: int = Field(default=0, ge=0, description="Optimizer steps done.")
     total_steps: int = Field(
@@ -124,9 +124,9 @@ class Resolved(ApiModel):
 
 
 class AttemptStatus(ApiModel):
-    """One training pod."""
+    """One attempt at the training: a pod, or one on each of several nodes."""
 
-    pod: str = Field(max_length=253, description="Name of the pod.")
+    pod: str = Field(max_length=253, description="Name of the pod, of several the first one.")
     start_time: Timestamp | None = Field(default=None, description="When it started.")
     end_time: Timestamp | None = Field(default=None, description="When it ended.")
     reason: str | None = Field(default=None, max_length=64, description="How it ended.")

@@ -17,14 +17,15 @@ from modelgarden.finetune.attempts import attempts_after, with_checkpoint
 from modelgarden.finetune.classes import Counts, class_of, interruptions_in_vain
 from modelgarden.finetune.emissions import final, read_attempts
 from modelgarden.finetune.look import Look
-from modelgarden.finetune.manifests import train_job
+from modelgarden.finetune.manifests import train_objects
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.outcome import Outcome, failed, finding
 from modelgarden.finetune.programs import TRAIN
 from modelgarden.finetune.reported import reported
+from modelgarden.finetune.restart import again, goes_on
 from modelgarden.finetune.steps.step import FineTuneView
 from modelgarden.finetune.subject import Subject
-from modelgarden.finetune.waiting import waiting_for
+from modelgarden.finetune.waiting import PARTLY_SECONDS, partly_started, waiting_for
 from modelgarden.kube.resources import JOBS
 from modelgarden.registry.errors import StorageError
 from modelgarden.settings import Settings
@@ -55,6 +56,8 @@ def plan(view: FineTuneView) -> Outcome:
     match job.result:
         case "Complete":
             return told.then(Outcome(done=True))
+        case "Failed" if subject.spec.resources.nodes > 1 and goes_on(subject, job, attempts):
+            return told.then(again(view, job, attempts)).then(_no_artifact(subject))
         case "Failed":
             spent = Outcome(fields={"carbon": final(subject.status.carbon, seen.emissions)})
             return told.then(spent).then(failed(_why(subject, job, attempts), view.now))
@@ -116,8 +119,10 @@ def _start(view: FineTuneView) -> Outcome:
     if view.seen.strays:
         message = f"Waits for the end of pod {view.seen.strays[0]}."
         return _not_running("Pending", message, requeue_after=SOON_SECONDS)
-    job = train_job(view.subject, view.settings)
-    return _not_running("Pending", f"Job {job['metadata']['name']} waits for its pod to run.", objects=(job,))
+    *beside, job = train_objects(view.subject, view.settings)
+    pods = "pods" if beside else "pod"
+    message = f"Job {job['metadata']['name']} waits for its {pods} to run."
+    return _not_running("Pending", message, objects=(*beside, job))
 
 
 def _under_way(view: FineTuneView, job: JobState) -> Outcome:
@@ -140,6 +145,8 @@ def _under_way(view: FineTuneView, job: JobState) -> Outcome:
         counted = f"; {_COUNTED[found.counts]}." if found.counts in _COUNTED else "."
         again = f"The next attempt resumes at the newest checkpoint{counted}"
         return _not_running(found.reason, f"Pod {newest.name} ended: {sentence(ending.message)} {again}")
+    if newest is not None and ending is None and (partly := partly_started(newest, view.now)) is not None:
+        return _not_running(partly.reason, partly.message, requeue_after=PARTLY_SECONDS)
     waiting = waiting_for(job, view.now)
     return _not_running(waiting.problem.reason, waiting.problem.message, requeue_after=waiting.requeue_after)
 
@@ -171,7 +178,8 @@ def _interrupted_in_vain(subject: Subject, attempts: Sequence[AttemptStatus]) ->
 
 
 def _trains(group: PodGroup, report: TrainReport | None, settings: Settings) -> Outcome:
-    running = Finding(RUNNING, True, "Training", f"Pod {group.name} trains.")
+    others = f" with {group.size - 1} more" if group.size > 1 else ""
+    running = Finding(RUNNING, True, "Training", f"Pod {group.name} trains{others}.")
     if report is not None and report.outage is not None:
         saved = report.progress.checkpoint_step
         kept = f"the newest complete one is of step {saved}" if saved is not None else "there is none yet"
@@ -202,10 +210,17 @@ def _why(subject: Subject, job: JobState, attempts: Sequence[AttemptStatus]) -> 
         message = f"The training Job failed: {words.message or 'its pods are gone'}.{last}"
         return Problem(words.reason if counted else "TrainingFailed", message)
     problem = ending.problem(TRAIN)
+    if subject.spec.resources.nodes > 1:  # each end fails the Job
+        counted = class_of(ending).counts != "Final"
+        words = Problem("BackoffLimitExceeded" if counted else "", words.message)
     if words.reason != "BackoffLimitExceeded":
         return problem
     reached = f"Its backoffLimit of {subject.spec.backoff_limit} is reached."
-    reason = problem.reason if problem.reason in ("OutOfMemory", "Stalled") else "BackoffLimitExceeded"
+    reason = (
+        problem.reason
+        if problem.reason in ("OutOfMemory", "PeersMissing", "Stalled")
+        else "BackoffLimitExceeded"
+    )
     return Problem(reason, f"The last attempt ended: {problem.message} {reached}")
 
 

@@ -1,0 +1,1 @@
+"""The pods of a training on several nodes, as their supervisors see each other."""
