@@ -281,22 +281,24 @@ def _prepares_tokens(subject: Subject) -> list[dict[str, Any]]:
     return [*sources, *([output] if output is not None else [])]
 
 
-_WITHOUT_GPUS: Final = (
+_WITHOUT_GPUS: Final[tuple[dict[str, str], ...]] = (
     # A node whose default runtime is NVIDIA's would show all its GPUs to a pod that asked for none.
     {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"},
     {"name": "CUDA_VISIBLE_DEVICES", "value": ""},
 )
-_WITH_GPUS: Final = ({"name": "UNSLOTH_DISABLE_CPU_FALLBACK", "value": "1"},)
-_ON_CPUS: Final = (*_WITHOUT_GPUS, {"name": names.WITHOUT_GPUS_VARIABLE, "value": "1"})
+_WITH_GPUS: Final[tuple[dict[str, str], ...]] = ({"name": "UNSLOTH_DISABLE_CPU_FALLBACK", "value": "1"},)
+_ON_CPUS: Final[tuple[dict[str, str], ...]] = (
+    *_WITHOUT_GPUS,
+    {"name": names.WITHOUT_GPUS_VARIABLE, "value": "1"},
+)
 """Of a training pod on a cluster of development: its processes know that they are to go without the GPUs of the spec."""
 
 
 def _environment(subject: Subject, settings: Settings, program: Program) -> list[dict[str, Any]]:
     token = subject.spec.model.token_secret_ref
+    device = _WITHOUT_GPUS
     if program == TRAIN and subject.spec.resources.gpus:
         device = _ON_CPUS if settings.without_gpus else _WITH_GPUS
-    else:
-        device = _WITHOUT_GPUS
     return [
         *podspec.environment(_run_config(subject, settings, program)),
         *podspec.credentials(subject.spec.storage),

@@ -14,7 +14,14 @@ from modelgarden.api.conditions import RUNNING
 from modelgarden.api.finetunejob import AttemptStatus
 from modelgarden.api.messages import sentence
 from modelgarden.controller.waiting import SOON_SECONDS
-from modelgarden.finetune.classes import EndClass, class_of, class_of_attempt, failures, interruptions_in_vain
+from modelgarden.finetune.classes import (
+    Counts,
+    EndClass,
+    class_of,
+    class_of_attempt,
+    failures,
+    interruptions_in_vain,
+)
 from modelgarden.finetune.outcome import Outcome, finding
 from modelgarden.finetune.steps.step import FineTuneView
 from modelgarden.finetune.subject import Subject
@@ -52,6 +59,11 @@ def again(view: FineTuneView, job: JobState, attempts: Sequence[AttemptStatus]) 
     return Outcome(deletes=((JOBS, job.name),)).then(
         finding(RUNNING, found.reason, message, requeue_after=SOON_SECONDS)
     )
+
+
+def counts_as(job: JobState, attempts: Sequence[AttemptStatus]) -> Counts:
+    """Return what the end of the newest attempt counts as."""
+    return _class(job, attempts).counts
 
 
 def _class(job: JobState, attempts: Sequence[AttemptStatus]) -> EndClass:

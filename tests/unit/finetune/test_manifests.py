@@ -10,7 +10,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from modelgarden.api.finetunejob import Dpo, EarlyStopping, Objective, TensorBoard, Trackers, Vision
 from modelgarden.api.pods import RunConfig
-from modelgarden.finetune.manifests import prepare_job, publish_job, train_job
+from modelgarden.finetune.manifests import prepare_job, publish_job, train_job, train_objects
 from modelgarden.settings import Settings
 from tests.unit.builders import (
     FINGERPRINT,
@@ -356,3 +356,56 @@ def test_only_a_job_with_images_needs_a_trainer_that_knows_of_them() -> None:
     assert (config.schema_version, config.vision) == ("7.0", Vision())
     assert (smaller.schema_version, smaller.vision) == ("7.0", Vision(max_pixels=3136))
     assert "vision" not in json.dumps(train_job(make_subject(), SETTINGS))
+
+
+TWO_NODES: dict[str, Any] = {**GPU_SPEC, "resources": {"gpus": 4, "nodes": 2, "cpu": "8", "memory": "32Gi"}}
+
+
+def test_the_train_job_of_two_nodes_and_its_service(snapshot: SnapshotAssertion) -> None:
+    assert train_objects(make_subject(**TWO_NODES), SETTINGS) == snapshot
+
+
+def test_one_node_takes_a_job_alone() -> None:
+    (job,) = train_objects(make_subject(**GPU_SPEC), SETTINGS)
+
+    assert "completionMode" not in job["spec"]
+    assert config_of(job).group is None
+    assert config_of(job).schema_version.startswith("2.")
+
+
+def test_pods_of_several_nodes_know_where_the_first_one_is() -> None:
+    subject = make_subject(**TWO_NODES)
+    service, job = train_objects(subject, SETTINGS.model_copy(update={"cluster_domain": "garden.local"}))
+    config = config_of(job)
+
+    assert (config.schema_version, config.gpus, config.nodes) == ("7.0", 4, 2)
+    assert config.group is not None
+    assert config.group.host == f"bot-train-0.{service['metadata']['name']}.team.svc.garden.local"
+    assert config.group.port == service["spec"]["ports"][0]["port"]
+    assert job["spec"]["template"]["metadata"]["labels"].items() >= service["spec"]["selector"].items()
+
+
+def test_the_dataset_of_several_nodes_is_prepared_by_one_pod() -> None:
+    job = prepare_job(make_subject(**TWO_NODES), SETTINGS, inputs_hash=FINGERPRINT)
+
+    assert "completionMode" not in job["spec"]
+    assert config_of(job).group is None
+
+
+def test_a_cluster_of_development_has_processes_for_the_gpus_that_it_lacks() -> None:
+    subject = make_subject(**TWO_NODES)
+    _, job = train_objects(subject, SETTINGS.model_copy(update={"without_gpus": True}))
+
+    variables = variables_of(job)
+    assert config_of(job).gpus == 4
+    assert variables["MODELGARDEN_WITHOUT_GPUS"] == "1"
+    assert variables["NVIDIA_VISIBLE_DEVICES"] == "void"
+    assert "UNSLOTH_DISABLE_CPU_FALLBACK" not in variables
+    assert "nvidia.com/gpu" not in json.dumps(container_of(job)["resources"])
+
+
+@pytest.mark.parametrize("without_gpus", [False, True])
+def test_a_job_that_asks_for_no_gpus_is_the_same_on_any_cluster(without_gpus: bool) -> None:
+    settings = SETTINGS.model_copy(update={"without_gpus": without_gpus})
+
+    assert train_job(make_subject(), settings) == train_job(make_subject(), SETTINGS)

@@ -17,12 +17,12 @@ from modelgarden.finetune.attempts import attempts_after, with_checkpoint
 from modelgarden.finetune.classes import Counts, class_of, interruptions_in_vain
 from modelgarden.finetune.emissions import final, read_attempts
 from modelgarden.finetune.look import Look
-from modelgarden.finetune.manifests import train_objects
+from modelgarden.finetune.manifests import train_objects, train_service
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.outcome import Outcome, failed, finding
 from modelgarden.finetune.programs import TRAIN
 from modelgarden.finetune.reported import reported
-from modelgarden.finetune.restart import again, goes_on
+from modelgarden.finetune.restart import again, counts_as, goes_on
 from modelgarden.finetune.steps.step import FineTuneView
 from modelgarden.finetune.subject import Subject
 from modelgarden.finetune.waiting import PARTLY_SECONDS, partly_started, waiting_for
@@ -66,7 +66,7 @@ def plan(view: FineTuneView) -> Outcome:
             ended = Outcome(deletes=((JOBS, job.name),), fields=used)
             return told.then(ended).then(failed(_interrupted_in_vain(subject, attempts), view.now))
         case _:
-            return told.then(_under_way(view, job)).then(_no_artifact(subject))
+            return told.then(_names(subject)).then(_under_way(view, job)).then(_no_artifact(subject))
 
 
 def _attempts(view: FineTuneView, groups: Sequence[PodGroup]) -> tuple[AttemptStatus, ...]:
@@ -123,6 +123,11 @@ def _start(view: FineTuneView) -> Outcome:
     pods = "pods" if beside else "pod"
     message = f"Job {job['metadata']['name']} waits for its {pods} to run."
     return _not_running("Pending", message, objects=(*beside, job))
+
+
+def _names(subject: Subject) -> Outcome:
+    """Return the Service of several nodes, so that one that somebody deletes is put back while the pods need it."""
+    return Outcome(objects=(train_service(subject),) if subject.spec.resources.nodes > 1 else ())
 
 
 def _under_way(view: FineTuneView, job: JobState) -> Outcome:
@@ -204,6 +209,8 @@ def _why(subject: Subject, job: JobState, attempts: Sequence[AttemptStatus]) -> 
     ending = job.ending
     if words.reason == "DeadlineExceeded":
         return words
+    if subject.spec.resources.nodes > 1 and counts_as(job, attempts) == "Interruption":
+        return _interrupted_in_vain(subject, attempts)
     if ending is None or not ending.failed:
         counted = words.reason == "BackoffLimitExceeded"
         last = f" The last attempt ended: {attempts[-1].message}" if attempts and attempts[-1].message else ""
