@@ -116,7 +116,12 @@ class TrainingResources(Resources):
     """What the trainer needs to come up at all; a model takes more."""
     cel_rules: ClassVar[tuple[Rule, ...]] = (
         *within(minimum),
-        Rule(rule="self.nodes == 1 || self.gpus > 0", message=_NODES_WITHOUT_GPUS, field_path=".nodes"),
+        # The API server tries rules on the default of this object, without the defaults of its fields.
+        Rule(
+            rule="!has(self.nodes) || self.nodes == 1 || self.gpus > 0",
+            message=_NODES_WITHOUT_GPUS,
+            field_path=".nodes",
+        ),
     )
 
     @model_validator(mode="after")
