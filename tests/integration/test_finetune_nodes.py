@@ -213,8 +213,9 @@ def test_suspension_takes_both_pods_and_brings_both_back(
     first = running(garden, nodes)
 
     garden.api.merge(FINETUNEJOBS, garden.finetunejob("bot"), {"spec": {"suspend": True}})
-    wait_for(lambda: phase(garden.finetunejob("bot")) == "Suspended", TOLD_SECONDS, what="Suspended")
     wait_for(lambda: not nodes.pods(), TOLD_SECONDS, what="the end of both pods")
+    wait_for(lambda: reasons(garden) == ["Suspended"], TOLD_SECONDS, what="the end of the attempt")
+    assert phase(garden.finetunejob("bot")) == "Suspended"
     garden.api.merge(FINETUNEJOBS, garden.finetunejob("bot"), {"spec": {"suspend": False}})
 
     running(garden, nodes, other_than=first)

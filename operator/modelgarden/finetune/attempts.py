@@ -36,8 +36,9 @@ def attempts_after(
     present = set(strays)
     for group in groups:
         if group.started_at is not None or group.ending is not None:
-            attempts[group.name] = _attempt(group, attempts.get(group.name))
-            present.add(group.name)
+            name = _name(group, attempts.values())
+            attempts[name] = _attempt(group, name, attempts.get(name))
+            present.add(name)
     for name, attempt in attempts.items():
         if name not in present and attempt.end_time is None:
             attempts[name] = _ended(attempt, reason=attempt.reason or gone, now=now)
@@ -65,11 +66,21 @@ def _ended(attempt: AttemptStatus, *, reason: str, now: datetime) -> AttemptStat
     return attempt.model_copy(update={"end_time": timestamp(now), "reason": reason})
 
 
-def _attempt(group: PodGroup, known: AttemptStatus | None) -> AttemptStatus:
-    ending = group.ending
+def _name(group: PodGroup, known: Iterable[AttemptStatus]) -> str:
+    """Return what an attempt goes by: its first pod, also once that is gone: a Job that fails deletes what runs."""
+    since = group.created_at
+    if not group.lacks_its_first or since is None:
+        return group.name
+    made = timestamp(since)
+    of_this = (one.pod for one in known if (one.start_time or one.end_time or "") >= made)
+    return next(of_this, group.name)
+
+
+def _attempt(group: PodGroup, name: str, known: AttemptStatus | None) -> AttemptStatus:
+    ending, started = group.ending, group.started_at
     return AttemptStatus(
-        pod=group.name,
-        start_time=group.started_at,
+        pod=name,
+        start_time=started if started is not None or known is None else known.start_time,
         end_time=group.ended_at if ending is not None else None,
         reason=ending.reason if ending is not None else group.disruption,
         message=clean(ending.message, length=_MESSAGE_BYTES) if ending is not None else None,

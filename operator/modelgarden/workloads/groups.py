@@ -38,6 +38,16 @@ class PodGroup:
         return self.leader.name
 
     @property
+    def created_at(self) -> datetime | None:
+        """Return when the first of them was made."""
+        return min((pod.created_at for pod in self.pods if pod.created_at is not None), default=None)
+
+    @property
+    def lacks_its_first(self) -> bool:
+        """Whether the pod that it is named after is gone, or not there yet."""
+        return self.size > 1 and _index(self.leader.body) != 0
+
+    @property
     def started_at(self) -> str | None:
         """Return when the last of them started, None before that."""
         started = self._started

@@ -22,6 +22,7 @@ from tests.unit.builders import (
     stamp,
     unschedulable_pod,
     with_status,
+    written_status,
 )
 from tests.unit.finetune.plans import conditions_of, names_of, phase_of, plan_of
 
@@ -241,3 +242,20 @@ def test_the_limit_of_a_job_that_is_one_attempt_is_not_amended() -> None:
     plan = plan_of(subject, train=job_of(subject, *pods).state())
 
     assert [one["kind"] for one in plan.objects] == ["Service"]
+
+
+@pytest.mark.parametrize("ran", [True, False], ids=["all of them ran", "one never started"])
+def test_an_attempt_keeps_its_name_when_the_failed_job_has_taken_its_first_pod_away(ran: bool) -> None:
+    subject = on_two_nodes(ended(0))
+    first = running_pod("train", name="bot-train-0-now") if ran else make_pod("train", name="bot-train-0-now")
+    second = ended_pod("train", 1, name="bot-train-1-now", **CRASH)
+    before = plan_of(subject, train=job_of(subject, first, second).state())
+    subject = written_status(subject, before.status)
+    job = JobBuilder(subject, "train").with_pod(indexed(second, 1)).failed("PodFailurePolicy")
+
+    after = plan_of(subject, train=job.state())
+
+    assert listed(after) == [("bot-train-0-0", "TrainingFailed"), ("bot-train-0-now", "TrainingFailed")]
+    assert before.status is not None
+    assert after.status is not None
+    assert before.status["attempts"] == after.status["attempts"]
