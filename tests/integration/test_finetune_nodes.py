@@ -19,7 +19,6 @@ pytestmark = pytest.mark.usefixtures("operator")
 
 TWO_NODES = {"gpus": 1, "nodes": 2, "cpu": "1", "memory": "1Gi"}
 QUEUED = {"labels": {"kueue.x-k8s.io/queue-name": "gpus"}}
-LOST = TerminationMessage(reason="PeerLost", message="Another pod has ended.")
 TOLD_SECONDS = 60.0
 AGAIN_SECONDS = 120.0
 """The operator waits 10 s before the next attempt, and the Job controller may do so once more for a Job of that name."""
@@ -182,7 +181,6 @@ def test_failures_of_attempts_end_the_job_at_its_limit(
     started(garden, node, backoffLimit=0)
     running(garden, nodes)
 
-    nodes.end(0, 1, LOST)
     nodes.end(1, 137, "killed")
 
     wait_for(lambda: phase(garden.finetunejob("bot")) == "Failed", TOLD_SECONDS, what="Failed")
