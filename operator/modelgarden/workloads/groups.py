@@ -8,13 +8,15 @@ from datetime import datetime
 from typing import Any, Final
 
 from modelgarden.api.conditions import Problem
-from modelgarden.workloads.endings import Ending
+from modelgarden.workloads.endings import TERMINATED, Ending
 from modelgarden.workloads.pods import PodState
 
 _COMPLETION_INDEX: Final = "batch.kubernetes.io/job-completion-index"
 
 PEER_LOST: Final = "PeerLost"
 """Reason of a pod that ended for the sake of another one."""
+_OF_OTHERS: Final = frozenset({PEER_LOST, TERMINATED})
+"""Reasons that another pod's end brings about: the Job controller stops what runs of a Job that fails."""
 NODE_SECONDS: Final = 30.0
 """How long after a pod's last moment its node may take to say that it has ended."""
 
@@ -69,12 +71,25 @@ class PodGroup:
 
     @property
     def ending(self) -> Ending | None:
-        """Return how the group ended: as its first failure did that has a cause of its own, or well once all have."""
+        """Return how the group ended: as its first failure did that has a cause of its own, or well once all have.
+
+        Where pods only say that they lost another one, the cause may still be on its way: until all that are there have
+        ended, the group has not.
+        """
         endings = [pod.ending for pod in sorted(self.pods, key=lambda pod: pod.ended_at or "")]
         failures = [one for one in endings if one is not None and one.failed]
+        if self.unsettled:
+            return None
         if failures:
-            return next((one for one in failures if one.reason != PEER_LOST), failures[0])
+            return next((one for one in failures if one.reason not in _OF_OTHERS), _least(failures))
         return self.leader.ending if all(endings) and len(endings) >= self.size else None
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether pods have failed for the sake of others, and one that may say why has not ended."""
+        reasons = [pod.ending.reason for pod in self.pods if pod.ending is not None and pod.ending.failed]
+        lost = PEER_LOST in reasons and all(reason in _OF_OTHERS for reason in reasons)
+        return lost and any(pod.ending is None for pod in self.pods)
 
     @property
     def disruption(self) -> str | None:
@@ -103,7 +118,7 @@ class PodGroup:
     @property
     def running(self) -> bool:
         """All of them run."""
-        return self.started_at is not None and self.ending is None
+        return self.started_at is not None and self.ending is None and not self.unsettled
 
 
 def groups_of(pods: Iterable[PodState], *, size: int | None = None) -> tuple[PodGroup, ...]:
@@ -115,6 +130,11 @@ def groups_of(pods: Iterable[PodState], *, size: int | None = None) -> tuple[Pod
         return tuple(PodGroup((pod,)) for pod in pods)
     newest = {_index(pod.body): pod for pod in pods}
     return (PodGroup(tuple(newest[index] for index in sorted(newest)), size),) if newest else ()
+
+
+def _least(failures: list[Ending]) -> Ending:
+    """Return of ends without a cause of their own one by SIGTERM, else the first."""
+    return next((one for one in failures if one.reason != PEER_LOST), failures[0])
 
 
 def _index(pod: Mapping[str, Any]) -> int:

@@ -259,3 +259,22 @@ def test_an_attempt_keeps_its_name_when_the_failed_job_has_taken_its_first_pod_a
     assert before.status is not None
     assert after.status is not None
     assert before.status["attempts"] == after.status["attempts"]
+
+
+@pytest.mark.parametrize("job_failed", [False, True])
+def test_a_pod_that_lost_another_one_does_not_end_the_attempt_before_the_other_has_said_why(
+    job_failed: bool,
+) -> None:
+    subject = on_two_nodes()
+    first = ended_pod("train", 1, message=PEER_LOST, name="bot-train-0-now")
+    builder = job_of(subject, first, running_pod("train", name="bot-train-1-now"))
+    job = (builder.failed("PodFailurePolicy", seconds_ago=60) if job_failed else builder).state()
+
+    plan = plan_of(subject, train=job)
+
+    assert job.ending is None
+    assert not plan.deletes
+    running = conditions_of(plan)["Running"]
+    assert (running["status"], running["reason"]) == ("False", "PeerLost")
+    assert running["message"].endswith("Waits for the end of pod bot-train-1-now.")
+    assert listed(plan_of(subject, train=failed(subject, **CRASH))) == [("bot-train-0-now", "TrainingFailed")]

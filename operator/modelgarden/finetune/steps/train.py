@@ -56,6 +56,8 @@ def plan(view: FineTuneView) -> Outcome:
     match job.result:
         case "Complete":
             return told.then(Outcome(done=True))
+        case "Active" | "Failed" if job.newest is not None and job.newest.unsettled:
+            return told.then(_unsettled(view, job.newest)).then(_no_artifact(subject))
         case "Failed" if subject.spec.resources.nodes > 1 and goes_on(subject, job, attempts):
             return told.then(again(view, job, attempts)).then(_no_artifact(subject))
         case "Failed":
@@ -154,6 +156,20 @@ def _under_way(view: FineTuneView, job: JobState) -> Outcome:
         return _not_running(partly.reason, partly.message, requeue_after=PARTLY_SECONDS)
     waiting = waiting_for(job, view.now)
     return _not_running(waiting.problem.reason, waiting.problem.message, requeue_after=waiting.requeue_after)
+
+
+def _unsettled(view: FineTuneView, group: PodGroup) -> Outcome:
+    """Wait for the pod that knows why the others ended: what the attempt counts as must not depend on who is heard first."""
+    if view.subject.spec.suspend:
+        return _not_running("Suspended", "spec.suspend is true: training goes on when it is false.")
+    if (left := group.abandoned(view.now)) is not None:
+        seconds = view.settings.progress_interval_seconds
+        return _not_running("NodeLost", _abandoned(left), requeue_after=seconds)
+    last = next(pod.name for pod in group.pods if pod.ending is None)
+    message = (
+        f"Pods of this training have ended because they lost another one. Waits for the end of pod {last}."
+    )
+    return _not_running("PeerLost", message, requeue_after=SOON_SECONDS)
 
 
 _COUNTED: Final[dict[Counts, str]] = {
