@@ -13,6 +13,7 @@ from modelgarden.api.pods import TrainReport
 from modelgarden.controller.times import timestamp
 from modelgarden.finetune.subject import Subject
 from modelgarden.workloads.groups import PodGroup
+from modelgarden.workloads.jobs import JobState
 
 MOST_ATTEMPTS: Final = 32
 _MESSAGE_BYTES: Final = 512
@@ -44,6 +45,26 @@ def attempts_after(
             attempts[name] = _ended(attempt, reason=attempt.reason or gone, now=now)
     ordered = sorted(attempts.values(), key=lambda one: one.start_time or one.end_time or "")
     return tuple(ordered[-MOST_ATTEMPTS:])
+
+
+def with_unseen(attempts: Sequence[AttemptStatus], job: JobState) -> tuple[AttemptStatus, ...]:
+    """Return the attempts, with one for a Job of several nodes that failed before a pod of it was seen to start."""
+    if job.result != "Failed" or job.finished_at is None:
+        return tuple(attempts)
+    made = timestamp(job.created_at)
+    if any(one.started_at is not None or one.ending is not None for one in job.attempts):
+        return tuple(attempts)
+    name = f"{job.name}-{job.uid[:8]}"  # no pod tells of it: named after its Job
+    if any(one.pod == name or (one.end_time or one.start_time or "") >= made for one in attempts):
+        return tuple(attempts)
+    why = job.failure.message if job.failure is not None else ""
+    unseen = AttemptStatus(
+        pod=name,
+        end_time=timestamp(job.finished_at),
+        reason="TrainingFailed",
+        message=clean(f"Job {job.name} failed before its pods ran. {why}".strip(), length=_MESSAGE_BYTES),
+    )
+    return (*attempts, unseen)[-MOST_ATTEMPTS:]
 
 
 def with_checkpoint(

@@ -278,3 +278,20 @@ def test_a_pod_that_lost_another_one_does_not_end_the_attempt_before_the_other_h
     assert (running["status"], running["reason"]) == ("False", "PeerLost")
     assert running["message"].endswith("Waits for the end of pod bot-train-1-now.")
     assert listed(plan_of(subject, train=failed(subject, **CRASH))) == [("bot-train-0-now", "TrainingFailed")]
+
+
+def test_a_job_that_fails_with_no_pod_ever_seen_is_one_attempt_that_counts_once() -> None:
+    subject = on_two_nodes(ended(1), backoffLimit=1)
+    job = JobBuilder(subject, "train").failed("PodFailurePolicy", seconds_ago=1).state()
+
+    plan = plan_of(subject, train=job)
+
+    assert [reason for _, reason in listed(plan)] == ["TrainingFailed", "TrainingFailed"]
+    assert phase_of(plan) == "Failed"
+    assert plan.status is not None
+    again = on_two_nodes(
+        *(AttemptStatus.model_validate(one) for one in plan.status["attempts"]), backoffLimit=9
+    )
+    waits = plan_of(again, train=job)
+    assert len(listed(waits)) == 2
+    assert not waits.deletes

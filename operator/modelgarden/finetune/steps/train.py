@@ -13,7 +13,7 @@ from modelgarden.api.messages import sentence
 from modelgarden.api.pods import TrainReport
 from modelgarden.controller.conditions import Finding
 from modelgarden.controller.waiting import SOON_SECONDS, STORAGE_SECONDS
-from modelgarden.finetune.attempts import attempts_after, with_checkpoint
+from modelgarden.finetune.attempts import attempts_after, with_checkpoint, with_unseen
 from modelgarden.finetune.classes import Counts, class_of, interruptions_in_vain
 from modelgarden.finetune.emissions import final, read_attempts
 from modelgarden.finetune.look import Look
@@ -80,6 +80,13 @@ def _attempts(view: FineTuneView, groups: Sequence[PodGroup]) -> tuple[AttemptSt
         strays=seen.strays,
         queued_again=seen.train is not None and seen.train.held_by_a_queue,
     )
+    job = seen.train
+    if (
+        job is not None
+        and view.subject.spec.resources.nodes > 1
+        and not (job.newest and job.newest.unsettled)
+    ):
+        found = with_unseen(found, job)
     return with_checkpoint(found, groups[-1].name if groups else None, seen.report)
 
 
