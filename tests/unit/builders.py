@@ -28,7 +28,9 @@ from modelgarden.api.emissions import (
 from modelgarden.api.evaluation import EvaluationStatus, Interval, Metric, Score
 from modelgarden.api.finetunejob import BaseModelRecord, DatasetStatus, FineTuneJobStatus, Parent, Progress
 from modelgarden.api.pods import TerminationMessage, TrainReport
-from modelgarden.finetune.manifests import prepare_job, publish_job, train_job
+from modelgarden.finetune.manifests.prepare import prepare_job
+from modelgarden.finetune.manifests.publish import publish_job
+from modelgarden.finetune.manifests.train import train_job
 from modelgarden.finetune.programs import PREPARE, PUBLISH, TRAIN
 from modelgarden.finetune.subject import Subject, subject_of
 from modelgarden.registry.artifacts import Candidate, Registration

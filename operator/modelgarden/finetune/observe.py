@@ -11,7 +11,7 @@ from typing import Final
 from modelgarden.api.names import FINETUNEJOB_LABEL, STEP_LABEL
 from modelgarden.controller.plan import Effect
 from modelgarden.finetune.look import Look
-from modelgarden.finetune.manifests import job_name
+from modelgarden.finetune.manifests.jobs import job_name
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.programs import PREPARE, PUBLISH, TRAIN
 from modelgarden.finetune.steps import STEPS, publish, register

@@ -6,7 +6,7 @@ from typing import Any
 
 from modelgarden.api.conditions import SUSPENDED
 from modelgarden.controller.conditions import Finding
-from modelgarden.finetune.manifests import amended
+from modelgarden.finetune.manifests.jobs import amended
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.outcome import Outcome, finding
 from modelgarden.finetune.subject import Subject

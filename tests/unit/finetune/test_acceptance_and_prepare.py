@@ -12,7 +12,8 @@ from modelgarden.api.conditions import Problem
 from modelgarden.api.names import INPUTS_HASH_ANNOTATION
 from modelgarden.api.pods import TerminationMessage
 from modelgarden.controller.view import View
-from modelgarden.finetune.manifests import prepare_job, train_job
+from modelgarden.finetune.manifests.prepare import prepare_job
+from modelgarden.finetune.manifests.train import train_job
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.plan import plan
 from modelgarden.finetune.steps.acceptance import refused_host

@@ -12,7 +12,7 @@ from modelgarden.api.conditions import REASONS
 from modelgarden.api.finetunejob import AttemptStatus
 from modelgarden.api.pods import TerminationMessage
 from modelgarden.finetune.classes import _BY_REASON, EndClass, class_of, interruptions_in_vain
-from modelgarden.finetune.manifests import train_job
+from modelgarden.finetune.manifests.train import train_job
 from modelgarden.finetune.programs import TRAIN
 from modelgarden.workloads.pods import pod_state
 from tests.unit.builders import SETTINGS, disruption, ended_pod, make_pod, make_subject, stamp

@@ -10,7 +10,9 @@ from syrupy.assertion import SnapshotAssertion
 
 from modelgarden.api.finetunejob import Dpo, EarlyStopping, Objective, TensorBoard, Trackers, Vision
 from modelgarden.api.pods import RunConfig
-from modelgarden.finetune.manifests import prepare_job, publish_job, train_job, train_objects
+from modelgarden.finetune.manifests.prepare import prepare_job
+from modelgarden.finetune.manifests.publish import publish_job
+from modelgarden.finetune.manifests.train import train_job, train_objects
 from modelgarden.settings import Settings
 from tests.unit.builders import (
     FINGERPRINT,

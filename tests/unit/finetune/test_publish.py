@@ -9,7 +9,9 @@ import pytest
 from modelgarden.api.conditions import Condition, Problem
 from modelgarden.api.finetunejob import HubStatus
 from modelgarden.api.pods import PublishConfig, RunConfig, TerminationMessage
-from modelgarden.finetune.manifests import prepare_job, publish_job, train_job
+from modelgarden.finetune.manifests.prepare import prepare_job
+from modelgarden.finetune.manifests.publish import publish_job
+from modelgarden.finetune.manifests.train import train_job
 from modelgarden.finetune.plan import LONGEST_WAIT_SECONDS
 from modelgarden.finetune.steps.publish import FIRST_RETRY_SECONDS
 from modelgarden.finetune.subject import Subject

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from modelgarden.api.finetunejob import Trackers
-from modelgarden.finetune.manifests import prepare_job, train_job
+from modelgarden.finetune.manifests.prepare import prepare_job
+from modelgarden.finetune.manifests.train import train_job
 from modelgarden.finetune.trackers import require_mlflow, require_wandb, tracker_variables
 from modelgarden.registry.errors import Refused
 from tests.unit.builders import SETTINGS, make_subject

@@ -18,7 +18,7 @@ from modelgarden.controller.conditions import Finding
 from modelgarden.controller.times import moment_or_none
 from modelgarden.controller.waiting import RECHECK_SECONDS, SOON_SECONDS, patience, recheck
 from modelgarden.finetune.look import Look
-from modelgarden.finetune.manifests import publish_job
+from modelgarden.finetune.manifests.publish import publish_job
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.outcome import Outcome, finding
 from modelgarden.finetune.programs import PUBLISH

@@ -17,7 +17,7 @@ from modelgarden.controller.times import timestamp
 from modelgarden.controller.waiting import SOON_SECONDS, STORAGE_SECONDS
 from modelgarden.finetune.effects import AllocateVersion, MoveAlias
 from modelgarden.finetune.look import Look
-from modelgarden.finetune.manifests import job_name
+from modelgarden.finetune.manifests.jobs import job_name
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.outcome import Outcome, failed, finding
 from modelgarden.finetune.programs import TRAIN

@@ -17,7 +17,7 @@ from modelgarden.finetune.attempts import attempts_after, with_checkpoint, with_
 from modelgarden.finetune.classes import Counts, class_of, interruptions_in_vain
 from modelgarden.finetune.emissions import final, read_attempts
 from modelgarden.finetune.look import Look
-from modelgarden.finetune.manifests import train_objects, train_service
+from modelgarden.finetune.manifests.train import train_objects, train_service
 from modelgarden.finetune.observation import Observation
 from modelgarden.finetune.outcome import Outcome, failed, finding
 from modelgarden.finetune.programs import TRAIN
