@@ -247,7 +247,9 @@ class Refusal:
 
 
 REFUSALS = {
-    "a token that the hub does not know": Refusal("AccessDenied", "401", token="hf_of_nobody_whom_it_knows"),
+    "a token that the hub does not know": Refusal(
+        "AccessDenied", "make a token that may write to garden/", token="hf_of_nobody_whom_it_knows"
+    ),
     "a token that only reads": Refusal(
         "AccessDenied", "403", account=Account("ada", orgs={"garden": "write"}, role="read")
     ),

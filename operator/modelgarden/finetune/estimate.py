@@ -107,8 +107,9 @@ def _too_few(work: Work, gpus: Sequence[Gpu]) -> Problem:
     return Problem(
         "DoesNotFit",
         f"Training asks for {work.gpus} GPUs of one node. Of the nodes that podTemplate.nodeSelector allows, none has more "
-        f"than {most}. Training starts by itself once there is one with {work.gpus}; else create a new FineTuneJob with a "
-        f"resources.gpus of {most} at most.",
+        f"than {most}. Training starts by itself once there is one with {work.gpus}; where a pool has such nodes but none "
+        f"now, name it in podTemplate.nodeSelector; else create a new FineTuneJob with a resources.gpus of {most} at most, "
+        "and more resources.nodes.",
     )
 
 
@@ -120,7 +121,7 @@ def _pass(needs: Needs, gpu: Gpu | None) -> Pass:
 def _time_and_energy(work: Work, largest: Pass, gpu: Gpu | None, settings: Settings) -> dict[str, Any]:
     memory = "gpuMemoryBytes = weights + trained + tokensPerPass x token + logits (needs)."
     card = card_of(gpu) if gpu is not None else None
-    if gpu is None or card is None:
+    if gpu is None or card is None or work.spec.objective.type == "GRPO":  # whose time goes into completions
         return {"method": memory}
     flops = _FLOPS[work.spec.method] + _REFERENCE[work.spec.objective.type]
     if largest.gradient_checkpointing:

@@ -49,7 +49,11 @@ def waiting_for(job: JobState, now: datetime) -> Waiting:
     """Return what the Job's newest attempt waits for."""
     newest = job.newest
     if newest is None and job.suspended:
-        queue = "it goes on in a moment" if job.suspended_by_operator else "it waits for its queue"
+        queue = (
+            "it goes on in a moment"
+            if job.suspended_by_operator
+            else "it waits for its queue (see kubectl describe workload)"
+        )
         return Waiting(Problem("Pending", f"Job {job.name} is suspended: {queue}."))
     again = patience(job.created_at, now, shortest=PATIENCE_SECONDS, longest=REFUSED_SECONDS)
     if job.refusal is not None:

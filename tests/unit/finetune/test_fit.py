@@ -156,6 +156,15 @@ def test_more_gpus_than_a_node_has_wait_for_a_node_with_so_many() -> None:
     assert found["gpu"] == L4.product, "no node has four of the larger ones"
 
 
+def test_how_long_a_model_completes_prompts_is_not_guessed() -> None:
+    grpo = {"type": "GRPO", "grpo": {"rewards": [{"type": "ExactMatch"}]}}
+
+    found = estimate_in(planned(training_job(objective=grpo), H100))
+
+    assert found["gpuMemoryBytes"] > 0
+    assert not {"seconds", "energyJoules", "emissionsMilligrams", "cost"} & set(found)
+
+
 def test_a_gpu_without_a_data_sheet_has_memory_only() -> None:
     found = estimate_in(planned(training_job(), Gpu("NVIDIA-X1", 90 * GIB)))
 

@@ -84,11 +84,11 @@ def require_both_labels(labels: Iterable[bool | None]) -> None:
     found = Counter(labels)
     for label in (True, False):
         if found[label] and not found[not label]:
+            alone = ", or set objective.type to SFT and dataset.format to PromptCompletion to learn good answers alone"
             raise UserError(
                 "DatasetInvalid",
                 f"all {found[label]} rows to train on have the label {str(label).lower()}, and KTO learns from good and bad "
-                f"answers; add rows with the label {str(not label).lower()}, or set objective.type to SFT and "
-                "dataset.format to PromptCompletion to learn good answers alone",
+                f"answers; add rows with the label {str(not label).lower()}{alone if label else ''}",
             )
 
 

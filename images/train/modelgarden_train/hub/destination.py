@@ -226,7 +226,8 @@ class Destination:
         if error.response.url.host != urlparse(self._api.endpoint).hostname:
             return None  # the place of a large file, which the hub gave for a while
         if status in _REFUSED:
-            return self._denied(f"it answers {status}: {said}")
+            mended = f"make a token that may write to {self._hub.repository} and put it into the secret"
+            return self._denied(f"it answers {status}: {said}; {mended}")
         if status < 500 and status not in _PASSING:
             return UserError("PublishFailed", f"{self._host} does not take the artifact ({status}: {said})")
         return None

@@ -21,3 +21,4 @@ def test_one_label_alone_is_told_with_what_is_missing(label: bool, other: str) -
     assert raised.value.reason == "DatasetInvalid"
     assert raised.value.message.startswith(f"all 7 rows to train on have the label {str(label).lower()}, ")
     assert f"add rows with the label {other}" in raised.value.message
+    assert ("to learn good answers alone" in raised.value.message) == label, "bad ones are not to be learned"
