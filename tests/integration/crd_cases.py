@@ -265,6 +265,7 @@ _RESERVED_KEYS = (
 _READ_AS_SPELLED = (
     "replicas",
     "gpus",
+    "nodes",
     "cpu",
     "memory",
     "version",
@@ -296,6 +297,7 @@ def _repaired(spec: dict[str, Any]) -> dict[str, Any]:
     if "method" in spec:
         spec["method"] = "LoRA"
     _mend_resources(spec.get("resources", {}))
+    _mend_nodes(spec)
     _mend_output(spec)
     _mend_training(spec.get("training", {}))
     _mend_objective(spec.get("objective", {}), spec.get("training", {}))
@@ -306,6 +308,18 @@ def _repaired(spec: dict[str, Any]) -> dict[str, Any]:
         if toleration["operator"] == "Exists":
             toleration.pop("value", None)
     return spec
+
+
+def _mend_nodes(spec: dict[str, Any]) -> None:
+    """Leave as many nodes as there are rows for, of a training whose attempts can be counted."""
+    resources = spec.get("resources", {})
+    nodes, gpus = resources.get("nodes", 1), resources.get("gpus", 1)
+    rows = spec.get("training", {}).get("effectiveBatchSize", 16)
+    numbers = (nodes, gpus, rows, spec.get("backoffLimit", 3))
+    if not all(isinstance(one, int) for one in numbers) or nodes == 1:
+        return
+    if not 0 < gpus * nodes <= rows or spec.get("backoffLimit", 3) > 30:
+        del resources["nodes"]
 
 
 def _mend_modality(spec: dict[str, Any]) -> None:
