@@ -61,7 +61,7 @@ class Progress(ApiModel):
         default=None, ge=0, description="Step of the checkpoint that this attempt resumed at."
     )
     checkpoint_step: int | None = Field(
-        default=None, ge=0, description="Step of the newest complete checkpoint in S3."
+        default=None, ge=0, description="Step of the newest complete checkpoint in S3 or GCS."
     )
 
 

@@ -80,7 +80,7 @@ class Training(ApiModel):
     learning_rate: Annotated[float, Field(ge=1e-8, le=1.0)] | None = Field(
         default=None,
         description="Peak learning rate of AdamW. Default: 2e-4 for objective SFT, 5e-6 for DPO and KTO, 8e-6 for "
-        "ORPO.",
+        "ORPO, 1e-5 for GRPO.",
     )
     effective_batch_size: Annotated[int, Field(ge=1, le=4096)] = Field(
         default=16,
@@ -209,5 +209,5 @@ class Checkpoint(ApiModel):
         default=100, description="Optimizer steps between checkpoints. Default: 100."
     )
     keep: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=2, description="Newest complete checkpoints that are kept in S3. Default: 2."
+        default=2, description="Newest complete checkpoints that are kept in S3 or GCS. Default: 2."
     )
