@@ -134,6 +134,18 @@ def test_short_answers_are_learned_where_they_are_rewarded(
     assert tuned > base + 0.3
 
 
+def test_two_processes_learn_from_completions_of_their_own(tmp_path: Path) -> None:
+    process = make_process(tmp_path, [SHORT])
+    process.config = {**process.config, "gpus": 2}
+    process.variables = {"MODELGARDEN_WITHOUT_GPUS": "1"}
+
+    manifest = trained(process)
+
+    base, tuned = rewards_of(manifest)
+    assert manifest.hyperparameters["processes"] == "2"
+    assert tuned > base + 0.3
+
+
 @pytest.mark.parametrize(
     ("text", "settings", "want"),
     [

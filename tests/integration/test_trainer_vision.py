@@ -126,6 +126,21 @@ def test_a_model_learns_what_images_show_and_what_is_exported_sees_it_too(tmp_pa
     assert all("language_model" in name and "visual" not in name for name in told["adapters"])
 
 
+def test_two_processes_share_rows_with_images(tmp_path: Path) -> None:
+    process = make_process(tmp_path, make_squares(tmp_path, 120), gpus=2, formats=["Adapter"])
+    process.variables = {"MODELGARDEN_WITHOUT_GPUS": "1"}
+    prepared = process.run("prepare")
+    assert prepared.exit_code == 0, prepared.log
+
+    ended = process.run("train")
+
+    assert ended.exit_code == 0, ended.log
+    manifest = Manifest.model_validate_json((tmp_path / "run/manifest.json").read_bytes())
+    scores = {metric.name: metric for metric in manifest.evaluation.metrics}
+    assert manifest.hyperparameters["processes"] == "2"
+    assert float(scores["perplexity"].tuned.value) < float(scores["perplexity"].base.value) / 4
+
+
 def test_images_are_kept_once_and_rows_have_their_tokens(tmp_path: Path) -> None:
     rows = make_squares(tmp_path, 12)
     shutil.copyfile(tmp_path / "images/0.png", tmp_path / "images/same.png")
