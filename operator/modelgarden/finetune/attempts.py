@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
+from modelgarden.api.conditions import SUSPENDED
 from modelgarden.api.emissions import LOST
 from modelgarden.api.finetunejob import AttemptStatus
 from modelgarden.api.messages import clean
@@ -32,7 +33,9 @@ def attempts_after(
     One whose pods are gone before they were seen to end is Lost, unless it is known who took them away: a suspension, or
     a queue that has suspended their Job again.
     """
-    gone = "Suspended" if subject.spec.suspend else "Preempted" if queued_again else LOST
+    # Resumed before the pods were seen to go, the condition still tells of the suspension.
+    suspended = subject.spec.suspend or subject.is_true(SUSPENDED)
+    gone = "Suspended" if suspended else "Preempted" if queued_again else LOST
     attempts = {one.pod: one for one in subject.status.attempts}
     present = set(strays)
     for group in groups:

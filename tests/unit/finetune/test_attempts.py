@@ -11,7 +11,16 @@ from modelgarden.finetune.attempts import attempts_after, cut_short
 from modelgarden.finetune.programs import TRAIN
 from modelgarden.workloads.groups import PodGroup
 from modelgarden.workloads.pods import pod_state
-from tests.unit.builders import NOW, ended_pod, make_pod, make_subject, running_pod, stamp, with_status
+from tests.unit.builders import (
+    NOW,
+    condition,
+    ended_pod,
+    make_pod,
+    make_subject,
+    running_pod,
+    stamp,
+    with_status,
+)
 
 
 def group(*pods: dict[str, Any]) -> PodGroup:
@@ -64,6 +73,18 @@ def test_an_attempt_whose_pod_is_gone_has_ended(suspend: bool, reason: str | Non
     (attempt,) = attempts_after(subject, [], NOW, strays=())
 
     assert (attempt.reason, attempt.end_time) == (want, stamp())
+
+
+def test_an_attempt_that_a_suspension_ended_is_no_interruption_where_it_is_resumed_before_that_is_seen() -> (
+    None
+):
+    known = AttemptStatus(pod="gone", start_time=stamp(60))
+    was = condition("Suspended", "True", "Suspended")
+    subject = with_status(make_subject(), attempts=(known,), conditions=(was,))
+
+    (attempt,) = attempts_after(subject, [], NOW, strays=())
+
+    assert attempt.reason == "Suspended"
 
 
 def test_an_attempt_whose_pod_went_as_a_queue_suspended_its_job_was_preempted() -> None:
