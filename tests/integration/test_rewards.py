@@ -33,10 +33,12 @@ SECRET = "kept-to-ourselves"
 NUMBERS = "SELECT n FROM numbers"
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 UNSTOPPABLE = """
-WITH RECURSIVE n(t) AS (SELECT replace(hex(zeroblob(250000)), '0', 'a') UNION ALL SELECT t FROM n)
-SELECT count(*) FROM n WHERE t LIKE '%_' || substr(t, 1, 100) || 'b'
+WITH RECURSIVE n(t) AS (SELECT replace(hex(zeroblob(499000)), '0', 'a') UNION ALL SELECT t FROM n)
+SELECT count(*) FROM n
+WHERE t LIKE '%_' || substr(t, 1, 110) || 'b' OR t LIKE '%_' || substr(t, 1, 110) || 'c'
+   OR t LIKE '%_' || substr(t, 1, 110) || 'd' OR t LIKE '%_' || substr(t, 1, 110) || 'e'
 """
-"""A query whose steps are so long that SQLite looks at no clock for minutes."""
+"""A query whose steps are so long that SQLite looks at no clock for many seconds, on a fast machine too."""
 
 
 def completion(text: str, *, answer: str = "", prompt: str = "How many?") -> Completion:
