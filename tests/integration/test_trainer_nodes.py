@@ -3,46 +3,28 @@
 from __future__ import annotations
 
 import signal
-import socket
 from pathlib import Path
 
 import pytest
 
+from hack.cluster import probes
 from tests.integration.harness.waiting import wait_for
-from tests.integration.test_trainer_ranks import losses_of, make_process, manifest_of
+from tests.integration.test_trainer_ranks import KILLED_ONCE, losses_of, make_process, manifest_of
 from tests.integration.trainer_process import START_SECONDS, TrainerProcess
 
 NODES = 2
-
-KILLED_ONCE = """
-import os, signal
-from pathlib import Path
-from modelgarden_train.objectives import passes
-
-run = passes.Passes.run
-
-def killed(self, rows, *, ranks, **given):
-    marker = Path(os.environ["MARKER"])
-    if ranks.rank == 1 and self._steps == 7 and not marker.exists():
-        marker.write_text("")
-        os.kill(os.getpid(), signal.SIGKILL)
-    return run(self, rows, ranks=ranks, **given)
-
-passes.Passes.run = killed
-"""
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def make_pods(folder: Path, *, patience: int = 240) -> list[TrainerProcess]:
     """Return the pods of one attempt at a run whose dataset is prepared, by node."""
     prepared = make_process(folder, gpus=1)
     assert prepared.run("prepare").exit_code == 0
-    group = {"nodes": NODES, "host": "localhost", "port": free_port(), "patienceSeconds": patience}
+    group = {
+        "nodes": NODES,
+        "host": "localhost",
+        "port": probes.free_ports(1)[0],
+        "patienceSeconds": patience,
+    }
     pods = []
     for node in range(NODES):
         variables = {

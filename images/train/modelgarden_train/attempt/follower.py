@@ -5,7 +5,6 @@ It reports nothing and writes nothing but what it spent: checkpoints, curve and 
 
 from __future__ import annotations
 
-import logging
 import time
 
 from modelgarden.api.pods import TerminationMessage
@@ -23,8 +22,6 @@ from modelgarden_train.attempt.supervisor import Grace
 from modelgarden_train.attempt.worker_group import CAUSE_SECONDS, WorkerGroup
 from modelgarden_train.data.prepared import fetch_prepared
 from modelgarden_train.parallel.errors import PodLost
-
-logger = logging.getLogger(__name__)
 
 
 class Follower:

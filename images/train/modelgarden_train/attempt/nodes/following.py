@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 import threading
 import time
@@ -13,7 +12,7 @@ from modelgarden.api.emissions import EmissionsRecord
 from modelgarden.api.pods import PodGroup
 from modelgarden_pod.errors import PodError
 from modelgarden_train.attempt.messages import Message
-from modelgarden_train.attempt.nodes.leading import missing
+from modelgarden_train.attempt.nodes.leading import gone_words, missing
 from modelgarden_train.attempt.nodes.link import (
     Ended,
     Hello,
@@ -25,8 +24,6 @@ from modelgarden_train.attempt.nodes.link import (
     beat,
 )
 from modelgarden_train.parallel.errors import PodLost
-
-logger = logging.getLogger(__name__)
 
 AGAIN_SECONDS: Final = 1.0
 """Between two tries to reach the first pod."""
@@ -71,12 +68,8 @@ class FirstPod:
         Raises:
             PodLost: it has ended, or says nothing any more.
         """
-        if self._said is not None:
-            raise PodLost(f"pod {self._group.pod(0)} has ended: {self._said.reason}: {self._said.message}")
-        if self._lost and not self.stopping:
-            raise PodLost(
-                f"pod {self._group.pod(0)} does not answer any more; what became of it is why the training ended"
-            )
+        if self._said is not None or (self._lost and not self.stopping):
+            raise PodLost(gone_words(self._group.pod(0), self._said))
 
     def wait(self, seconds: float) -> None:
         """Give it a moment to say that it has ended, and why.

@@ -104,7 +104,7 @@ class Peers:
             if not gone or self._group is None or self._stopped is not None:
                 return
             said = next((node for node in gone if node in self._said), gone[0])
-            raise PodLost(self._words(said))
+            raise PodLost(gone_words(self._name(said), self._said.get(said)))
 
     def wait(self, seconds: float) -> None:
         """Give the pods a moment to say why one has ended.
@@ -146,13 +146,6 @@ class Peers:
         """Return what each of the others has spent, as far as it has said so."""
         with self._changed:
             return tuple(self._spent[node] for node in sorted(self._spent))
-
-    def _words(self, node: int) -> str:
-        said = self._said.get(node)
-        name = self._name(node)
-        if said is None:
-            return f"pod {name} does not answer any more; what became of it is why the training ended"
-        return f"pod {name} has ended: {said.reason}: {said.message}"
 
     def _name(self, node: int) -> str:
         return self._group.pod(node) if self._group is not None else f"node {node}"
@@ -208,6 +201,13 @@ class Peers:
         with self._changed:
             self._lost.add(node)
             self._changed.notify_all()
+
+
+def gone_words(pod: str, said: Ended | None) -> str:
+    """Return in words that a pod is gone, and why where it has said so."""
+    if said is None:
+        return f"pod {pod} does not answer any more; what became of it is why the training ended"
+    return f"pod {pod} has ended: {said.reason}: {said.message}"
 
 
 def missing(group: PodGroup, nodes: list[int]) -> str:
