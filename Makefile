@@ -54,6 +54,10 @@ test-scale: ## Run 1,000 resources on KWOK nodes and check the limits
 
 .PHONY: e2e
 e2e: ## Run the main job, resume included, on the local cluster
+	@$(RUN) pytest tests/e2e -m "not long"
+
+.PHONY: e2e-all
+e2e-all: ## Run the main job, then every objective, images and several processes in pods
 	@$(RUN) pytest tests/e2e
 
 .PHONY: gpu

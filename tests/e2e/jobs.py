@@ -1,4 +1,4 @@
-"""The quickstart's FineTuneJob made short, for tests that watch one on its way."""
+"""The quickstart's resources under other names, for tests that watch one on its way."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from typing import Any, TypeVar
 import pytest
 import yaml
 
-from hack.demo.environment import ROOT, Environment
+from hack.demo import install
+from hack.demo.environment import Environment
 from hack.demo.follow import get
 
-NAMESPACE = "quickstart"
+NAMESPACE = install.NAMESPACE
 RESOURCE = "finetunejobs.modelgarden.dev"
+DEPLOYMENTS = "modeldeployments.modelgarden.dev"
 POLL_SECONDS = 1.0
 """A look with kubectl costs half a second of a core, which training can use better."""
 
@@ -34,24 +36,47 @@ def wait_for(what: str, probe: Callable[[], T | None], *, timeout: float) -> T:
 
 
 @contextmanager
-def applied(environment: Environment, name: str, **spec: dict[str, Any]) -> Iterator[None]:
-    """Apply the quickstart's job under a name of its own, with fields of its spec changed; delete it in the end."""
-    documents = yaml.safe_load_all((ROOT / "examples" / "quickstart" / "quickstart.yaml").read_text())
-    manifest = next(document for document in documents if document["kind"] == "FineTuneJob")
-    manifest["metadata"]["name"] = name
+def applied(environment: Environment, name: str, **spec: Any) -> Iterator[None]:
+    """Apply the quickstart's job, made short, with fields of its spec changed; delete it in the end."""
+    manifest = _quickstart(environment, "FineTuneJob", name)
     short = {
         "training": {"epochs": 2, "learningRate": 0.001},
         "output": {"modelName": name},
         "evaluation": {"maxRows": 16},
     }
     for field, value in (*short.items(), *spec.items()):
-        manifest["spec"][field] |= value
-    environment.kubectl("-n", NAMESPACE, "delete", RESOURCE, name, "--ignore-not-found")
+        manifest["spec"][field] = (
+            manifest["spec"].get(field, {}) | value if isinstance(value, dict) else value
+        )
+    with _present(environment, RESOURCE, manifest):
+        yield
+
+
+@contextmanager
+def served(environment: Environment, name: str) -> Iterator[None]:
+    """Serve the result of the job of this name by a ModelDeployment of this name; delete it in the end."""
+    manifest = _quickstart(environment, "ModelDeployment", name)
+    manifest["spec"]["model"] = {"fineTuneJobRef": {"name": name}}
+    with _present(environment, DEPLOYMENTS, manifest):
+        yield
+
+
+def _quickstart(environment: Environment, kind: str, name: str) -> dict[str, Any]:
+    documents = yaml.safe_load_all(install.example(environment))
+    manifest: dict[str, Any] = next(document for document in documents if document["kind"] == kind)
+    manifest["metadata"]["name"] = name
+    return manifest
+
+
+@contextmanager
+def _present(environment: Environment, resource: str, manifest: dict[str, Any]) -> Iterator[None]:
+    name = manifest["metadata"]["name"]
+    environment.kubectl("-n", NAMESPACE, "delete", resource, name, "--ignore-not-found")
     environment.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
     try:
         yield
     finally:
-        environment.kubectl("-n", NAMESPACE, "delete", RESOURCE, name)
+        environment.kubectl("-n", NAMESPACE, "delete", resource, name)
 
 
 def status_of(environment: Environment, name: str) -> dict[str, Any]:
