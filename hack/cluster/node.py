@@ -152,14 +152,16 @@ class Node:
             "clusterDomain": CLUSTER_DOMAIN,
             "podLogsDir": str(_pod_logs(self.folder)),
             "volumePluginDir": str(self.folder / "volume-plugins"),
-            # On a fairly full disk image collection would remove the pause image, and no pod would start again.
+            # Images have no registry to come back from, and pods none to start without the pause image: on a full disk the
+            # kubelet must not collect them. What fills the disk is told that it is full.
             "imageGCHighThresholdPercent": 100,
             "imageGCLowThresholdPercent": 99,
             "evictionHard": {
                 "memory.available": "100Mi",
-                "nodefs.available": "1%",
-                "nodefs.inodesFree": "1%",
-                "imagefs.available": "1%",
+                "nodefs.available": "0%",
+                "nodefs.inodesFree": "0%",
+                "imagefs.available": "0%",
+                "imagefs.inodesFree": "0%",
             },
             "evictionPressureTransitionPeriod": "10s",
         }
