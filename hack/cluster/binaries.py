@@ -35,13 +35,15 @@ CACHE_FLAGS = ("-modcacherw",)  # the module cache is read-only else, and this o
 class Group:
     """Programs that share a go.mod; `packages` maps the name of each to its Go package.
 
-    The linker sets `version_variables`, in which {version}, {major} and {minor} are those of `versioned_module`.
+    The linker sets `version_variables`, in which {version}, {major} and {minor} are those of `versioned_module`. Of that
+    module's source the folder `manifests` is kept beside the programs.
     """
 
     name: str
     packages: dict[str, str]
     version_variables: tuple[str, ...] = ()
     versioned_module: str = ""
+    manifests: str = ""
 
     @property
     def folder(self) -> Path:
@@ -83,6 +85,13 @@ GROUPS = (
         {name: f"github.com/moby/buildkit/cmd/{name}" for name in ("buildkitd", "buildctl")},
     ),
     Group("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}),
+    Group(
+        "kueue",
+        {"kueue": "sigs.k8s.io/kueue/cmd/kueue"},
+        version_variables=("sigs.k8s.io/kueue/pkg/version.GitVersion={version}",),
+        versioned_module="sigs.k8s.io/kueue",
+        manifests="config",
+    ),
 )
 _CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "versitygw")
 _NODE = ("coredns", "kube-scheduler", "kubelet", "kube-proxy", "pause", "buildkitd", "buildctl")
@@ -92,6 +101,7 @@ SETS = {
     "control-plane": _CONTROL_PLANE,
     "integration": (*_CONTROL_PLANE, "helm", "fake-gcs-server"),
     "scale": (*_CONTROL_PLANE, "kube-scheduler", "kwok"),
+    "kueue": (*_CONTROL_PLANE, "kueue"),
     "node": (*_CONTROL_PLANE, "helm", *_NODE),
     "all": tuple(name for group in GROUPS for name in group.packages),
 }
@@ -114,6 +124,11 @@ def ensure(name: str) -> None:
 def path(binary: str) -> Path:
     """Return where the program `binary` lies, built or not."""
     return _destination(_group(binary)) / binary
+
+
+def manifests(binary: str) -> Path:
+    """Return where the folder of manifests lies that came with the program `binary`."""
+    return _destination(_group(binary)) / _group(binary).manifests
 
 
 @cache
@@ -151,7 +166,15 @@ def _build(binary: str) -> None:
     with progress.step(f"build {binary}"):
         argv = ("go", "build", *FLAGS, *CACHE_FLAGS, "-ldflags", _linker_flags(group), "-o", staged)
         run(*argv, group.packages[binary], folder=group.folder, environment=_go_environment(), log=log)
+        if group.manifests:
+            _keep_manifests(group)
         staged.rename(built)
+
+
+def _keep_manifests(group: Group) -> None:
+    argv = ("go", "list", *CACHE_FLAGS, "-m", "-f", "{{.Dir}}", group.versioned_module)
+    source = run(*argv, folder=group.folder, environment=_go_environment()).stdout.strip()
+    shutil.copytree(Path(source) / group.manifests, _destination(group) / group.manifests, dirs_exist_ok=True)
 
 
 def _linker_flags(group: Group) -> str:

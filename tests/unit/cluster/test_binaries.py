@@ -17,6 +17,7 @@ from tests.unit.cluster.conftest import PutProgram
 GO = """
 [ "$1" = env ] && { echo "${STAND_IN_GO_VERSION:-go1.26.3}"; exit 0; }
 echo "$PWD: $*" >> "$STAND_IN_GO_CALLS"
+[ "$1" = list ] && { echo "$GOMODCACHE/$6"; exit 0; }
 mkdir -p "$GOMODCACHE" && touch "$GOMODCACHE/module"
 while [ "$1" != -o ]; do shift; done
 case "$3" in *broken*) echo "undefined: nonsense" >&2; exit 1;; esac
@@ -162,6 +163,17 @@ def test_a_set_is_built_without_the_rest_of_its_group(workshop: Workshop) -> Non
 def test_a_program_is_told_the_version_that_its_go_mod_pins(workshop: Workshop) -> None:
     built, _ = workshop.ensure(VERSIONED)
     assert "-X example.com/server/version.text=v1.36.2 -X version.minor=36" in built
+
+
+def test_a_folder_of_the_module_is_kept_beside_its_programs(workshop: Workshop, machine: Path) -> None:
+    source = machine / "cache" / "modelgarden" / "go" / "mod" / "example.com" / "server" / "config"
+    source.mkdir(parents=True)
+    (source / "crd.yaml").write_text("kind: CustomResourceDefinition\n")
+
+    workshop.ensure(replace(VERSIONED, manifests="config"))
+
+    assert not source.exists(), "the build's caches outlive it"
+    assert (binaries.manifests("server") / "crd.yaml").read_text() == "kind: CustomResourceDefinition\n"
 
 
 def test_a_module_that_go_mod_does_not_pin_is_told(workshop: Workshop) -> None:
