@@ -138,5 +138,6 @@ def test_a_queue_that_takes_the_place_back_is_told_and_no_failure(garden: Garden
     garden.api.merge(JOBS, job, {"spec": {"suspend": True}})
 
     wait_for(lambda: attempts(garden)[0].get("endTime"), 60, what="the end of the attempt")
-    assert attempts(garden)[0]["reason"] in ("Preempted", "Terminated")
-    assert phase(garden.finetunejob("bot")) == "Training"
+    assert attempts(garden)[0]["reason"] == "Preempted"
+    wait_for(lambda: phase(garden.finetunejob("bot")) == "Pending", what="Pending")
+    assert reason(garden.finetunejob("bot"), "Running") == "Queued"

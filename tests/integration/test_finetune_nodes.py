@@ -9,9 +9,9 @@ import pytest
 
 from modelgarden.api.pods import TerminationMessage
 from modelgarden.kube.resources import FINETUNEJOBS, JOBS, PODS, SERVICES
-from tests.integration.harness.api import Api, Obj, condition, phase, reason
+from tests.integration.harness.api import Obj, condition, phase, reason
 from tests.integration.harness.garden import Garden
-from tests.integration.harness.node import FakeNode
+from tests.integration.harness.node import FakeNode, NodeOfIndex, index_of
 from tests.integration.harness.waiting import wait_for
 from tests.integration.trainer import Trainer
 
@@ -33,7 +33,7 @@ class PairOfNodes:
     def pods(self) -> dict[int, Obj]:
         """Return the pods that have not ended, by index."""
         whole = FakeNode(self._api, self._namespace)
-        return {_index(pod): pod for pod in whole.active_pods("bot-train")}
+        return {index_of(pod): pod for pod in whole.active_pods("bot-train")}
 
     def both(self, *, other_than: frozenset[str] = frozenset()) -> dict[int, Obj]:
         """Wait for both pods of an attempt."""
@@ -60,20 +60,7 @@ class PairOfNodes:
         self._one(index).unschedulable("bot-train", message)
 
     def _one(self, index: int) -> FakeNode:
-        return _OneOfThem(self._api, self._namespace, index)
-
-
-class _OneOfThem(FakeNode):
-    def __init__(self, api: Api, namespace: str, index: int) -> None:
-        super().__init__(api, namespace)
-        self._of = index
-
-    def pods(self, job: str) -> list[Obj]:
-        return [pod for pod in super().pods(job) if _index(pod) == self._of]
-
-
-def _index(pod: Obj) -> int:
-    return int(pod["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"])
+        return NodeOfIndex(self._api, self._namespace, index)
 
 
 @pytest.fixture
@@ -134,7 +121,7 @@ def test_a_pod_that_fails_ends_the_attempt_which_counts_once_and_the_next_one_co
     assert (service["spec"]["clusterIP"], service["spec"]["publishNotReadyAddresses"]) == ("None", True)
     for pod in nodes.pods().values():
         assert (pod["spec"]["hostname"], pod["spec"]["subdomain"]) == (
-            f"bot-train-{_index(pod)}",
+            f"bot-train-{index_of(pod)}",
             "bot-train",
         )
         assert pod["metadata"]["labels"].items() >= service["spec"]["selector"].items()
@@ -197,7 +184,7 @@ def test_a_queue_admits_all_pods_at_once_and_may_take_them_back(
 
     garden.api.merge(JOBS, job_of(garden), {"spec": {"suspend": True}})
     wait_for(lambda: not nodes.pods(), TOLD_SECONDS, what="the end of both pods")
-    told(garden, "Pending")
+    told(garden, "Queued")
     garden.api.merge(JOBS, job_of(garden), {"spec": {"suspend": False}})
 
     running(garden, nodes, other_than=first)

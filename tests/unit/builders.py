@@ -141,6 +141,24 @@ class JobBuilder:
         self.body["spec"]["suspend"] = True
         return self
 
+    def suspended_by_operator(self) -> JobBuilder:
+        """Set spec.suspend as the operator does, which leaves a note."""
+        self.body["metadata"]["annotations"] = {"modelgarden.dev/suspended": "true"}
+        return self.suspended()
+
+    def in_queue(self, name: str) -> JobBuilder:
+        """Give it the label of a queue."""
+        self.body["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] = name
+        return self
+
+    def resumed(self, seconds_ago: float) -> JobBuilder:
+        """Tell that it was suspended, and is not any more."""
+        when = stamp(seconds_ago)
+        self.body["status"]["conditions"] = [
+            {"type": "Suspended", "status": "False", "reason": "JobResumed", "lastTransitionTime": when}
+        ]
+        return self
+
     def with_pod(self, pod: dict[str, Any]) -> JobBuilder:
         """Add a pod; later ones are newer."""
         pod["metadata"]["creationTimestamp"] = stamp(600 - len(self.pods))

@@ -80,6 +80,7 @@ REASONS: Final[dict[str, str]] = {
     "RewardFailed": "A reward raised, took too long or gave no number; the message names it. Correct its file or pattern.",
     "PrepareFailed": "The prepare Job failed for another reason; see its pod's log.",
     "Pending": "The training pod waits: for scheduling, its image or its start.",
+    "Queued": "The Job's queue (Kueue) has no room for it yet, or holds it back; it starts by itself, with all its pods.",
     "Unschedulable": "No node can take the pod; the message is the scheduler's.",
     "StartFailed": "The node cannot start the pod's container; the message is the kubelet's.",
     "ImagePullFailed": "The container image cannot be pulled.",

@@ -29,6 +29,8 @@ DESIRED_HASH_ANNOTATION: Final = f"{GROUP}/desired-hash"
 INPUTS_HASH_ANNOTATION: Final = f"{GROUP}/inputs-hash"
 """Fingerprint of what a prepare or publish Job was started with, of its secrets too; a failed one runs again when it
 changes."""
+QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
+"""Kueue's: of a Job that carries it, a queue decides when it runs."""
 SUSPENDED_ANNOTATION: Final = f"{GROUP}/suspended"
 """On a Job whose `suspend` the operator itself set, so that it takes back its own and nobody else's."""
 

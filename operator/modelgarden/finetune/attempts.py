@@ -12,7 +12,9 @@ from modelgarden.api.finetunejob import AttemptStatus
 from modelgarden.api.messages import clean
 from modelgarden.api.pods import TrainReport
 from modelgarden.controller.times import timestamp
+from modelgarden.finetune.classes import QUEUED_AGAIN
 from modelgarden.finetune.subject import Subject
+from modelgarden.workloads.endings import TERMINATED
 from modelgarden.workloads.groups import PodGroup
 from modelgarden.workloads.jobs import JobState
 
@@ -26,7 +28,7 @@ def attempts_after(
     now: datetime,
     *,
     strays: Sequence[str],
-    queued_again: bool = False,
+    job: JobState | None = None,
 ) -> tuple[AttemptStatus, ...]:
     """Return the attempts, oldest first: those known before, with what their pods show now.
 
@@ -35,16 +37,17 @@ def attempts_after(
     """
     # Resumed before the pods were seen to go, the condition still tells of the suspension.
     suspended = subject.spec.suspend or subject.is_true(SUSPENDED)
-    gone = "Suspended" if suspended else "Preempted" if queued_again else LOST
     attempts = {one.pod: one for one in subject.status.attempts}
     present = set(strays)
     for group in groups:
         if group.started_at is not None or group.ending is not None:
             name = _name(group, attempts.values())
-            attempts[name] = _attempt(group, name, attempts.get(name))
+            attempts[name] = _attempt(group, name, attempts.get(name), job)
             present.add(name)
     for name, attempt in attempts.items():
         if name not in present and attempt.end_time is None:
+            taken_back = job is not None and job.taken_back_since(attempt.start_time)
+            gone = "Suspended" if suspended else QUEUED_AGAIN.reason if taken_back else LOST
             attempts[name] = _ended(attempt, reason=attempt.reason or gone, now=now)
     ordered = sorted(attempts.values(), key=lambda one: one.start_time or one.end_time or "")
     return tuple(ordered[-MOST_ATTEMPTS:])
@@ -90,6 +93,13 @@ def _ended(attempt: AttemptStatus, *, reason: str, now: datetime) -> AttemptStat
     return attempt.model_copy(update={"end_time": timestamp(now), "reason": reason})
 
 
+def _who_stopped(started: str | None, known: AttemptStatus | None, job: JobState | None) -> str:
+    """Return why pods ended by SIGTERM: a queue's doing where it has their Job, else they do not say whose."""
+    if known is not None and known.end_time is not None and known.reason in (TERMINATED, QUEUED_AGAIN.reason):
+        return known.reason  # what becomes of the Job later is not this attempt's
+    return QUEUED_AGAIN.reason if job is not None and job.taken_back_since(started) else TERMINATED
+
+
 def _name(group: PodGroup, known: Iterable[AttemptStatus]) -> str:
     """Return what an attempt goes by: its first pod, also once that is gone: a Job that fails deletes what runs."""
     since = group.created_at
@@ -100,13 +110,16 @@ def _name(group: PodGroup, known: Iterable[AttemptStatus]) -> str:
     return next(of_this, group.name)
 
 
-def _attempt(group: PodGroup, name: str, known: AttemptStatus | None) -> AttemptStatus:
+def _attempt(group: PodGroup, name: str, known: AttemptStatus | None, job: JobState | None) -> AttemptStatus:
     ending, started = group.ending, group.started_at
+    reason = ending.reason if ending is not None else group.disruption
+    if reason == TERMINATED:
+        reason = _who_stopped(started, known, job)
     return AttemptStatus(
         pod=name,
         start_time=started if started is not None or known is None else known.start_time,
         end_time=group.ended_at if ending is not None else None,
-        reason=ending.reason if ending is not None else group.disruption,
+        reason=reason,
         message=clean(ending.message, length=_MESSAGE_BYTES) if ending is not None else None,
         checkpoint_step=known.checkpoint_step if known is not None else None,
     )

@@ -60,6 +60,8 @@ _BAD_REASONS: Final = frozenset(
     }
 )  # fmt: skip
 """Of a phase in which nothing else is wrong."""
+_CALM_REASONS: Final = AWAITED | {"Queued"}
+"""Of a phase in which something else may be wrong."""
 
 
 def plan(view: FineTuneView) -> Plan:
@@ -202,5 +204,7 @@ def _event(phase: Phase, found: tuple[Condition, ...]) -> Event | None:
     if condition.type == PUBLISHED:
         bad = condition.status != "True" and condition.reason not in publish.CALM_REASONS
     else:
-        bad = condition.reason not in AWAITED and (phase in _BAD_PHASES or condition.reason in _BAD_REASONS)
+        bad = condition.reason not in _CALM_REASONS and (
+            phase in _BAD_PHASES or condition.reason in _BAD_REASONS
+        )
     return Event("Warning" if bad else "Normal", condition.reason, condition.message)

@@ -27,12 +27,22 @@ ORDER: Final = (ACCEPTED, DATASET_READY, RUNNING, ARTIFACT_REGISTERED, SUSPENDED
 LARGEST_STATUS_BYTES: Final = 30 * 1024
 """Below the 32 KiB that a status may have, with room for what the API server adds."""
 _WAITING_FOR_PREPARE: Final = frozenset(
-    {"Preparing", "Retrying", "Unschedulable", "ImagePullFailed", "StartFailed", "Pending", "Suspended"}
+    {
+        "Preparing",
+        "Retrying",
+        "Unschedulable",
+        "ImagePullFailed",
+        "StartFailed",
+        "Pending",
+        "Queued",
+        "Suspended",
+    }
 )
 _TRAINING_PHASES: Final[Mapping[str, Phase]] = {
     # Somebody or something has to make room for the training pod.
     "ApplyRejected": "Pending",
     "ImagePullFailed": "Pending",
+    "Queued": "Pending",
     "StartFailed": "Pending",
     "Unschedulable": "Pending",
     "DoesNotFit": "Blocked",

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from modelgarden.api.artifact import RunIdentity
 from modelgarden.api.conditions import COMPLETE, FAILED
 from modelgarden.api.finetunejob import FineTuneJobSpec, FineTuneJobStatus
 from modelgarden.api.layout import Location, run_uri
+from modelgarden.api.names import QUEUE_LABEL
 from modelgarden.controller import subject
 from modelgarden.controller.subject import Identity
-
-QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,16 @@ def suspension(subject: Subject, seen: Observation) -> Outcome:
     """Carry spec.suspend to the Jobs, when it is set and when it is taken back; otherwise the field is a queue's."""
     if subject.spec.suspend:
         held = Finding(SUSPENDED, True, "Suspended", "spec.suspend is true: no pod runs.")
-        if subject.queued:
-            # A queue starts an admitted Job again; without a Job its quota is free, and resuming queues anew.
-            return Outcome(findings=(held,), deletes=tuple((JOBS, job.name) for job in seen.unfinished))
-        stopped = tuple(amended(job.body, suspend=True) for job in seen.unfinished if not job.suspended)
-        return Outcome(findings=(held,), objects=stopped)
+        queued = {job.name for job in seen.unfinished if subject.queued or job.queue is not None}
+        stopped = tuple(
+            amended(job.body, suspend=True)
+            for job in seen.unfinished
+            if job.name not in queued and not job.suspended
+        )
+        # A queue starts an admitted Job again; without a Job its quota is free, and resuming queues anew.
+        return Outcome(
+            findings=(held,), objects=stopped, deletes=tuple((JOBS, name) for name in sorted(queued))
+        )
     started = _resumed(subject, seen)
     outcome = Outcome(objects=started) if started else _backoff_limit(subject, seen)
     if subject.condition(SUSPENDED) is None:
@@ -31,13 +36,14 @@ def suspension(subject: Subject, seen: Observation) -> Outcome:
 
 def _resumed(subject: Subject, seen: Observation) -> tuple[dict[str, Any], ...]:
     """Return the Jobs that the operator itself suspended, to run again; a queue starts its own."""
-    if subject.queued:
-        return ()
     # The condition may not have been written before the user resumed; the Job's annotation came with its suspension.
     return tuple(
         amended(job.body, suspend=False)
         for job in seen.unfinished
-        if job.suspended and (job.suspended_by_operator or subject.is_true(SUSPENDED))
+        if not subject.queued
+        and job.queue is None
+        and job.suspended
+        and (job.suspended_by_operator or subject.is_true(SUSPENDED))
     )
 
 

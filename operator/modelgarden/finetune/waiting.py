@@ -8,6 +8,7 @@ from typing import Final
 
 from modelgarden.api.conditions import Problem
 from modelgarden.api.messages import sentence
+from modelgarden.api.names import QUEUE_LABEL
 from modelgarden.api.pods import GROUP_PATIENCE_SECONDS
 from modelgarden.controller.waiting import patience
 from modelgarden.workloads.groups import PodGroup
@@ -49,12 +50,7 @@ def waiting_for(job: JobState, now: datetime) -> Waiting:
     """Return what the Job's newest attempt waits for."""
     newest = job.newest
     if newest is None and job.suspended:
-        queue = (
-            "it goes on in a moment"
-            if job.suspended_by_operator
-            else "it waits for its queue (see kubectl describe workload)"
-        )
-        return Waiting(Problem("Pending", f"Job {job.name} is suspended: {queue}."))
+        return Waiting(_suspended(job))
     again = patience(job.created_at, now, shortest=PATIENCE_SECONDS, longest=REFUSED_SECONDS)
     if job.refusal is not None:
         message = f"Job {job.name} cannot make its pod: {job.refusal}. It tries again by itself once that is mended."
@@ -70,3 +66,19 @@ def waiting_for(job: JobState, now: datetime) -> Waiting:
         if left > 0:
             return Waiting(pending, requeue_after=min(left, UNSCHEDULABLE_SECONDS))
     return Waiting(newest.waiting)
+
+
+def _suspended(job: JobState) -> Problem:
+    if job.suspended_by_operator:
+        return Problem("Pending", f"Job {job.name} is suspended: it goes on in a moment.")
+    if job.queue is None:
+        message = (
+            f"Job {job.name} is suspended, and not by this operator: it goes on when its spec.suspend is false. Where Kueue "
+            f"manages every Job, name a queue in the label {QUEUE_LABEL} of podTemplate."
+        )
+        return Problem("Pending", message)
+    message = (
+        f"Job {job.name} waits until queue {job.queue} has room for all of its pods; kubectl describe workload in this "
+        "namespace says what is missing."
+    )
+    return Problem("Queued", message)

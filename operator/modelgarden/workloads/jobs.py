@@ -62,6 +62,25 @@ class JobState:
         return self.suspended and not self.suspended_by_operator
 
     @property
+    def queue(self) -> str | None:
+        """Return the queue that decides when it runs: that of its spec, or one that Kueue chose for the namespace."""
+        found: str | None = self.body["metadata"].get("labels", {}).get(names.QUEUE_LABEL)
+        return found
+
+    def taken_back_since(self, start: str | None) -> bool:
+        """Tell whether a queue has suspended the Job after a moment (RFC 3339), be it admitted again or not."""
+        if self.suspended:
+            return self.held_by_a_queue
+        if self.queue is None or start is None:
+            return False
+        changed = (one["lastTransitionTime"] for one in self._conditions if one["type"] == "Suspended")
+        return any(datetime.fromisoformat(when) > datetime.fromisoformat(start) for when in changed)
+
+    @property
+    def _conditions(self) -> list[Mapping[str, Any]]:
+        return list(self.body.get("status", {}).get("conditions", []))
+
+    @property
     def being_deleted(self) -> bool:
         """The Job waits for its deletion."""
         return "deletionTimestamp" in self.body["metadata"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from modelgarden.api.pods import TerminationMessage
 from modelgarden.kube.resources import PODS
-from tests.integration.harness.api import Api, Obj
+from tests.integration.harness.api import Api, Obj, Refused, path_of
 from tests.integration.harness.waiting import wait_for
 
 IMAGE_ID = "registry.example.com/train@sha256:" + "0" * 64
@@ -106,6 +106,18 @@ class FakeNode:
         self._api.merge(PODS, pod, {"status": {"conditions": [target]}}, subresource="status")
         return self.end(job, exit_code=exit_code)
 
+    def stopped(self, pod: Obj, *, exit_code: int = 143) -> None:
+        """End a pod that is being deleted, as its kubelet does once its container has ended."""
+        state = {"terminated": {"exitCode": exit_code, "reason": "Error", "finishedAt": _now()}}
+        ended = self._write(pod, phase="Failed", state=state, ip="", ready=False)
+        path = path_of(PODS, self._namespace, ended["metadata"]["name"])
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
+        try:
+            self._api.call("DELETE", path, options)
+        except Refused as refused:
+            if refused.status != 404:
+                raise
+
     def _write(self, pod: Obj, *, phase: str, state: dict[str, Any], ip: str, ready: bool) -> Obj:
         containers = [
             {
@@ -133,6 +145,23 @@ class FakeNode:
         if ip:
             status |= {"podIP": ip, "podIPs": [{"ip": ip}]}
         return self._api.merge(PODS, pod, {"status": status}, subresource="status")
+
+
+class NodeOfIndex(FakeNode):
+    """Plays the kubelet for the pods of one index of Indexed Jobs."""
+
+    def __init__(self, api: Api, namespace: str, index: int) -> None:
+        super().__init__(api, namespace)
+        self._index = index
+
+    def pods(self, job: str) -> list[Obj]:
+        """Return a Job's pods of the index, oldest first."""
+        return [pod for pod in super().pods(job) if index_of(pod) == self._index]
+
+
+def index_of(pod: Obj) -> int:
+    """Return a pod's index of its Indexed Job."""
+    return int(pod["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"])
 
 
 def _now() -> str:

@@ -13,6 +13,7 @@ from modelgarden.workloads.groups import PodGroup
 from modelgarden.workloads.pods import pod_state
 from tests.unit.builders import (
     NOW,
+    JobBuilder,
     condition,
     ended_pod,
     make_pod,
@@ -87,13 +88,67 @@ def test_an_attempt_that_a_suspension_ended_is_no_interruption_where_it_is_resum
     assert attempt.reason == "Suspended"
 
 
-def test_an_attempt_whose_pod_went_as_a_queue_suspended_its_job_was_preempted() -> None:
+@pytest.mark.parametrize(
+    ("suspended", "resumed_ago", "want"),
+    [
+        (True, None, "Preempted"),
+        (True, 70, "Preempted"),
+        (False, 20, "Preempted"),
+        (False, 70, "Lost"),
+        (False, 60, "Lost"),
+        (False, None, "Lost"),
+    ],
+    ids=[
+        "suspended",
+        "suspended again",
+        "suspended and resumed since",
+        "admitted before it started",
+        "admitted as it started",
+        "never suspended",
+    ],
+)
+def test_an_attempt_whose_pod_went_as_a_queue_took_the_place_back_was_preempted(
+    suspended: bool, resumed_ago: int | None, want: str
+) -> None:
     known = AttemptStatus(pod="gone", start_time=stamp(60))
     subject = with_status(make_subject(), attempts=(known,))
+    builder = JobBuilder(subject, "train").in_queue("gpus")
+    if resumed_ago is not None:
+        builder = builder.resumed(resumed_ago)
+    job = builder.suspended() if suspended else builder
 
-    (attempt,) = attempts_after(subject, [], NOW, strays=(), queued_again=True)
+    (attempt,) = attempts_after(subject, [], NOW, strays=(), job=job.state())
+
+    assert attempt.reason == want
+
+
+def test_an_attempt_whose_job_somebody_resumed_since_was_preempted_by_no_queue() -> None:
+    known = AttemptStatus(pod="gone", start_time=stamp(60))
+    subject = with_status(make_subject(), attempts=(known,))
+    job = JobBuilder(subject, "train").resumed(20).state()
+
+    (attempt,) = attempts_after(subject, [], NOW, strays=(), job=job)
+
+    assert attempt.reason == "Lost"
+
+
+def test_an_attempt_whose_pod_was_stopped_as_a_queue_took_the_place_back_was_preempted() -> None:
+    subject = make_subject()
+    job = JobBuilder(subject, "train").with_pod(ended_pod("train", 143)).suspended().state()
+
+    (attempt,) = attempts_after(subject, job.attempts, NOW, strays=(), job=job)
 
     assert attempt.reason == "Preempted"
+
+
+def test_an_attempt_that_somebody_stopped_before_a_queue_took_the_place_back_stays_what_it_was() -> None:
+    known = AttemptStatus(pod="bot-pod-1", start_time=stamp(60), end_time=stamp(5), reason="Terminated")
+    subject = with_status(make_subject(), attempts=(known,))
+    job = JobBuilder(subject, "train").with_pod(ended_pod("train", 143)).suspended().state()
+
+    (attempt,) = attempts_after(subject, job.attempts, NOW, strays=(), job=job)
+
+    assert attempt.reason == "Terminated"
 
 
 def test_an_attempt_whose_pod_outlives_its_job_has_not_ended() -> None:

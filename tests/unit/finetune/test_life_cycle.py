@@ -133,6 +133,26 @@ def test_suspending_a_queued_job_gives_its_quota_back() -> None:
     assert plan.objects == ()
 
 
+def test_suspending_a_job_that_got_its_queue_from_the_namespace_gives_its_quota_back() -> None:
+    subject = make_subject(suspend=True, conditions=ready())
+    job = JobBuilder(subject, "train").with_pod(running_pod("train")).in_queue("default")
+
+    plan = plan_of(subject, train=job.state())
+
+    assert plan.deletes == ((JOBS, "bot-train"),)
+    assert plan.objects == ()
+
+
+def test_resuming_starts_no_job_of_a_queue() -> None:
+    subject = make_subject(conditions=ready(SUSPENDED))
+
+    plan = plan_of(subject, train=JobBuilder(subject, "train").in_queue("default").suspended().state())
+
+    assert plan.objects == ()
+    assert conditions_of(plan)["Running"]["reason"] == "Queued"
+    assert phase_of(plan) == "Pending"
+
+
 def test_resuming_a_queued_job_queues_it_anew_without_deciding_for_the_queue() -> None:
     subject = make_subject(podTemplate=QUEUED, conditions=ready(SUSPENDED))
 

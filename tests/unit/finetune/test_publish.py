@@ -61,6 +61,16 @@ def refused(
     return job.failed("PodFailurePolicy", seconds_ago=seconds_ago)
 
 
+def test_a_queue_that_holds_the_job_back_is_told_and_nothing_is_wrong() -> None:
+    subject = completed()
+
+    plan = plan_of(subject, publish=JobBuilder(subject, "publish").in_queue("gpus").suspended().state())
+
+    assert conditions_of(plan)["Published"]["reason"] == "Queued"
+    assert plan.event is not None
+    assert (plan.event.type, plan.event.reason) == ("Normal", "Queued")
+
+
 def test_a_registered_artifact_is_published_with_the_next_look() -> None:
     subject = make_subject(output=OUTPUT, conditions=ready())
     done = JobBuilder(subject, "train").with_pod(ended_pod("train", 0)).complete()

@@ -88,8 +88,7 @@ def after_deadline() -> Plan:
 
 
 def suspended_by_us() -> Plan:
-    held = job(PREPARED, "train").suspended()
-    held.body["metadata"]["annotations"] = {"modelgarden.dev/suspended": "true"}
+    held = job(PREPARED, "train").suspended_by_operator()
     return plan_of(make_subject(podTemplate=QUEUED, conditions=ready()), train=held.state())
 
 
@@ -119,6 +118,9 @@ SITUATIONS: dict[str, Situation] = {
     "accepted while suspended": lambda: plan_of(HELD, inputs=FINGERPRINT),
     "a prepare pod of an earlier Job still runs": lambda: plan_of(NEW, inputs=FINGERPRINT, strays=("old",)),
     "prepare: suspended": lambda: preparing(HELD, running_pod("prepare")),
+    "prepare: waits for its queue": lambda: plan_of(
+        NEW, prepare=job(NEW, "prepare").in_queue("gpus").suspended().state(), inputs=FINGERPRINT
+    ),
     "prepare: no pod yet": lambda: preparing(NEW),
     "prepare: no node": lambda: preparing(NEW, unschedulable_pod("prepare")),
     "prepare: no node for a moment": lambda: preparing(NEW, unschedulable_pod("prepare", seconds_ago=4)),
@@ -161,9 +163,15 @@ SITUATIONS: dict[str, Situation] = {
         make_subject(suspend=True, podTemplate=QUEUED, conditions=ready()), running_pod("train")
     ),
     "train: resumed": lambda: plan_of(
-        make_subject(conditions=ready(SUSPENDED)), train=job(PREPARED, "train").suspended().state()
+        make_subject(conditions=ready(SUSPENDED)),
+        train=job(PREPARED, "train").suspended_by_operator().state(),
     ),
-    "train: waits for its queue": lambda: plan_of(PREPARED, train=job(PREPARED, "train").suspended().state()),
+    "train: waits for its queue": lambda: plan_of(
+        PREPARED, train=job(PREPARED, "train").in_queue("gpus").suspended().state()
+    ),
+    "train: somebody suspended its Job": lambda: plan_of(
+        PREPARED, train=job(PREPARED, "train").suspended().state()
+    ),
     "train: goes on in a moment": suspended_by_us,
     "train: no pod yet": lambda: training(PREPARED),
     "train: no pod may be made": lambda: plan_of(

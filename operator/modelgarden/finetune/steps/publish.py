@@ -36,7 +36,7 @@ LONGEST_RETRY_SECONDS: Final = 3600.0
 """Wait before a refused artifact is offered again: half as long as it is complete, within these bounds."""
 _AT_ONCE: Final = 0.0
 _ONLY_WITH_ANOTHER_IMAGE: Final = "UpgradeNeeded"
-CALM_REASONS: Final = frozenset({"Publishing", "Suspended"})
+CALM_REASONS: Final = frozenset({"Publishing", "Queued", "Suspended"})
 """Of a condition Published that is False though nothing is wrong."""
 
 

@@ -78,7 +78,7 @@ def _attempts(view: FineTuneView, groups: Sequence[PodGroup]) -> tuple[AttemptSt
         groups,
         view.now,
         strays=seen.strays,
-        queued_again=seen.train is not None and seen.train.held_by_a_queue,
+        job=seen.train,
     )
     job = seen.train
     if (
