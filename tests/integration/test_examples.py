@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, get_args
 
@@ -61,3 +62,13 @@ def test_every_objective_has_an_example() -> None:
     trained = {job["spec"].get("objective", {}).get("type", "SFT") for path in EXAMPLES for job in jobs(path)}
 
     assert trained == set(get_args(ObjectiveType))
+
+
+def test_the_queue_that_the_documentation_shows_is_that_of_the_example() -> None:
+    text = (ROOT / "docs" / "distributed.md").read_text()
+    (shown,) = (
+        block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "ClusterQueue" in block
+    )
+    whole = list(yaml.safe_load_all((ROOT / "examples" / "gpus" / "queue.yaml").read_text()))
+
+    assert list(yaml.safe_load_all(shown)) == [one for one in whole if one["kind"] != "WorkloadPriorityClass"]
