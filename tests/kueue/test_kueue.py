@@ -259,7 +259,7 @@ def test_a_place_that_is_taken_and_given_again_while_nobody_looks_is_a_preemptio
         lambda: datetime.now(UTC) > datetime.fromisoformat(started) + timedelta(seconds=1), what="a second"
     )
 
-    operator.pause()
+    operator.stop()
     try:
         queue.stop("HoldAndDrain")
         job.give_way()
@@ -267,7 +267,8 @@ def test_a_place_that_is_taken_and_given_again_while_nobody_looks_is_a_preemptio
         queue.stop("None")
         wait_for(lambda: len(job.pods()) == 2, TOLD_SECONDS, what="pods again")
     finally:
-        operator.resume()
+        operator.start()
+        operator.wait_until_leading()
 
     job.run(other_than=before)
     job.attempted("Preempted", None)
