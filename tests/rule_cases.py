@@ -713,6 +713,27 @@ RULE_CASES: tuple[RuleCase, ...] = (
     ),
     RuleCase(
         FINETUNEJOB,
+        "training.ropeScaling is for models of text",
+        "spec.training.ropeScaling",
+        {"modality": "Vision", "training": {"ropeScaling": {"factor": 2}}},
+        {"modality": "Text", "training": {"ropeScaling": {"factor": 2}}},
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "does not tell how the base model's positions are scaled",
+        "spec.output.formats",
+        {"training": {"ropeScaling": {"factor": 2}}, "output": {"formats": ["Adapter"]}},
+        {"training": {"ropeScaling": {"factor": 2}}, "output": {"formats": ["Adapter", "Merged16Bit"]}},
+    ),
+    RuleCase(
+        FINETUNEJOB,
+        "must be at least 1.1",
+        "spec.training.ropeScaling.factor",
+        {"training": {"ropeScaling": {"factor": 1}}},
+        {"training": {"ropeScaling": {"factor": 1.1}}},
+    ),
+    RuleCase(
+        FINETUNEJOB,
         "earlyStopping goes by the validation loss",
         "spec.training.earlyStopping",
         {"training": {"earlyStopping": {"patience": 2}}},

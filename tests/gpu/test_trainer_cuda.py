@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from modelgarden.api.artifact import Manifest
+from modelgarden.api.finetunejob import RopeScaling, RopeScalingType
+from modelgarden_train.models.rope import with_more_positions
 from tests.gpu.training_run import TrainingRow, needs_gpu, trained
 from tests.integration.harness.waiting import wait_for
 from tests.integration.trainer_process import (
@@ -22,11 +24,13 @@ from tests.integration.trainer_process import (
     make_config,
     make_pairs,
     make_rows,
+    printed_by,
     tiny_model,
     trainer_python,
     write_rows,
 )
 
+ROPE_PROBE = Path(__file__).parents[1] / "integration" / "rope_probe.py"
 WITH_LITTLE_MEMORY = """
 import torch
 torch.cuda.set_per_process_memory_fraction(MIB * 2**20 / torch.cuda.get_device_properties(0).total_memory)
@@ -273,3 +277,17 @@ def test_an_adapter_is_merged_without_a_second_model(
     assert ended.log.count("Loaded the model") == 1
     manifest = Manifest.model_validate_json((tmp_path / "run" / "manifest.json").read_bytes())
     assert set(manifest.formats) == {"Adapter", "Merged16Bit"}
+
+
+@pytest.mark.parametrize("kind", ["YaRN", "Linear"])
+def test_scaled_positions_are_on_cuda_what_transformers_makes_of_them(
+    kind: RopeScalingType, model: Path, tmp_path: Path
+) -> None:
+    """Unsloth has rotary positions of its own there."""
+    scaling = RopeScaling(type=kind, factor=4.0)
+    folder = with_more_positions(model, tmp_path / "scaled", scaling, source="the tiny model")
+
+    told = printed_by(ROPE_PROBE, str(folder), folder=tmp_path)
+
+    assert told["positions"] == 2048
+    assert told["farthest"] < 1e-2

@@ -302,6 +302,7 @@ def _repaired(spec: dict[str, Any]) -> dict[str, Any]:
     _mend_training(spec.get("training", {}))
     _mend_objective(spec.get("objective", {}), spec.get("training", {}))
     _mend_modality(spec)
+    _mend_positions(spec)
     _mend_trackers(spec.get("trackers"))
     for toleration in spec.get("podTemplate", {}).get("tolerations", ()):
         toleration["operator"] = "Equal" if "key" in toleration else "Exists"
@@ -332,8 +333,16 @@ def _mend_modality(spec: dict[str, Any]) -> None:
     if isinstance(formats := output.get("formats"), list) and "GGUF" in formats:
         output["formats"] = ["Merged16Bit"]
         output.pop("gguf", None)
+    spec.get("training", {}).pop("ropeScaling", None)
     if isinstance(spec.get("vision"), dict) and "Adapter" in output.get("formats", ()):
         spec["vision"].pop("visionLayers", None)
+
+
+def _mend_positions(spec: dict[str, Any]) -> None:
+    """Merge what has scaled positions."""
+    output = spec.get("output", {})
+    if "ropeScaling" in spec.get("training", {}) and output.get("formats") == ["Adapter"]:
+        output["formats"] = ["Adapter", "Merged16Bit"]
 
 
 def _mend_trackers(trackers: Any) -> None:

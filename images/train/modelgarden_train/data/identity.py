@@ -45,4 +45,6 @@ def identity_of(
         parts["objective"] = config.objective.type
     if config.vision is not None:
         parts["maxPixels"] = config.vision.max_pixels
+    if config.training.rope_scaling is not None:
+        parts["ropeScaling"] = config.training.rope_scaling.model_dump(mode="json")
     return hashlib.sha256(canonical(parts).encode()).hexdigest()

@@ -6,7 +6,7 @@ Only weights in safetensors are taken, and no code: a pickle or a model's own Py
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from modelgarden_pod.retry import Patience
 from modelgarden_pod.storage import download_tree, in_parallel, is_local, open_folder
 from modelgarden_train.models.files import check_files, is_wanted
 from modelgarden_train.models.hub import download_snapshot
+from modelgarden_train.models.rope import with_more_positions
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,14 @@ class BaseModel:
     """A base model on this machine."""
 
     path: Path
+    """What is loaded."""
     source: str
     revision: str | None = None
     """Commit, of a model from the hub."""
     listing: str | None = None
     """Digest over names, ETags and sizes of its files, of a model from S3."""
+    origin: Path | None = None
+    """The files as the source has them, where others are loaded."""
 
     def record(self) -> BaseModelRecord:
         """Return source, revision and the digest over its files."""
@@ -44,9 +48,10 @@ class BaseModel:
         return self._digest(weights=False)
 
     def _digest(self, *, weights: bool) -> str:
-        files = (path.name for path in self.path.iterdir() if path.is_file())
+        folder = self.origin or self.path
+        files = (path.name for path in folder.iterdir() if path.is_file())
         names = sorted(name for name in files if is_wanted(name, weights=weights))
-        return files_digest(in_parallel(partial(file_entry, self.path / name, name) for name in names))
+        return files_digest(in_parallel(partial(file_entry, folder / name, name) for name in names))
 
 
 def fetch_base_model(
@@ -84,7 +89,17 @@ def fetch_base_model(
         listing = download_unchanged(folder, target, weights=weights, seen=seen)
         model = BaseModel(path=target, source=source, listing=listing)
     check_files(model.path, source=model.source, weights=weights)
-    return model
+    return _with_positions(model, config, target)
+
+
+def _with_positions(model: BaseModel, config: RunConfig, target: Path) -> BaseModel:
+    """Return the model with the positions that the spec asks for."""
+    scaling = config.training.rope_scaling
+    if scaling is None:
+        return model
+    beside = target.with_name(f"{target.name}-scaled")
+    scaled = with_more_positions(model.path, beside, scaling, source=model.source)
+    return replace(model, path=scaled, origin=model.path)
 
 
 def download_unchanged(folder: Folder, target: Path, *, weights: bool, seen: str | None) -> str:

@@ -1,6 +1,7 @@
 """How long a row may be: as the spec says, and no longer than the base model has positions for.
 
-Beyond them Unsloth would scale a model's positions (RoPE) while it is trained, which no merged model would know of.
+Beyond them Unsloth would scale a model's positions (RoPE) while it is trained, which no merged model would know of;
+where the spec scales them, its config.json says so (`models/rope.py`).
 """
 
 from __future__ import annotations

@@ -53,6 +53,8 @@ def hyperparameters(
     if config.vision is not None:
         used["maxPixels"] = config.vision.max_pixels
         used["visionLayers"] = str(config.vision.vision_layers).lower()
+    if (scaling := config.training.rope_scaling) is not None:
+        used["ropeScaling"] = f"{scaling.type} x {scaling.factor:g}"
     used |= _of_the_validation(config.training)
     adapters = getattr(model, "peft_config", None)
     if adapters:

@@ -33,6 +33,7 @@ from modelgarden.api.finetunejob.rewards import (
     RewardType,
     SqlReward,
 )
+from modelgarden.api.finetunejob.rope import RopeScaling, RopeScalingType
 from modelgarden.api.finetunejob.source import (
     CLAIM_PATTERN,
     CONFIG_MAP_PATTERN,
@@ -153,6 +154,8 @@ __all__ = [
     "Resolved",
     "Reward",
     "RewardType",
+    "RopeScaling",
+    "RopeScalingType",
     "Schedule",
     "Source",
     "SqlReward",

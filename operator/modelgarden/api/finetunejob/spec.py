@@ -52,6 +52,8 @@ _LEFT_OUT = (
     "vLLM leaves adapters of vision layers out without an error; remove Adapter from output.formats and serve Merged16Bit, "
     "or set vision.visionLayers to false"
 )
+_ONLY_TEXT_SCALES = "training.ropeScaling is for models of text; remove it, or set modality to Text"
+_UNSCALED = "an adapter alone does not tell how the base model's positions are scaled; add Merged16Bit to output.formats"
 _OWN_INPUT = "output.uri must not be a source of dataset or model, nor below one: what is written would change the input"
 
 
@@ -210,6 +212,16 @@ class FineTuneJobSpec(ApiModel):
             field_path=".output.formats",
         ),
         Rule(
+            rule="self.modality == 'Text' || !has(self.training.ropeScaling)",
+            message=_ONLY_TEXT_SCALES,
+            field_path=".training.ropeScaling",
+        ),
+        Rule(
+            rule="!has(self.training.ropeScaling) || self.output.formats.exists(one, one != 'Adapter')",
+            message=_UNSCALED,
+            field_path=".output.formats",
+        ),
+        Rule(
             rule=f"(!has(self.dataset.source) || !{_lies_below('self.dataset.source')}) "
             f"&& (!has(self.dataset.sources) || self.dataset.sources.all(one, !{_lies_below('one.uri')})) "
             "&& (!has(self.dataset.validationSources) "
@@ -265,6 +277,16 @@ class FineTuneJobSpec(ApiModel):
             raise ValueError(_NO_VISION_GGUF)
         if self.vision is not None and self.vision.vision_layers and "Adapter" in self.output.formats:
             raise ValueError(_LEFT_OUT)
+        return self
+
+    @model_validator(mode="after")
+    def _scaled_positions_are_told(self) -> Self:
+        if self.training.rope_scaling is None:
+            return self
+        if self.modality != "Text":
+            raise ValueError(_ONLY_TEXT_SCALES)
+        if set(self.output.formats) == {"Adapter"}:
+            raise ValueError(_UNSCALED)
         return self
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from modelgarden.api.base import ApiModel, Rule
+from modelgarden.api.finetunejob.rope import RopeScaling
 from modelgarden.api.finetunejob.validation import EarlyStopping, Validation
 
 Method = Literal["LoRA", "QLoRA", "Full"]
@@ -88,8 +89,13 @@ class Training(ApiModel):
     )
     max_sequence_length: Annotated[int, Field(ge=16, le=1_048_576)] = Field(
         default=2048,
-        description="Longest row in tokens, or what the base model has positions for where that is less; longer rows are "
-        "dropped and counted. Default: 2048.",
+        description="Longest row in tokens, or what the base model has positions for where that is less (ropeScaling gives "
+        "it more); longer rows are dropped and counted. Default: 2048.",
+    )
+    rope_scaling: RopeScaling | None = Field(
+        default=None,
+        description="More positions than the base model has, for rows that are longer; the base model is scored with them "
+        "too. Default: none.",
     )
     learning_rate_schedule: Schedule = Field(
         default="Cosine",

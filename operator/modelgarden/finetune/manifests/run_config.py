@@ -58,7 +58,13 @@ def run_config(subject: Subject, settings: Settings, program: Program) -> RunCon
 def _schema_version(subject: Subject) -> str:
     """Return the lowest version of the configuration that says all that a job needs."""
     spec = subject.spec
-    if spec.modality != "Text" or spec.output.hub is not None or spec.resources.nodes > 1:
+    seventh = (
+        spec.modality != "Text",
+        spec.output.hub is not None,
+        spec.resources.nodes > 1,
+        spec.training.rope_scaling is not None,
+    )
+    if any(seventh):
         return "7.0"
     if spec.objective.grpo is not None:
         return "6.0"

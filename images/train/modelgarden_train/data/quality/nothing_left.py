@@ -31,7 +31,8 @@ def _remedies(reason: str, longest: int) -> Iterator[str]:
         yield "give dataset.validationSources other prompts than those that are trained on"
     elif reason == "TooLong":
         yield "split long rows"
-        yield f"raise training.maxSequenceLength where the base model has positions for more ({longest} tokens now)"
+        yield f"raise training.maxSequenceLength ({longest} tokens now)"
+        yield "set training.ropeScaling where the base model has no positions for more"
     elif reason == "TooShort":
         yield "lower dataset.quality.minTokens"
     elif reason in FIELD_OF_REASON and reason not in ("EmptyAnswer", "Duplicate", "NearDuplicate"):

@@ -20,7 +20,7 @@ def dropped(*reasons: str) -> list[FindingRecord]:
     ("reasons", "wanted", "unwanted"),
     [
         (["Overlap"], "give dataset.validationSources other prompts", "maxSequenceLength"),
-        (["TooLong"], "for more (400 tokens now)", "flag them"),
+        (["TooLong"], "training.maxSequenceLength (400 tokens now)", "flag them"),
         (["EmptyAnswer"], "60 EmptyAnswer (first: line 1 (why)); correct the rows", "maxSequenceLength"),
         (["BadRow", "EmptyAnswer"], "correct the rows", "correct the rows, correct"),
         (["Secret"], "set dataset.quality to flag them", "validationSources"),
