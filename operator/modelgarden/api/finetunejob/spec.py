@@ -69,8 +69,8 @@ class FineTuneJobSpec(ApiModel):
     model: BaseModelSource = Field(description="The base model.")
     method: Method = Field(
         default="LoRA",
-        description="LoRA: adapters on a 16-bit base. QLoRA: adapters on a 4-bit base, needs a GPU. Full: all weights. "
-        "Default: LoRA.",
+        description="LoRA: adapters on a 16-bit base. QLoRA: adapters on a base of 4 bits (NF4 with double quantization), "
+        "needs a GPU. Full: all weights. Default: LoRA.",
     )
     modality: Modality = Field(
         default="Text",
