@@ -57,8 +57,14 @@ e2e: ## Run the main job, resume included, on the local cluster
 	@$(RUN) pytest tests/e2e -m "not long"
 
 .PHONY: e2e-all
-e2e-all: ## Run the main job, then every objective, images and several processes in pods
+e2e-all: test-kueue ## Run the main job, then every objective, images and several processes in pods, and Kueue's tests
 	@$(RUN) pytest tests/e2e
+
+.PHONY: test-kueue
+test-kueue: ## Queue trainings with the real Kueue
+	@$(UV) sync --locked --quiet
+	@$(CLUSTERCTL) binaries kueue
+	@$(RUN) pytest tests/kueue
 
 .PHONY: gpu
 gpu: ## Train every method, objective and modality on this machine's GPUs; print one table
